@@ -1,0 +1,382 @@
+//! Everything that a run records, in the order in which it happened.
+
+use crate::plan::{Phase, Plan, Target};
+use crate::sample::SeriesId;
+use crate::scenario::{Moment, Scenario, ServiceRef};
+use crate::time::{At, as_ms};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// The journal's format; a reader refuses another one.
+pub const JOURNAL_VERSION: u32 = 1;
+
+/// One line of `events.jsonl`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// From 0, without gaps.
+    pub seq: u64,
+    /// When, on the run's monotonic clock.
+    pub at: At,
+    /// The same moment on the wall clock, for people (RFC 3339, UTC).
+    pub wall: String,
+    /// What.
+    pub event: Event,
+}
+
+/// What happened. Reporters match every one of them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// The first record of every journal.
+    RunStarted(Box<RunStarted>),
+    /// A phase began.
+    PhaseStarted {
+        /// Which.
+        phase: Phase,
+        /// Its limit.
+        #[serde(with = "as_ms")]
+        deadline: Duration,
+    },
+    /// A phase ended.
+    PhaseEnded {
+        /// Which.
+        phase: Phase,
+        /// How.
+        end: PhaseEnd,
+        /// One line for people: what was found or done.
+        detail: String,
+    },
+    /// Where everything runs that could spoil the measurement.
+    Placement {
+        /// What and where.
+        places: Vec<Place>,
+    },
+    /// The agent's clock was compared with this one.
+    ClockCompared {
+        /// Whose.
+        vantage: String,
+        /// How far the comparison can be off, in microseconds; times from there are corrected and carry this uncertainty.
+        uncertainty_us: u64,
+    },
+    /// How to undo something that is about to be done. On disk before it is done.
+    UndoRecorded {
+        /// Its number within the run.
+        id: u32,
+        /// What to do.
+        undo: Undo,
+    },
+    /// The injection into one target was called.
+    InjectCalled {
+        /// Into what.
+        target: Target,
+    },
+    /// The call came back.
+    InjectReturned {
+        /// Into what.
+        target: Target,
+        /// `None` where it worked; what went wrong otherwise.
+        error: Option<String>,
+    },
+    /// A proof of the fault that does not rest on the injection's own word.
+    Proof {
+        /// What was looked at.
+        subject: String,
+        /// What was seen.
+        evidence: String,
+        /// Whether that proves it.
+        held: bool,
+    },
+    /// A moment that the run itself saw (those of probes come from samples).
+    MomentSeen {
+        /// Which.
+        moment: Moment,
+        /// When it was, which may be before it was recorded.
+        seen_at: At,
+        /// By what.
+        by: String,
+    },
+    /// The steady state was reached, or lost.
+    Load {
+        /// Successes per second of the steady state's probes together, over the window that was held.
+        achieved_per_s: f64,
+        /// What the scenario demands at least.
+        demanded_per_s: f64,
+    },
+    /// A runbook step began.
+    StepStarted {
+        /// Its number, from 1.
+        step: u32,
+        /// Its section's heading.
+        section: String,
+        /// The line in the runbook.
+        line: u32,
+        /// What runs.
+        command: String,
+        /// Whether this is the correction of the documented command that ran just before.
+        correction: bool,
+        /// Its limit.
+        #[serde(with = "as_ms")]
+        deadline: Duration,
+    },
+    /// A runbook step ended.
+    StepEnded {
+        /// Its number.
+        step: u32,
+        /// Whether this is the correction.
+        correction: bool,
+        /// How.
+        end: StepEnd,
+        /// The first 64 KiB of its standard output.
+        stdout: String,
+        /// The first 64 KiB of its standard error.
+        stderr: String,
+    },
+    /// A runbook step was passed over, because its condition did not hold.
+    StepSkipped {
+        /// Its number.
+        step: u32,
+        /// Its section's heading.
+        section: String,
+        /// Why.
+        because: String,
+    },
+    /// Something changed in the cluster.
+    Observed(Observation),
+    /// What became of a series' acknowledged writes.
+    Ledger(LedgerCount),
+    /// An undo was carried out.
+    Undone {
+        /// Its number.
+        id: u32,
+        /// `None` where it worked; what went wrong otherwise.
+        error: Option<String>,
+        /// The command that would finish it, where it did not work.
+        finish_with: Option<String>,
+    },
+    /// The cluster was compared with what it was before.
+    CleanChecked {
+        /// Objects that the run made.
+        made: u32,
+        /// Of these, gone.
+        gone: u32,
+        /// What differs beyond the declared residue.
+        differences: Vec<String>,
+        /// What is still faulty; empty where every fault was seen to be out.
+        still_faulty: Vec<String>,
+        /// Declared residue that is there.
+        residue: Vec<String>,
+    },
+    /// Logs and states were kept before anything was cleaned.
+    BundleKept {
+        /// The folder, relative to the run's.
+        path: String,
+        /// What could not be had.
+        missing: Vec<String>,
+    },
+    /// Something that the reader should know and that is no verdict.
+    Note {
+        /// One sentence.
+        text: String,
+    },
+    /// An interrupt arrived.
+    Interrupted {
+        /// The how many-th.
+        count: u32,
+    },
+    /// The last record of a run that ended by itself.
+    RunEnded {
+        /// Whether it was interrupted.
+        interrupted: bool,
+    },
+}
+
+/// The first record.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunStarted {
+    /// [`JOURNAL_VERSION`].
+    pub journal_version: u32,
+    /// Version of firedrill.
+    pub firedrill: String,
+    /// What will be done.
+    pub plan: Plan,
+    /// The scenario, so that the run can be judged again without its files.
+    pub scenario: Scenario,
+    /// Whether the fault was replaced by nothing (`--fault noop`).
+    pub noop: bool,
+    /// The cluster.
+    pub cluster: ClusterInfo,
+}
+
+/// Which cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterInfo {
+    /// Its name.
+    pub name: String,
+    /// The provider: `kind`, `existing`.
+    pub provider: String,
+    /// The UID of its `kube-system` namespace.
+    pub uid: String,
+    /// Its Kubernetes version.
+    pub version: String,
+    /// How many nodes.
+    pub nodes: u32,
+}
+
+/// How a phase ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PhaseEnd {
+    /// As it should.
+    Done,
+    /// It was not needed.
+    Skipped,
+    /// Its limit passed.
+    DeadlinePassed,
+    /// It could not be done.
+    Failed {
+        /// Why.
+        reason: String,
+    },
+    /// It was interrupted.
+    Interrupted,
+}
+
+/// Where something runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// What: `CNPG operator`, `CoreDNS`, `probe agent`, `outside port`, or a pod of the stack.
+    pub what: String,
+    /// Its name.
+    pub name: String,
+    /// Its node.
+    pub node: String,
+    /// Whether it is on a victim's node.
+    pub on_victim: bool,
+}
+
+/// How to undo something; whoever reads it needs nothing but the cluster (and its provider, for a node).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Undo {
+    /// Delete an object that the run made.
+    DeleteObject {
+        /// Its API version.
+        api_version: String,
+        /// Its kind.
+        kind: String,
+        /// Its namespace, where it has one.
+        namespace: Option<String>,
+        /// Its name.
+        name: String,
+    },
+    /// Let the processes of a container go on.
+    Thaw {
+        /// What was frozen.
+        target: Target,
+    },
+    /// Power a node on.
+    PowerOn {
+        /// The node.
+        node: String,
+    },
+    /// Take away the messages that a probe published.
+    PurgeSubject {
+        /// The Service of its NATS servers.
+        service: ServiceRef,
+        /// The stream.
+        stream: String,
+        /// The subject.
+        subject: String,
+    },
+    /// Take away the table that a probe wrote into.
+    DropTable {
+        /// Namespace and name of the CNPG cluster.
+        cluster: String,
+        /// The database.
+        database: String,
+        /// The table.
+        table: String,
+    },
+    /// Nothing can be undone: it heals by itself, and is waited for.
+    HealsItself {
+        /// What.
+        what: String,
+    },
+}
+
+/// How a runbook step ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepEnd {
+    /// Exit code and output were as expected.
+    AsExpected {
+        /// The exit code.
+        exit: i32,
+    },
+    /// It exited with another code than expected.
+    WrongExit {
+        /// The exit code; 128 plus the signal where a signal ended it.
+        exit: i32,
+    },
+    /// Its output did not contain what was expected.
+    WrongOutput {
+        /// The exit code.
+        exit: i32,
+        /// What was missing.
+        expected: String,
+    },
+    /// Its limit passed and it was ended.
+    DeadlinePassed,
+    /// It could not be started.
+    NotStarted {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl StepEnd {
+    /// Whether it was as expected.
+    pub fn held(&self) -> bool {
+        matches!(self, StepEnd::AsExpected { .. })
+    }
+}
+
+/// Something that changed in the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observation {
+    /// Who saw it: `pods`, `nodes`, `cnpg`, `nats`, `events`.
+    pub source: String,
+    /// What changed.
+    pub object: String,
+    /// Into what, for people.
+    pub state: String,
+    /// Whether that is a healthy state; `None` where it is neither.
+    pub healthy: Option<bool>,
+}
+
+/// What became of a series' acknowledged writes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerCount {
+    /// The series.
+    pub series: SeriesId,
+    /// Where they were looked for: `nats`, `postgres`, `ironflow`.
+    pub store: String,
+    /// `None` where the store could be read to the end; why not otherwise, and then nothing below counts.
+    pub error: Option<String>,
+    /// Acknowledged writes.
+    pub acknowledged: u64,
+    /// Of these, not found.
+    pub lost: u64,
+    /// The sequence numbers of the lost, as closed ranges in order.
+    pub lost_ranges: Vec<(u32, u32)>,
+    /// Writes found more than once.
+    pub duplicated: u64,
+    /// Writes without an answer.
+    pub indeterminate: u64,
+    /// Of these, found.
+    pub indeterminate_found: u64,
+    /// Writes refused that are there all the same.
+    pub refused_found: u64,
+    /// Writes found that this run never sent.
+    pub foreign: u64,
+}

@@ -1,0 +1,270 @@
+//! From a journal and its samples to the verdict.
+
+use super::attribution::attribute;
+use super::moments::{History, PhaseSeen};
+use super::objectives::Court;
+use super::outage::Gap;
+use super::parts;
+use super::recovery::{self, Judged};
+use super::series::{Bounds, Gather, Seen};
+use crate::event::PhaseEnd;
+use crate::journal::Journal;
+use crate::plan::Phase;
+use crate::sample::SampleReader;
+use crate::scenario::{Fault, Moment, Scenario, Variant};
+use crate::time::{human, millis};
+use crate::verdict::{Finding, FindingKind, Measured, ObjectiveResult, Part, VERDICT_VERSION, Value, Verdict};
+use std::io::{self, Read};
+use std::time::Duration;
+
+/// How long it may take to stop the probes and collect their samples before the next phase begins: a shorter silence at
+/// the very end is not worth a finding.
+const COLLECTING_MAX: Duration = Duration::from_secs(5);
+
+/// Judges a run. With another scenario, its objectives, data policy and demanded load count instead of the run's own;
+/// what was run stays what the journal says. Samples are read once; memory does not grow with their number.
+///
+/// # Errors
+/// As the reader; `InvalidData` where the samples hold a series that the plan does not, where the journal has no start, or
+/// where the scenario lacks the variant that was run.
+pub fn judge<R: Read>(
+    journal: &Journal,
+    mut samples: SampleReader<R>,
+    scenario_override: Option<&Scenario>,
+) -> io::Result<Verdict> {
+    let start = journal.start().map_err(|error| invalid(error.to_string()))?;
+    let plan = &start.plan;
+    let scenario = scenario_override.unwrap_or(&start.scenario);
+    let variant = scenario
+        .variants
+        .get(&plan.variant)
+        .ok_or_else(|| invalid(format!("scenario {} has no variant {}", scenario.name, plan.variant)))?;
+    let history = History::read(journal, start);
+    let series = gather(&history, variant, &mut samples)?;
+
+    let injection = parts::injection(&history, variant, &series);
+    let blocked = blocked(&history, variant, scenario, &injection);
+    let court = Court { history: &history, series: &series, variant: &plan.variant, blocked: blocked.as_deref() };
+    let objectives: Vec<_> = scenario.objectives.iter().filter_map(|objective| court.judge(objective)).collect();
+    let steps = recovery::steps(&history);
+    let recovery = recovery::recovery(&history, blocked.as_deref(), &objectives, &steps);
+    let (data, data_findings) = parts::data(&history, &scenario.data, &plan.variant, &series);
+    let cleanup = parts::cleanup(&history);
+
+    let mut findings = slower_than_documented(&objectives);
+    findings.extend(steps.findings);
+    findings.extend(data_findings);
+    findings.extend(misplaced(&history));
+    findings.extend(measurement(&history, &series, journal.truncated, samples.truncated, variant.sustained));
+
+    Ok(Verdict {
+        version: VERDICT_VERSION,
+        run_id: plan.run_id.clone(),
+        scenario: plan.scenario.clone(),
+        variant: plan.variant.clone(),
+        started: history.started_wall.to_owned(),
+        took_ms: history.last_at.ms(),
+        cluster: start.cluster.clone(),
+        seed: plan.seed,
+        headline: headline(&history, &injection, &recovery, &data, &cleanup),
+        exit_code: exit_code(&history, &injection, &recovery.part, &data, &cleanup),
+        attribution: attribute(&history, &series, &objectives),
+        time_to_detect_ms: since_effect(&history, Moment::Detected),
+        time_to_recover_ms: since_effect(&history, Moment::Redundancy),
+        back_to_normal_ms: since_effect(&history, Moment::BacklogDrained),
+        moments: history.moments.clone(),
+        placement: history.placement.iter().map(|place| (*place).clone()).collect(),
+        ledger: history.ledger.iter().map(|count| (*count).clone()).collect(),
+        series: series.iter().map(Seen::result).collect(),
+        injection,
+        recovery: recovery.part,
+        data,
+        cleanup,
+        objectives,
+        findings,
+    })
+}
+
+fn invalid(why: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why)
+}
+
+fn gather<'a, R: Read>(
+    history: &History<'a>,
+    variant: &Variant,
+    samples: &mut SampleReader<R>,
+) -> io::Result<Vec<Seen<'a>>> {
+    let plan = &history.start.plan;
+    let bounds = Bounds::of(history);
+    let new = |series| Gather::new(series, variant.sustained, &variant.effect, bounds);
+    let mut gathers: Vec<_> = plan.series.iter().map(new).collect();
+    let mut by_id: Vec<Option<usize>> = Vec::new();
+    for (index, series) in plan.series.iter().enumerate() {
+        let id = usize::from(series.id);
+        by_id.resize(by_id.len().max(id + 1), None);
+        if by_id[id].replace(index).is_some() {
+            return Err(invalid(format!("the plan has two series with number {id}")));
+        }
+    }
+    while let Some(sample) = samples.next_sample()? {
+        let index = by_id.get(usize::from(sample.series)).copied().flatten();
+        let index = index.ok_or_else(|| invalid(format!("series {} is not in the plan", sample.series)))?;
+        gathers[index].push(&sample);
+    }
+    Ok(gathers.into_iter().map(|gather| gather.finish(history)).collect())
+}
+
+/// Why no time that was measured can say anything.
+fn blocked(history: &History<'_>, variant: &Variant, scenario: &Scenario, injection: &Part) -> Option<String> {
+    if history.start.noop || variant.fault == Fault::Noop {
+        return Some("no fault was put in (control run)".to_owned());
+    }
+    if history.injections.is_empty() {
+        let why = recovery::cut_short(history);
+        return Some(why.unwrap_or_else(|| "the fault was never put in".to_owned()));
+    }
+    match injection.value {
+        Value::Pass => {}
+        Value::Fail => return Some("the fault could not be put in".to_owned()),
+        Value::Unknown => return Some("the fault was not proven".to_owned()),
+    }
+    let demanded = scenario.steady_state.load_min_per_s;
+    match history.load_per_s {
+        Some(achieved) if achieved < demanded => {
+            Some(format!("too little load: {achieved:.1} successes/s, {demanded:.1}/s demanded"))
+        }
+        None if demanded > 0.0 => Some("the load was never measured".to_owned()),
+        Some(_) | None => None,
+    }
+}
+
+fn since_effect(history: &History<'_>, moment: Moment) -> Option<Measured> {
+    let effect = history.moment(Moment::Effect)?;
+    match history.moment(moment) {
+        Some(at) => {
+            let ms = millis(at.since(effect));
+            Some(Measured::Interval { lower_ms: ms, upper_ms: ms })
+        }
+        None => {
+            let lower_ms = millis(history.measured_until().since(effect));
+            history.gave_up_in().map(|_| Measured::AtLeast { lower_ms })
+        }
+    }
+}
+
+fn headline(history: &History<'_>, injection: &Part, recovery: &Judged, data: &Part, cleanup: &Part) -> String {
+    if cleanup.value == Value::Unknown {
+        let died = if history.ended { "" } else { "the run died, " };
+        return format!("LEFT DIRTY: {died}cleanup was not proven");
+    }
+    if cleanup.value == Value::Fail {
+        return match history.clean.as_ref().map_or(0, |clean| clean.still_faulty.len()) {
+            0 => "LEFT DIRTY: not everything was taken away".to_owned(),
+            1 => "LEFT DIRTY: 1 fault is still in place".to_owned(),
+            faults => format!("LEFT DIRTY: {faults} faults are still in place"),
+        };
+    }
+    if history.interrupted {
+        return "INTERRUPTED, everything undone".to_owned();
+    }
+    let of_data = || data.reasons.first().map_or("", String::as_str);
+    if recovery.part.value == Value::Fail {
+        recovery.headline.clone()
+    } else if data.value == Value::Fail {
+        format!("DATA NOT KEPT: {}", of_data())
+    } else if injection.value == Value::Pass && recovery.part.value == Value::Pass && data.value == Value::Unknown {
+        format!("UNKNOWN: {}", of_data())
+    } else {
+        recovery.headline.clone()
+    }
+}
+
+/// The exit codes of the process, as far as a verdict decides them.
+fn exit_code(history: &History<'_>, injection: &Part, recovery: &Part, data: &Part, cleanup: &Part) -> u8 {
+    let values = [recovery.value, data.value];
+    if cleanup.value != Value::Pass {
+        5
+    } else if history.interrupted {
+        130
+    } else if values.contains(&Value::Fail) {
+        1
+    } else if injection.value != Value::Pass || values.contains(&Value::Unknown) {
+        2
+    } else {
+        0
+    }
+}
+
+fn slower_than_documented(objectives: &[ObjectiveResult]) -> Vec<Finding> {
+    let slower = objectives.iter().filter(|objective| objective.documented_held == Some(false));
+    let text = |objective: &ObjectiveResult| {
+        let documented = human(Duration::from_millis(objective.documented_ms.unwrap_or_default()));
+        let measured = objective.measured.map_or_else(String::new, |measured| format!("{measured}, "));
+        format!("{}: {measured}documented {documented}", objective.name)
+    };
+    slower
+        .map(|objective| Finding { kind: FindingKind::SlowerThanDocumented, text: text(objective), section: None })
+        .collect()
+}
+
+/// What must not be on a victim's node, since its own end would look like the fault's effect.
+fn misplaced(history: &History<'_>) -> Vec<Finding> {
+    let spoils = |what: &str| {
+        let what = what.to_ascii_lowercase();
+        ["operator", "coredns", "agent", "port"].iter().any(|part| what.contains(part))
+    };
+    let misplaced = history.placement.iter().filter(|place| place.on_victim && spoils(&place.what));
+    let text = |what: &str, name: &str, node: &str| format!("{what} ({name}) ran on {node}, a victim's node");
+    misplaced
+        .map(|place| Finding {
+            kind: FindingKind::Placement,
+            text: text(&place.what, &place.name, &place.node),
+            section: None,
+        })
+        .collect()
+}
+
+/// Where the measurement itself had holes, or its window was too short to tell a flap from the end.
+fn measurement(
+    history: &History<'_>,
+    series: &[Seen<'_>],
+    journal_truncated: bool,
+    samples_truncated: bool,
+    sustained: Duration,
+) -> Vec<Finding> {
+    let mut texts = Vec::new();
+    if journal_truncated {
+        texts.push("the journal's last line was cut off".to_owned());
+    }
+    if samples_truncated {
+        texts.push("the samples' last record was cut off".to_owned());
+    }
+    let unnoticed = |seen: &PhaseSeen<'_>| {
+        seen.phase == Phase::Detect && seen.end.is_some_and(|(end, _)| *end == PhaseEnd::DeadlinePassed)
+    };
+    if history.phases.iter().any(unnoticed) {
+        texts.push("the system was not seen to notice the fault within its limit".to_owned());
+    }
+    let from = history.moment(Moment::Inject).unwrap_or_default();
+    for seen in series {
+        if let Some(why) = &seen.unfit {
+            texts.push(format!("{}: {why}", seen.plan));
+        }
+        let horizon = history.horizon();
+        let at_end = |gap: &Gap| gap.until == horizon && gap.until.since(gap.from) < COLLECTING_MAX;
+        let gaps: Vec<_> = seen.blind_gaps(from, horizon).filter(|gap| !at_end(gap)).collect();
+        if let Some(longest) = gaps.iter().max_by_key(|gap| gap.until.since(gap.from)) {
+            let more = if gaps.len() > 1 { format!(", the longest of {}", gaps.len()) } else { String::new() };
+            texts.push(format!("{}: {}{more}", seen.plan, seen.describe_gap(longest)));
+        }
+        let flap = seen.summary.details.iter().map(|detail| detail.longest_flap).max().unwrap_or_default();
+        if flap * 3 > sustained {
+            let (flap, window) = (human(flap), human(sustained));
+            texts.push(format!(
+                "{}: it flapped for {flap}, and the window of {window} is less than three times that",
+                seen.plan
+            ));
+        }
+    }
+    texts.into_iter().map(|text| Finding { kind: FindingKind::Measurement, text, section: None }).collect()
+}

@@ -1,0 +1,292 @@
+//! Three of the four verdicts: injection, data, cleanup. Each is passed only by what was seen.
+
+use super::moments::{History, Injection, UndoSeen, in_words};
+use super::series::Seen;
+use crate::event::{PhaseEnd, Undo};
+use crate::plan::{Phase, Target};
+use crate::scenario::{DataPolicy, Effect, Fault, Moment, Vantage, Variant};
+use crate::time::human;
+use crate::verdict::{Finding, FindingKind, Part, Value};
+use std::collections::BTreeMap;
+
+pub(crate) fn part(value: Value, reasons: Vec<String>, hint: Option<&str>) -> Part {
+    Part { value, reasons, hint: hint.map(str::to_owned) }
+}
+
+/// Did the fault really happen? Every target hit by its own call's word and by a proof that does not rest on it, and felt by
+/// the service while a control from the same place worked.
+pub(crate) fn injection(history: &History<'_>, variant: &Variant, series: &[Seen<'_>]) -> Part {
+    if history.start.noop || variant.fault == Fault::Noop {
+        let why = "control run: nothing was put in, so nothing was shown".to_owned();
+        return part(Value::Unknown, vec![why], Some("run it without `--fault noop`"));
+    }
+    let targets = &history.start.plan.targets;
+    if targets.is_empty() {
+        let hint = "look at the pods with the scenario's selector: `firedrill plan` shows what it finds";
+        return part(Value::Unknown, vec!["the plan has no target".to_owned()], Some(hint));
+    }
+    let failed: Vec<String> = history.injections.iter().filter_map(injection_error).collect();
+    if !failed.is_empty() {
+        let hint = "nothing can be said of recovery: see the journal's injection records";
+        return part(Value::Fail, failed, Some(hint));
+    }
+    if let Some(open) = not_proven(history, targets) {
+        return open;
+    }
+    let Some((inject, effect)) = history.moment(Moment::Inject).zip(history.moment(Moment::Effect)) else {
+        return not_felt(history, &variant.effect, targets.len());
+    };
+    if let Some(why) = control_missing(&variant.effect, series) {
+        let hint = "without it, \"down\" may only mean that the prober was cut off";
+        return part(Value::Unknown, vec![why], Some(hint));
+    }
+    let hit = format!("{0} of {0} targets hit (checked)", targets.len());
+    let by = history.effect_by.unwrap_or("the run");
+    let felt = format!("effect proven after {} by {by}", human(effect.since(inject)));
+    part(Value::Pass, vec![hit, felt], None)
+}
+
+fn injection_error(injection: &Injection<'_>) -> Option<String> {
+    let error = injection.returned.flatten()?;
+    Some(format!("injection into {} failed: {error}", injection.target))
+}
+
+fn not_proven(history: &History<'_>, targets: &[Target]) -> Option<Part> {
+    let mut reasons = Vec::new();
+    for target in targets {
+        let called = history.injections.iter().find(|injection| injection.target == target);
+        match called.map(|injection| injection.returned) {
+            None => reasons.push(format!("nothing was put into {target}")),
+            Some(None) => reasons.push(format!("the injection into {target} never came back")),
+            Some(Some(_)) if !history.proofs.iter().any(|proof| proof.held && names(proof.subject, target)) => {
+                reasons.push(format!("no proof that {target} was hit"));
+            }
+            Some(Some(_)) => {}
+        }
+    }
+    let broken = history.proofs.iter().filter(|proof| !proof.held);
+    reasons.extend(broken.map(|proof| format!("a proof did not hold: {}: {}", proof.subject, proof.evidence)));
+    if reasons.is_empty() {
+        return None;
+    }
+    let cut_short = history.interrupted || !history.ended;
+    let hint = if history.injections.is_empty() {
+        "the run did not come that far: see why under recovery"
+    } else if cut_short {
+        "the run was cut short"
+    } else {
+        "see the proofs in the report's journal"
+    };
+    Some(part(Value::Unknown, reasons, Some(hint)))
+}
+
+fn not_felt(history: &History<'_>, effect: &Effect, targets: usize) -> Part {
+    let why = match history.phase(Phase::Effect).and_then(|phase| phase.end) {
+        Some((PhaseEnd::Failed { reason }, _)) => reason.clone(),
+        Some((PhaseEnd::DeadlinePassed, "")) => {
+            format!("{} never failed in {} after the injection", effect.down, human(effect.within))
+        }
+        Some((PhaseEnd::DeadlinePassed, detail)) => detail.to_owned(),
+        Some(_) | None => "the run ended before the effect was proven".to_owned(),
+    };
+    let hint = "the service may not depend on what was hit, or the fault missed: hit the leader, or wait longer for the effect";
+    part(Value::Unknown, vec![why, format!("{targets} targets were hit (checked)")], Some(hint))
+}
+
+/// Whether a proof's subject names a target: its pod or its node as a whole word.
+fn names(subject: &str, target: &Target) -> bool {
+    let name = match target {
+        Target::Container { pod, .. } | Target::Pod { pod, .. } => pod,
+        Target::Node { node, .. } => node,
+    };
+    let of_a_name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
+    subject
+        .match_indices(name.as_str())
+        .any(|(at, _)| !subject[..at].ends_with(of_a_name) && !subject[at + name.len()..].starts_with(of_a_name))
+}
+
+/// Samples must bear the effect's proof out: its probe failed, and its control worked from the same place.
+fn control_missing(effect: &Effect, series: &[Seen<'_>]) -> Option<String> {
+    let shown = |probe: &str| -> Vec<Vantage> {
+        series.iter().filter(|s| s.plan.probe == probe && s.shows_effect).map(|s| s.plan.vantage).collect()
+    };
+    let (down, control) = (shown(&effect.down), shown(&effect.control));
+    if down.is_empty() {
+        return Some(format!("no sample of {} failed between the injection and 5 s after the effect", effect.down));
+    }
+    let same_place = down.iter().any(|vantage| control.contains(vantage));
+    let why = || {
+        format!("no sample of the control {} succeeded from the same place within 5 s of the effect", effect.control)
+    };
+    (!same_place).then(why)
+}
+
+/// Were acknowledged writes kept?
+pub(crate) fn data(
+    history: &History<'_>,
+    policy: &DataPolicy,
+    variant: &str,
+    series: &[Seen<'_>],
+) -> (Part, Vec<Finding>) {
+    let mut unknown = Vec::new();
+    let (mut acknowledged, mut lost, mut duplicated, mut indeterminate, mut found) = (0, 0, 0, 0, 0);
+    let writers: Vec<_> = series.iter().filter(|seen| seen.plan.kind.writes()).collect();
+    for seen in &writers {
+        let Some(count) = history.ledger.iter().rev().find(|count| count.series == seen.plan.id) else {
+            unknown.push(format!("{}: its writes were not looked for", seen.plan));
+            continue;
+        };
+        if let Some(error) = &count.error {
+            unknown.push(format!("{}: {} could not be read to the end: {error}", seen.plan, count.store));
+            continue;
+        }
+        if count.acknowledged < seen.succeeded {
+            let (of, all) = (count.acknowledged, seen.succeeded);
+            unknown.push(format!("{}: {of} writes were looked for, {all} were acknowledged", seen.plan));
+        }
+        if count.acknowledged == 0 {
+            unknown.push(format!("{}: no write was acknowledged", seen.plan));
+        }
+        acknowledged += count.acknowledged;
+        lost += count.lost;
+        duplicated += count.duplicated;
+        indeterminate += count.indeterminate;
+        found += count.indeterminate_found;
+    }
+    if writers.is_empty() {
+        unknown.push("no probe writes, so no write could be lost".to_owned());
+    }
+    let allowed = |by: &BTreeMap<String, u64>| by.get(variant).copied().unwrap_or(0);
+    let (lost_max, duplicated_max) = (allowed(&policy.lost_acked_max), allowed(&policy.duplicated_max));
+    let mut failed = Vec::new();
+    if lost > lost_max {
+        let (lost, acknowledged) = (grouped(lost), grouped(acknowledged));
+        failed.push(format!("{lost} of {acknowledged} acknowledged writes lost, {lost_max} accepted"));
+    }
+    if duplicated > duplicated_max {
+        failed.push(format!("{duplicated} writes are there more than once, {duplicated_max} accepted"));
+    }
+    let mut findings = Vec::new();
+    if failed.is_empty() && lost + duplicated > 0 {
+        let text = format!("{lost} acknowledged writes lost and {duplicated} doubled, as accepted: {}", policy.because);
+        findings.push(Finding { kind: FindingKind::Data, text, section: None });
+    }
+    let judged = if !failed.is_empty() {
+        failed.extend(unknown);
+        part(
+            Value::Fail,
+            failed,
+            Some("the lost writes' numbers are in the verdict's ledger, with their time in the report"),
+        )
+    } else if !unknown.is_empty() {
+        part(Value::Unknown, unknown, Some("acknowledged writes are neither kept nor lost until they were looked for"))
+    } else {
+        let all = if found == indeterminate { "all found".to_owned() } else { format!("{found} found") };
+        let open = if indeterminate == 0 { String::new() } else { format!(" ({all})") };
+        let text = format!(
+            "{} acknowledged, {} lost, {} duplicated, {} indeterminate{open}",
+            grouped(acknowledged),
+            grouped(lost),
+            grouped(duplicated),
+            grouped(indeterminate)
+        );
+        part(Value::Pass, vec![text], None)
+    };
+    (judged, findings)
+}
+
+/// A count with its thousands apart: `1,204`.
+fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Is the cluster as before?
+pub(crate) fn cleanup(history: &History<'_>) -> Part {
+    let sweep = format!("finish with: firedrill sweep --run {}", history.start.plan.run_id);
+    let untouched = history.undos.is_empty() && history.injections.is_empty();
+    if untouched && history.ended && history.clean.is_none() {
+        return part(Value::Pass, vec!["nothing was made and nothing was broken".to_owned()], None);
+    }
+    let failed = dirt(history);
+    if !failed.is_empty() {
+        return part(Value::Fail, failed, Some(&sweep));
+    }
+    let mut unknown: Vec<String> = history
+        .undos
+        .iter()
+        .filter(|undo| undo.done.is_none() && !matches!(undo.undo, Undo::HealsItself { .. }))
+        .map(|undo| format!("not undone: {}", in_words(undo.undo)))
+        .collect();
+    let Some(clean) = &history.clean else {
+        let died = if history.ended { "the cluster was not compared with before" } else { "the run died" };
+        unknown.insert(0, died.to_owned());
+        return part(Value::Unknown, unknown, Some(&sweep));
+    };
+    if !unknown.is_empty() {
+        return part(Value::Unknown, unknown, Some(&sweep));
+    }
+    let mut reasons = vec![format!("{} objects made, {} gone; listing as before", clean.made, clean.gone)];
+    if !clean.residue.is_empty() {
+        reasons.push(format!("declared residue: {}", clean.residue.join(", ")));
+    }
+    part(Value::Pass, reasons, None)
+}
+
+/// What was seen to be left, faults first.
+fn dirt(history: &History<'_>) -> Vec<String> {
+    let mut left: Vec<String> = Vec::new();
+    if let Some(clean) = &history.clean {
+        left.extend(clean.still_faulty.iter().map(|what| format!("still in place: {what}")));
+    }
+    left.extend(history.undos.iter().filter_map(failed_undo));
+    if let Some(clean) = &history.clean {
+        if clean.made != clean.gone {
+            left.push(format!(
+                "{} of {} objects made are still there",
+                clean.made.saturating_sub(clean.gone),
+                clean.made
+            ));
+        }
+        left.extend(clean.differences.iter().map(|what| format!("not as before: {what}")));
+    }
+    left
+}
+
+fn failed_undo(undo: &UndoSeen<'_>) -> Option<String> {
+    let done = undo.done.as_ref()?;
+    let error = done.error?;
+    let finish = done.finish_with.map(|command| format!("; by hand: {command}")).unwrap_or_default();
+    Some(format!("could not {}: {error}{finish}", in_words(undo.undo)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subject_names_a_target_by_a_whole_word() {
+        let target = |pod: &str| Target::Pod {
+            namespace: "n".into(),
+            pod: pod.into(),
+            uid: String::new(),
+            node: "worker".into(),
+        };
+        assert!(names("pod n/nats-1: gone", &target("nats-1")));
+        assert!(!names("nats-10", &target("nats-1")));
+        assert!(!names("ironflow-nats-1", &target("nats-1")));
+        assert!(names("nats-10, nats-1", &target("nats-1")));
+    }
+
+    #[test]
+    fn counts_have_their_thousands_apart() {
+        assert_eq!([0, 999, 1_204, 10_000_000].map(grouped), ["0", "999", "1,204", "10,000,000"]);
+    }
+}

@@ -1,0 +1,207 @@
+//! The verdict on recovery, and what the runbook's steps say of the runbook.
+
+use super::moments::{History, StepSeen};
+use super::parts::part;
+use crate::event::{PhaseEnd, StepEnd};
+use crate::plan::Phase;
+use crate::scenario::{Recovery, Step};
+use crate::time::human;
+use crate::verdict::{Finding, FindingKind, Measured, ObjectiveResult, Part, Value};
+use std::time::Duration;
+
+/// The verdict on recovery with its headline.
+pub(crate) struct Judged {
+    pub(crate) part: Part,
+    pub(crate) headline: String,
+}
+
+/// What the runbook's steps say.
+#[derive(Default)]
+pub(crate) struct Steps {
+    pub(crate) findings: Vec<Finding>,
+    /// Steps that had to work and did not, or corrections that are not needed: each fails recovery.
+    failures: Vec<String>,
+    correction_not_needed: bool,
+}
+
+/// Did the service recover in time? The worst of the objectives that gate, unless nothing can be said at all.
+pub(crate) fn recovery(
+    history: &History<'_>,
+    blocked: Option<&str>,
+    objectives: &[ObjectiveResult],
+    steps: &Steps,
+) -> Judged {
+    if let Some(why) = blocked {
+        return Judged {
+            part: part(Value::Unknown, vec![why.to_owned()], Some("what was measured is listed, but proves nothing")),
+            headline: format!("UNKNOWN: {why}"),
+        };
+    }
+    let gating: Vec<_> = objectives.iter().filter(|objective| objective.accepted_ms.is_some()).collect();
+    let given_up = history.gave_up_in().filter(|phase| *phase != Phase::Detect);
+    let failed: Vec<_> = gating.iter().filter(|objective| objective.value == Value::Fail).collect();
+    let mut reasons: Vec<String> = failed.iter().map(|objective| describe(objective)).collect();
+    reasons.extend(given_up.map(|phase| format!("{} was not reached within its limit", phase.name())));
+    reasons.extend(steps.failures.iter().cloned());
+    if !reasons.is_empty() {
+        // What the service's clients saw says more than what the cluster's state was.
+        let open = failed.iter().filter(|o| matches!(o.measured, Some(Measured::AtLeast { .. })));
+        let open = open.max_by_key(|o| o.series.is_some());
+        let headline = match (open, given_up, failed.first()) {
+            (Some(open), _, _) => format!("NOT RECOVERED: {}, and not over", describe_shortly(open)),
+            (None, Some(phase), _) => format!("NOT RECOVERED: {} was not reached within its limit", phase.name()),
+            (None, None, Some(late)) => format!("RECOVERED, but too late: {}", describe_briefly(late)),
+            (None, None, None) if steps.correction_not_needed => "FAILED: a correction is no longer needed".to_owned(),
+            (None, None, None) => "FAILED: the runbook did not work as written".to_owned(),
+        };
+        return Judged { part: part(Value::Fail, reasons, Some(fail_hint(steps, !failed.is_empty()))), headline };
+    }
+    let unknown = gating.iter().filter(|objective| objective.value == Value::Unknown);
+    let mut reasons: Vec<String> = cut_short(history).into_iter().collect();
+    reasons.extend(unknown.map(|objective| describe(objective)));
+    if gating.is_empty() {
+        reasons.push("no objective gates this variant".to_owned());
+    }
+    if let Some(first) = reasons.first() {
+        let headline = format!("UNKNOWN: {first}");
+        return Judged { part: part(Value::Unknown, reasons, Some("run it again")), headline };
+    }
+    let reasons = gating.iter().map(|objective| describe(objective)).collect();
+    let documented: Vec<bool> = objectives.iter().filter_map(|objective| objective.documented_held).collect();
+    let headline = match (documented.is_empty(), documented.iter().all(|held| *held)) {
+        (true, _) => "RECOVERED",
+        (false, true) => "RECOVERED, as documented",
+        (false, false) => "RECOVERED, later than documented",
+    };
+    Judged { part: part(Value::Pass, reasons, None), headline: headline.to_owned() }
+}
+
+fn fail_hint(steps: &Steps, late: bool) -> &'static str {
+    if !late && steps.correction_not_needed {
+        "take the correction out of the scenario: the runbook's own command works"
+    } else {
+        "see where the time went and what each runbook step said; the bundle holds the logs"
+    }
+}
+
+/// Why the run did not look to the end.
+pub(crate) fn cut_short(history: &History<'_>) -> Option<String> {
+    let measured = history.phases.iter().filter(|seen| seen.phase <= Phase::Backlog);
+    let mut broken = measured.filter_map(|seen| match seen.end {
+        Some((PhaseEnd::Failed { reason }, _)) => Some(format!("{} failed: {reason}", seen.phase.name())),
+        Some((PhaseEnd::DeadlinePassed, detail)) if seen.phase <= Phase::SteadyState => {
+            let detail = if detail.is_empty() { "its limit passed" } else { detail };
+            Some(format!("{} was not reached: {detail}", seen.phase.name()))
+        }
+        Some((PhaseEnd::Interrupted, _)) => Some(format!("it was interrupted during {}", seen.phase.name())),
+        None if history.interrupted => Some(format!("it was interrupted during {}", seen.phase.name())),
+        None => Some(format!("the run died during {}", seen.phase.name())),
+        Some(_) => None,
+    });
+    broken.next().or_else(|| {
+        let reached = history.phases.iter().any(|seen| seen.phase >= Phase::SustainedOk);
+        match (reached, history.interrupted, history.ended) {
+            (true, ..) => None,
+            (false, true, _) => Some("it was interrupted before the service had recovered".to_owned()),
+            (false, false, false) => Some("the run died before the service had recovered".to_owned()),
+            (false, false, true) => Some("the run ended before the service had recovered".to_owned()),
+        }
+    })
+}
+
+/// `publish outage: 31.42 - 31.53 s, accepted 60.0 s`, with the reason where there is one.
+fn describe(objective: &ObjectiveResult) -> String {
+    match (&objective.reason, objective.value) {
+        (Some(reason), Value::Unknown | Value::Fail) => format!("{}: {reason}", objective.name),
+        _ => describe_briefly(objective),
+    }
+}
+
+fn describe_briefly(objective: &ObjectiveResult) -> String {
+    let accepted = objective.accepted_ms.map(|ms| format!(", accepted {}", human(Duration::from_millis(ms))));
+    format!("{}{}", describe_shortly(objective), accepted.unwrap_or_default())
+}
+
+fn describe_shortly(objective: &ObjectiveResult) -> String {
+    match objective.measured {
+        Some(measured) => format!("{} {measured}", objective.name),
+        None => format!("{} not measured", objective.name),
+    }
+}
+
+/// Reads the steps: which did not hold, which corrections were used, which are not needed.
+pub(crate) fn steps(history: &History<'_>) -> Steps {
+    let mut said = Steps::default();
+    for seen in history.steps.iter().filter(|seen| !seen.correction) {
+        let correction = history.steps.iter().find(|other| other.correction && other.step == seen.step);
+        let held = seen.end.is_some_and(StepEnd::held);
+        let planned = history.start.scenario.corrections.iter().find(|correction| {
+            correction.section == seen.section && correction.documented.trim() == seen.command.trim()
+        });
+        match (held, correction, planned) {
+            (true, ran, planned) if ran.is_some() || planned.is_some() => said.not_needed(seen),
+            (true, _, _) => {}
+            (false, Some(ran), planned) => {
+                said.used(seen, planned.map_or("", |planned| &planned.because));
+                if !ran.end.is_some_and(StepEnd::held) {
+                    said.failures.push(format!("{}: the correction failed as well: {}", title(seen), ending(ran)));
+                }
+            }
+            (false, None, _) => said.did_not_hold(seen, must_work(history, seen)),
+        }
+    }
+    said
+}
+
+impl Steps {
+    fn add(&mut self, kind: FindingKind, seen: &StepSeen<'_>, text: String) {
+        self.findings.push(Finding { kind, text, section: Some(seen.section.to_owned()) });
+    }
+
+    fn not_needed(&mut self, seen: &StepSeen<'_>) {
+        self.correction_not_needed = true;
+        let text = format!("{} works as documented: its correction is no longer needed", title(seen));
+        self.failures.push(text.clone());
+        self.add(FindingKind::CorrectionNotNeeded, seen, text);
+    }
+
+    fn used(&mut self, seen: &StepSeen<'_>, because: &str) {
+        let why = if because.is_empty() { String::new() } else { format!("; {because}") };
+        let text =
+            format!("{} cannot work as documented ({}), its correction was used{why}", title(seen), ending(seen));
+        self.add(FindingKind::CorrectionUsed, seen, text);
+    }
+
+    fn did_not_hold(&mut self, seen: &StepSeen<'_>, must_work: bool) {
+        let text = format!("{}: {}", title(seen), ending(seen));
+        if must_work {
+            self.failures.push(text.clone());
+        }
+        self.add(FindingKind::StepNotAsExpected, seen, text);
+    }
+}
+
+/// Whether a step must end with a certain exit code; a look may fail.
+fn must_work(history: &History<'_>, seen: &StepSeen<'_>) -> bool {
+    let scenario = &history.start.scenario;
+    let variant = scenario.variants.get(&history.start.plan.variant);
+    let Some(Recovery::Runbook { file, .. }) = variant.map(|variant| &variant.recovery) else { return true };
+    let written =
+        scenario.runbooks.get(file).and_then(|runbook| runbook.steps.iter().find(|step| step.line == seen.line));
+    written.is_none_or(|step: &Step| step.exit.is_some())
+}
+
+fn title(seen: &StepSeen<'_>) -> String {
+    format!("step {} (line {})", seen.step, seen.line)
+}
+
+fn ending(seen: &StepSeen<'_>) -> String {
+    match seen.end {
+        None => "it never ended".to_owned(),
+        Some(StepEnd::AsExpected { exit }) => format!("exit {exit}, as expected"),
+        Some(StepEnd::WrongExit { exit }) => format!("exit {exit}"),
+        Some(StepEnd::WrongOutput { expected, .. }) => format!("its output lacks `{expected}`"),
+        Some(StepEnd::DeadlinePassed) => "it did not end within its limit".to_owned(),
+        Some(StepEnd::NotStarted { reason }) => format!("it could not be started: {reason}"),
+    }
+}

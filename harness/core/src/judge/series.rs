@@ -1,0 +1,230 @@
+//! What the judge gathers of each series while the samples stream by, and what it makes of that.
+
+use super::latency::Latencies;
+use super::moments::History;
+use super::outage::{Gap, SeriesSummary, SeriesTracker};
+use crate::plan::Series;
+use crate::sample::{Outcome, Sample};
+use crate::scenario::{Effect, Moment, Vantage};
+use crate::time::{At, millis};
+use crate::verdict::SeriesResult;
+use std::time::Duration;
+
+/// A control must have succeeded within this time of the effect's proof.
+pub(crate) const CONTROL_WITHIN: Duration = Duration::from_secs(5);
+
+/// The moments that samples are sorted by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) inject: Option<At>,
+    pub(crate) effect: Option<At>,
+    /// The end of the degraded time.
+    pub(crate) redundancy: At,
+    /// Until when a failure counts against recovery.
+    pub(crate) horizon: At,
+}
+
+impl Bounds {
+    pub(crate) fn of(history: &History<'_>) -> Self {
+        let horizon = history.horizon();
+        Self {
+            inject: history.moment(Moment::Inject),
+            effect: history.moment(Moment::Effect),
+            redundancy: history.moment(Moment::Redundancy).unwrap_or(horizon),
+            horizon,
+        }
+    }
+}
+
+/// Gathers one series.
+pub(crate) struct Gather<'a> {
+    plan: &'a Series,
+    bounds: Bounds,
+    role: Role,
+    tracker: SeriesTracker,
+    first_seq: Option<u32>,
+    steady: Latencies,
+    degraded: Latencies,
+    degraded_failed: u64,
+    last_ok: Option<At>,
+    longest_hole_us: u64,
+    oks_to_horizon: u64,
+    shows_effect: bool,
+}
+
+/// What a series is to the proof of the effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Down,
+    Control,
+    Neither,
+}
+
+/// A series, seen to its end.
+#[derive(Debug)]
+pub(crate) struct Seen<'a> {
+    pub(crate) plan: &'a Series,
+    pub(crate) summary: SeriesSummary,
+    /// Why its samples cannot carry a verdict.
+    pub(crate) unfit: Option<String>,
+    /// The longest time between the start of a success and the end of the next, from the injection to the horizon: an
+    /// outage that no sample saw was shorter.
+    pub(crate) longest_hole: Duration,
+    /// Successes in that time.
+    pub(crate) oks_to_horizon: u64,
+    /// For the effect's probe: it failed after the injection. For its control: it succeeded near that.
+    pub(crate) shows_effect: bool,
+    pub(crate) succeeded: u64,
+    /// How far its times can be off against the run's clock; `None` where that was never found out.
+    pub(crate) uncertainty: Option<Duration>,
+    steady: Latencies,
+    degraded: Latencies,
+    degraded_failed: u64,
+}
+
+impl<'a> Gather<'a> {
+    pub(crate) fn new(plan: &'a Series, sustained: Duration, effect: &Effect, bounds: Bounds) -> Self {
+        let role = match plan.probe.as_str() {
+            name if name == effect.down => Role::Down,
+            name if name == effect.control => Role::Control,
+            _ => Role::Neither,
+        };
+        Self {
+            plan,
+            bounds,
+            role,
+            tracker: SeriesTracker::new(sustained).with_every(plan.every),
+            first_seq: None,
+            steady: Latencies::default(),
+            degraded: Latencies::default(),
+            degraded_failed: 0,
+            last_ok: None,
+            longest_hole_us: 0,
+            oks_to_horizon: 0,
+            shows_effect: false,
+        }
+    }
+
+    pub(crate) fn push(&mut self, sample: &Sample) {
+        self.tracker.push(sample);
+        self.first_seq.get_or_insert(sample.seq);
+        let ok = match sample.outcome {
+            Outcome::Ok => true,
+            Outcome::Failed { .. } => false,
+            Outcome::Stalled => return,
+        };
+        match self.bounds.inject {
+            Some(inject) if sample.started >= inject => self.push_after_injection(sample, ok),
+            _ if ok => self.steady.add(sample),
+            _ => {}
+        }
+        if ok {
+            self.last_ok = Some(sample.started);
+        }
+    }
+
+    fn push_after_injection(&mut self, sample: &Sample, ok: bool) {
+        let Bounds { effect, redundancy, horizon, .. } = self.bounds;
+        if let Some(effect) = effect {
+            let near = sample.started <= effect.plus(CONTROL_WITHIN);
+            let not_long_before = sample.ended.plus(CONTROL_WITHIN) >= effect;
+            self.shows_effect |= match self.role {
+                Role::Down => !ok && near,
+                Role::Control => ok && near && not_long_before,
+                Role::Neither => false,
+            };
+            if sample.started >= effect && sample.started <= redundancy {
+                if ok {
+                    self.degraded.add(sample);
+                } else {
+                    self.degraded_failed += 1;
+                }
+            }
+        }
+        if ok && self.last_ok.is_none_or(|last| last <= horizon) {
+            let from = self.last_ok.or(self.bounds.inject).unwrap_or(sample.started);
+            self.longest_hole_us = self.longest_hole_us.max(sample.ended.0.saturating_sub(from.0));
+            self.oks_to_horizon += 1;
+        }
+    }
+
+    pub(crate) fn finish(self, history: &History<'_>) -> Seen<'a> {
+        let succeeded = self.tracker.succeeded();
+        let summary = self.tracker.finish(self.bounds.horizon);
+        let uncertainty = match self.plan.vantage {
+            Vantage::Outside => Some(Duration::ZERO),
+            Vantage::Inside => history.inside_uncertainty_us.map(Duration::from_micros),
+        };
+        Seen {
+            unfit: unfit(&summary, self.first_seq),
+            plan: self.plan,
+            summary,
+            longest_hole: Duration::from_micros(self.longest_hole_us),
+            oks_to_horizon: self.oks_to_horizon,
+            shows_effect: self.shows_effect,
+            succeeded,
+            uncertainty,
+            steady: self.steady,
+            degraded: self.degraded,
+            degraded_failed: self.degraded_failed,
+        }
+    }
+}
+
+fn unfit(summary: &SeriesSummary, first_seq: Option<u32>) -> Option<String> {
+    let missing = summary.missing + u64::from(first_seq.unwrap_or(0));
+    if summary.samples == 0 {
+        Some("it has no samples".to_owned())
+    } else if summary.disordered > 0 {
+        Some(format!("{} of its samples are out of order", summary.disordered))
+    } else if missing > 0 {
+        Some(format!("{missing} of its samples are missing"))
+    } else if summary.outages_dropped > 0 || summary.gaps_dropped > 0 {
+        Some("it has more outages or gaps than can be kept".to_owned())
+    } else {
+        None
+    }
+}
+
+impl Seen<'_> {
+    /// Gaps that lie outside every outage and end after `from` and begin before `until`: the service may have failed there
+    /// unseen.
+    pub(crate) fn blind_gaps(&self, from: At, until: At) -> impl Iterator<Item = &Gap> {
+        let in_outage = |gap: &Gap| {
+            self.summary.outages.iter().any(|outage| {
+                outage.last_ok_before.is_none_or(|before| before <= gap.from)
+                    && outage.first_ok_after.is_none_or(|after| gap.until <= after)
+            })
+        };
+        let within = move |gap: &&Gap| gap.until > from && gap.from < until;
+        self.summary.gaps.iter().filter(within).filter(move |gap| !in_outage(gap))
+    }
+
+    /// What the verdict says of it.
+    pub(crate) fn result(&self) -> SeriesResult {
+        let degraded = self.degraded.count() + self.degraded_failed;
+        SeriesResult {
+            id: self.plan.id,
+            name: self.plan.to_string(),
+            probe: self.plan.probe.clone(),
+            samples: self.summary.samples,
+            failed: self.summary.failed,
+            stalled: self.summary.stalled,
+            outages: self.summary.outages.clone(),
+            steady_p50_ms: self.steady.quantile_ms(0.5),
+            steady_p99_ms: self.steady.quantile_ms(0.99),
+            degraded_error_ratio: (degraded > 0).then(|| self.degraded_failed as f64 / degraded as f64),
+            degraded_p99_ms: self.degraded.quantile_ms(0.99),
+            causes: self.summary.causes.clone(),
+        }
+    }
+
+    /// A gap, for people.
+    pub(crate) fn describe_gap(&self, gap: &Gap) -> String {
+        format!(
+            "nothing was measured for {:.1} s from {:.1} s on",
+            millis(gap.until.since(gap.from)) / 1_000.0,
+            gap.from.ms() / 1_000.0
+        )
+    }
+}

@@ -1,0 +1,14 @@
+//! The pure part of firedrill: scenarios, plans, events, samples and the judge.
+//!
+//! Nothing here reads a clock, a file, the environment or a socket. A saved run is judged again by the same
+//! functions that judged it the first time.
+
+pub mod event;
+pub mod journal;
+pub mod judge;
+pub mod live;
+pub mod plan;
+pub mod sample;
+pub mod scenario;
+pub mod time;
+pub mod verdict;

@@ -1,0 +1,285 @@
+//! What a run will do, decided before anything is touched.
+
+use crate::sample::{Connection, SeriesId};
+use crate::scenario::{ProbeKind, Recovery, Scenario, Vantage};
+use crate::time::as_ms;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::time::Duration;
+
+/// A plan: the scenario's variant on one cluster, with its targets chosen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The run's id, a part of every name and label that it makes.
+    pub run_id: String,
+    /// The scenario's name.
+    pub scenario: String,
+    /// The variant's name.
+    pub variant: String,
+    /// What the random choices of this run are drawn from.
+    pub seed: u64,
+    /// What the fault acts on.
+    pub targets: Vec<Target>,
+    /// Everything that is measured.
+    pub series: Vec<Series>,
+    /// Every phase with its limit, in order.
+    pub phases: Vec<PlannedPhase>,
+    /// When everything that this run makes counts as abandoned, after its start.
+    #[serde(with = "as_ms")]
+    pub expires_after: Duration,
+}
+
+/// One phase with its limit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedPhase {
+    /// Which.
+    pub phase: Phase,
+    /// How long it may take.
+    #[serde(with = "as_ms")]
+    pub deadline: Duration,
+    /// What it will do, for people.
+    pub about: String,
+}
+
+/// The phases of a run, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Cluster, targets and rights are as the plan needs them.
+    Preflight,
+    /// The agent, the outside ports and the watchers are there.
+    Arm,
+    /// Everything works, under load, without a gap.
+    SteadyState,
+    /// The fault is put in.
+    Inject,
+    /// The fault is proven to be in and to be felt.
+    Effect,
+    /// The system notices.
+    Detect,
+    /// The runbook, or waiting.
+    Recover,
+    /// The service answers without a gap again.
+    SustainedOk,
+    /// Redundancy is back.
+    Redundancy,
+    /// What had piled up is done.
+    Backlog,
+    /// Acknowledged writes are looked for.
+    Ledger,
+    /// The fault and everything made for the run are taken away.
+    Undo,
+    /// The cluster is as before.
+    Clean,
+}
+
+impl Phase {
+    /// Its name on the screen and in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Phase::Preflight => "preflight",
+            Phase::Arm => "arm",
+            Phase::SteadyState => "steady state",
+            Phase::Inject => "inject",
+            Phase::Effect => "effect",
+            Phase::Detect => "detect",
+            Phase::Recover => "recover",
+            Phase::SustainedOk => "sustained ok",
+            Phase::Redundancy => "redundancy",
+            Phase::Backlog => "backlog",
+            Phase::Ledger => "ledger",
+            Phase::Undo => "undo",
+            Phase::Clean => "clean",
+        }
+    }
+}
+
+/// What a fault acts on.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Target {
+    /// A container of a pod.
+    Container {
+        /// The pod's namespace.
+        namespace: String,
+        /// The pod's name.
+        pod: String,
+        /// The pod's UID when it was chosen.
+        uid: String,
+        /// The container's name.
+        container: String,
+        /// The container's id in its runtime, without the runtime's prefix.
+        container_id: String,
+        /// The node it runs on.
+        node: String,
+    },
+    /// A pod.
+    Pod {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        pod: String,
+        /// Its UID when it was chosen.
+        uid: String,
+        /// The node it runs on.
+        node: String,
+    },
+    /// A node.
+    Node {
+        /// Its name.
+        node: String,
+        /// Its UID.
+        uid: String,
+        /// The pod it was chosen by.
+        because_of: String,
+    },
+}
+
+impl Target {
+    /// The node that is hit, or that holds what is hit.
+    pub fn node(&self) -> &str {
+        match self {
+            Target::Container { node, .. } | Target::Pod { node, .. } | Target::Node { node, .. } => node,
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Container { pod, container, node, .. } => write!(f, "{container} in {pod} (on {node})"),
+            Target::Pod { pod, node, .. } => write!(f, "{pod} (on {node})"),
+            Target::Node { node, because_of, .. } => write!(f, "node {node} (holds {because_of})"),
+        }
+    }
+}
+
+/// One probe from one place over one kind of connection.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Series {
+    /// Its index, which samples carry.
+    pub id: SeriesId,
+    /// The probe's name in the scenario.
+    pub probe: String,
+    /// What it does.
+    pub kind: ProbeKind,
+    /// Where it runs from.
+    pub vantage: Vantage,
+    /// Over which connections.
+    pub connection: Connection,
+    /// Time between two attempts.
+    #[serde(with = "as_ms")]
+    pub every: Duration,
+    /// Each attempt's limit.
+    #[serde(with = "as_ms")]
+    pub timeout: Duration,
+}
+
+impl fmt::Display for Series {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let vantage = match self.vantage {
+            Vantage::Outside => "outside",
+            Vantage::Inside => "inside",
+        };
+        let connection = match self.connection {
+            Connection::New => "new",
+            Connection::Reused => "reused",
+        };
+        write!(f, "{} ({vantage}, {connection} connections)", self.probe)
+    }
+}
+
+/// How long the agent, the fault's helpers and the outside ports may take to be there.
+const ARM_WITHIN: Duration = Duration::from_secs(120);
+/// How long preflight may take.
+const PREFLIGHT_WITHIN: Duration = Duration::from_secs(60);
+/// How long the injection's calls may take.
+const INJECT_WITHIN: Duration = Duration::from_secs(30);
+/// How long the backlog may take to drain after redundancy is back.
+const BACKLOG_WITHIN: Duration = Duration::from_secs(120);
+/// How long reading all acknowledged writes back may take.
+const LEDGER_WITHIN: Duration = Duration::from_secs(120);
+/// How long taking everything away may take.
+const UNDO_WITHIN: Duration = Duration::from_secs(240);
+/// How long the cluster may take to be as before.
+const CLEAN_WITHIN: Duration = Duration::from_secs(180);
+
+/// The series of a scenario: every probe from every vantage over every kind of connection, in order of names.
+pub fn series(scenario: &Scenario) -> Vec<Series> {
+    let mut all = Vec::new();
+    for (name, probe) in &scenario.probes {
+        for vantage in &probe.vantages {
+            for connection in &probe.connections {
+                all.push(Series {
+                    id: SeriesId::try_from(all.len()).unwrap_or(SeriesId::MAX),
+                    probe: name.clone(),
+                    kind: probe.kind.clone(),
+                    vantage: *vantage,
+                    connection: *connection,
+                    every: probe.every,
+                    timeout: probe.timeout,
+                });
+            }
+        }
+    }
+    all
+}
+
+/// The phases of a variant with their limits; `None` where the scenario has no such variant.
+pub fn phases(scenario: &Scenario, variant: &str) -> Option<Vec<PlannedPhase>> {
+    let chosen = scenario.variants.get(variant)?;
+    let steady = &scenario.steady_state;
+    let recover = match &chosen.recovery {
+        Recovery::Unattended => "nobody acts: it has to heal by itself".to_owned(),
+        Recovery::Runbook { file, start } => {
+            let steps = scenario.runbooks.get(file).map_or(0, |runbook| {
+                let of = |step: &&crate::scenario::Step| {
+                    step.variants.is_empty() || step.variants.iter().any(|name| name == variant)
+                };
+                runbook.steps.iter().filter(of).count()
+            });
+            format!("the {steps} commands of {file}, starting at {start}")
+        }
+    };
+    let phase = |phase, deadline, about: &str| PlannedPhase { phase, deadline, about: about.to_owned() };
+    Some(vec![
+        phase(Phase::Preflight, PREFLIGHT_WITHIN, "the cluster is marked for drills, healthy, and has the targets"),
+        phase(Phase::Arm, ARM_WITHIN, "the probe agent, the fault's helper pods and the outside ports are made"),
+        phase(
+            Phase::SteadyState,
+            steady.within,
+            &format!(
+                "{} succeed without a gap for {} s, at {}/s or more",
+                steady.probes.join(", "),
+                steady.hold.as_secs(),
+                steady.load_min_per_s
+            ),
+        ),
+        phase(Phase::Inject, INJECT_WITHIN, &chosen.about),
+        phase(
+            Phase::Effect,
+            chosen.effect.within,
+            &format!(
+                "the targets are seen to be hit, {} fails while {} works",
+                chosen.effect.down, chosen.effect.control
+            ),
+        ),
+        phase(Phase::Detect, chosen.deadline, "the system itself notices"),
+        phase(Phase::Recover, chosen.deadline, &recover),
+        phase(
+            Phase::SustainedOk,
+            chosen.deadline,
+            &format!("every probe succeeds without a gap for {} s", chosen.sustained.as_secs()),
+        ),
+        phase(Phase::Redundancy, chosen.deadline, "everything that was redundant is so again"),
+        phase(Phase::Backlog, BACKLOG_WITHIN, "what had piled up is done"),
+        phase(Phase::Ledger, LEDGER_WITHIN, "every acknowledged write is looked for"),
+        phase(Phase::Undo, UNDO_WITHIN, "the fault and everything made for the run are taken away"),
+        phase(Phase::Clean, CLEAN_WITHIN, "the cluster is compared with what it was before"),
+    ])
+}
+
+/// When everything that a run of these phases makes counts as abandoned: no run outlives all its limits.
+pub fn expires_after(phases: &[PlannedPhase]) -> Duration {
+    phases.iter().map(|phase| phase.deadline).sum::<Duration>() + Duration::from_secs(120)
+}

@@ -1,0 +1,278 @@
+//! What probes, the steady state and variants must be to each other.
+
+use super::mistake::Mistakes;
+use super::parse::{Parts, VariantPart};
+use super::read::{Placed, Tab};
+use super::text;
+use super::{Condition, Detector, Fault, PodSelector, Probe, ProbeKind, format, parts};
+use crate::sample::Connection;
+use std::time::Duration;
+
+/// Series of a scenario, at most.
+const SERIES_MAX: usize = 32;
+/// Attempts per second of all probes together, at most.
+const ATTEMPTS_PER_S_MAX: f64 = 5_000.0;
+/// Attempts of one series in flight at the same time, at most.
+const IN_FLIGHT_MAX: u128 = 1_000;
+/// How soon after a failure the control must be seen to succeed.
+const CONTROL_WITHIN: Duration = Duration::from_secs(5);
+/// The window that ends an outage is at least this many times the longest pause between two attempts.
+const SUSTAINED_ATTEMPTS_MIN: u32 = 3;
+
+pub(super) fn probes(parts: &Parts<'_>, mistakes: &mut Mistakes) {
+    for part in &parts.probes {
+        let kinds: Vec<_> = format::PROBE_KINDS.into_iter().filter(|kind| part.tab.has(kind)).collect();
+        if kinds.len() != 1 {
+            let message = match kinds.len() {
+                0 => "a probe that does nothing".to_owned(),
+                _ => format!("one probe that does {} things", kinds.len()),
+            };
+            mistakes.add_hint(
+                part.name.span.clone(),
+                message,
+                format!("one of {}", super::mistake::listed(&format::PROBE_KINDS)),
+            );
+        }
+        let Some(probe) = &part.probe else { continue };
+        if matches!(probe.kind, ProbeKind::Tcp { .. }) && probe.connections.contains(&Connection::Reused) {
+            mistakes.add_hint(
+                part.tab.place("connections"),
+                "a tcp probe opens a connection each time",
+                "leave `connections` out, or say `[\"new\"]`",
+            );
+        }
+        let in_flight = probe.timeout.as_micros() / probe.every.as_micros().max(1);
+        if in_flight > IN_FLIGHT_MAX {
+            mistakes.add_hint(
+                part.tab.place("timeout"),
+                format!("{in_flight} attempts could be under way at once, {IN_FLIGHT_MAX} at most"),
+                "a shorter timeout, or a longer `every`",
+            );
+        }
+    }
+    let measured = || parts.probes.iter().filter_map(|part| part.probe.as_ref());
+    let series: usize = measured().map(parts::series).sum();
+    if series > SERIES_MAX {
+        mistakes.add_hint(
+            parts.root.place("probe"),
+            format!("{series} series, {SERIES_MAX} at most"),
+            "each kind of connection from each place is a series of its own",
+        );
+    }
+    let attempts_per_s: f64 = measured().map(parts::attempts_per_s).sum();
+    if attempts_per_s > ATTEMPTS_PER_S_MAX {
+        mistakes.add_hint(
+            parts.root.place("probe"),
+            format!("{attempts_per_s:.0} attempts a second, {ATTEMPTS_PER_S_MAX:.0} at most"),
+            "a longer `every` for some probes",
+        );
+    }
+}
+
+/// Notes a probe that does not exist; the probe where it does.
+pub(super) fn known_probe<'p>(
+    parts: &'p Parts<'_>,
+    mistakes: &mut Mistakes,
+    name: &Placed<String>,
+) -> Option<&'p Probe> {
+    let names = parts.probe_names();
+    if !names.contains(&name.value.as_str()) {
+        mistakes.add_unknown(name.span.clone(), "probe", &name.value, names);
+    }
+    parts.probe(&name.value)
+}
+
+pub(super) fn steady_state(parts: &Parts<'_>, mistakes: &mut Mistakes) {
+    let Some(tab) = parts.root.table("steady-state") else { return };
+    let names = tab.texts("probes");
+    let probes: Vec<_> = names.iter().filter_map(|name| known_probe(parts, mistakes, name)).collect();
+    if let (Some(hold), Some(within)) = (tab.duration("hold"), tab.duration("within"))
+        && hold.value > within.value
+    {
+        mistakes.add_hint(
+            hold.span,
+            format!("held for {}, but waited for only {}", text::plain(hold.value), text::plain(within.value)),
+            "a longer `within`",
+        );
+    }
+    let Some(load) = tab.text("load-min") else { return };
+    let attempts_per_s: f64 = probes.iter().map(|probe| parts::attempts_per_s(probe)).sum();
+    let all_known = probes.len() == names.len() && !names.is_empty();
+    if let (true, Ok(demanded)) = (all_known, text::rate(&load.value))
+        && demanded > attempts_per_s
+    {
+        mistakes.add_hint(
+            load.span,
+            format!("these probes make {attempts_per_s:.1} attempts a second at most"),
+            "a smaller load, or a shorter `every`",
+        );
+    }
+}
+
+pub(super) fn variants(parts: &Parts<'_>, mistakes: &mut Mistakes) {
+    for part in &parts.variants {
+        if let Some(tab) = part.tab.table("effect") {
+            effect(parts, part, &tab, mistakes);
+        }
+        times(parts, part, mistakes);
+        targets(parts, part, mistakes);
+        detector(part, mistakes);
+        redundancy(parts, part, mistakes);
+    }
+}
+
+fn effect(parts: &Parts<'_>, part: &VariantPart<'_>, tab: &Tab<'_>, mistakes: &mut Mistakes) {
+    let steady: Vec<_> = parts.root.table("steady-state").map(|tab| tab.texts("probes")).unwrap_or_default();
+    let down = tab.text("down").map(|name| (known_probe(parts, mistakes, &name), name));
+    let control = tab.text("control").map(|name| (known_probe(parts, mistakes, &name), name));
+    if let Some((Some(_), name)) = &down
+        && !steady.is_empty()
+        && !steady.iter().any(|probe| probe.value == name.value)
+    {
+        mistakes.add_hint(
+            name.span.clone(),
+            format!("`{}` is not part of the steady state", name.value),
+            "a probe that never worked proves nothing by failing: add it to `steady-state.probes`",
+        );
+    }
+    if let (Some((_, down)), Some((_, control))) = (&down, &control)
+        && down.value == control.value
+    {
+        mistakes.add_hint(
+            control.span.clone(),
+            "the control is the probe that must fail",
+            "a probe from the same place that the fault leaves alone",
+        );
+        return;
+    }
+    if let (Some((Some(down), _)), Some((Some(control), name))) = (&down, &control) {
+        if let Some(vantage) = down.vantages.iter().find(|vantage| !control.vantages.contains(vantage)) {
+            let place = match vantage {
+                super::Vantage::Inside => "inside",
+                super::Vantage::Outside => "outside",
+            };
+            mistakes.add_hint(
+                name.span.clone(),
+                format!("the control does not run from {place}, where the failing probe does"),
+                format!("add \"{place}\" to the control's `from`"),
+            );
+        }
+        if control.every + control.timeout > CONTROL_WITHIN {
+            mistakes.add_hint(
+                name.span.clone(),
+                format!("the control answers too rarely: {} may pass", text::plain(control.every + control.timeout)),
+                format!("its `every` and `timeout` together: {} at most", text::plain(CONTROL_WITHIN)),
+            );
+        }
+    }
+    if let (Some(within), Some(deadline)) = (tab.duration("within"), part.tab.duration("deadline"))
+        && within.value > deadline.value
+    {
+        mistakes.add(within.span, format!("longer than the variant's deadline of {}", text::plain(deadline.value)));
+    }
+}
+
+fn times(parts: &Parts<'_>, part: &VariantPart<'_>, mistakes: &mut Mistakes) {
+    let Some(sustained) = part.tab.duration("sustained") else { return };
+    let longest = parts
+        .probes
+        .iter()
+        .filter_map(|part| Some((part.name.value, part.probe.as_ref()?)))
+        .max_by_key(|(_, p)| p.every);
+    if let Some((name, probe)) = longest
+        && sustained.value < probe.every * SUSTAINED_ATTEMPTS_MIN
+    {
+        mistakes.add_hint(
+            sustained.span.clone(),
+            format!("too short to see {SUSTAINED_ATTEMPTS_MIN} attempts of `{name}`"),
+            format!("{} at least", text::plain(probe.every * SUSTAINED_ATTEMPTS_MIN)),
+        );
+    }
+    if let Some(deadline) = part.tab.duration("deadline")
+        && sustained.value >= deadline.value
+    {
+        mistakes
+            .add(sustained.span, format!("not shorter than the variant's deadline of {}", text::plain(deadline.value)));
+    }
+}
+
+fn targets(parts: &Parts<'_>, part: &VariantPart<'_>, mistakes: &mut Mistakes) {
+    let (Some(chosen), Some(fault)) = (&part.fault, part.fault()) else { return };
+    let Some(count) = parts::count_place(&chosen.value) else { return };
+    let (Fault::Signal { pods, .. }
+    | Fault::Freeze { pods, .. }
+    | Fault::DeletePods { pods, .. }
+    | Fault::NodeOff { pods, .. }) = &fault
+    else {
+        return;
+    };
+    match population(parts, pods) {
+        Some((servers, what)) if count.value > u64::from(servers) => {
+            mistakes.add(count.span, format!("this template has {servers} {what}"));
+        }
+        Some((servers, what)) if count.value == u64::from(servers) && what != PRIMARY => {
+            mistakes.add_hint(
+                count.span,
+                format!("all {servers} {what}: nothing would be left to recover from"),
+                format!("{} at most", servers.saturating_sub(1)),
+            );
+        }
+        _ => {}
+    }
+}
+
+const PRIMARY: &str = "primary";
+
+/// How many pods a selector can find, where that is known without a cluster.
+fn population(parts: &Parts<'_>, pods: &PodSelector) -> Option<(u32, &'static str)> {
+    let needs = parts.needs.as_ref()?;
+    let of_template = |small, medium| match needs.template.as_str() {
+        "small" => Some(small),
+        "medium" => Some(medium),
+        _ => None,
+    };
+    let labels: Vec<&str> = pods.labels.split(',').map(str::trim).collect();
+    if labels.contains(&"app.kubernetes.io/name=nats") {
+        Some((needs.nats_servers.or(of_template(1, 3))?, "NATS servers"))
+    } else if labels.contains(&"cnpg.io/instanceRole=primary") {
+        Some((1, PRIMARY))
+    } else if labels.iter().any(|label| label.starts_with("cnpg.io/cluster=")) {
+        Some((needs.postgres_instances.or(of_template(1, 2))?, "PostgreSQL instances"))
+    } else {
+        None
+    }
+}
+
+fn detector(part: &VariantPart<'_>, mistakes: &mut Mistakes) {
+    let (Some(chosen), Some(fault)) = (part.tab.choice("detect"), part.fault()) else { return };
+    let detector = parts::detector(&chosen.value);
+    if detector == Some(Detector::NodeNotReady) && !matches!(fault, Fault::NodeOff { .. } | Fault::Noop) {
+        mistakes.add_hint(
+            chosen.span,
+            "this fault leaves every node Ready",
+            "`pod-not-ready`, `cnpg-phase` or `nats-quorum`",
+        );
+    } else if let (Some(Detector::PodNotReady), Fault::Noop) = (&detector, &fault) {
+        mistakes.add(chosen.span, "a noop has no pods to watch");
+    }
+}
+
+fn redundancy(parts: &Parts<'_>, part: &VariantPart<'_>, mistakes: &mut Mistakes) {
+    let conditions = part.tab.choices("redundancy");
+    let is_node_off = matches!(part.fault(), Some(Fault::NodeOff { .. }) | None);
+    if conditions.is_empty() && part.tab.has("redundancy") && !is_node_off {
+        mistakes.add_hint(
+            part.tab.place("redundancy"),
+            "nothing says when redundancy is back",
+            "empty only for `node-off`, where the node stays off until the undo",
+        );
+    }
+    for chosen in conditions {
+        let Some(Condition::NatsCurrent { pods, servers }) = parts::condition(&chosen.value) else { continue };
+        if let Some((there, what)) = population(parts, &pods)
+            && there != servers
+        {
+            mistakes.add(chosen.span, format!("this template has {there} {what}, not {servers}"));
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! What runbooks and corrections must be to variants and probes.
+
+use super::command::{bound, object_to_correction, object_to_step, placeholders};
+use super::mistake::{Mistakes, closest};
+use super::parse::{Parts, read_runbook};
+use super::read::Tab;
+use super::{Fault, Recovery};
+
+/// Reads every runbook that a variant names.
+pub(super) fn read_all(
+    parts: &mut Parts<'_>,
+    mistakes: &mut Mistakes,
+    scenario_path: &str,
+    runbooks: impl Fn(&str) -> Option<String>,
+) {
+    let folder = scenario_path.rsplit_once('/').map(|(folder, _)| folder);
+    for variant in &parts.variants {
+        let Some(recovery) = &variant.recovery else { continue };
+        let Recovery::Runbook { file, .. } = &recovery.value else { continue };
+        if parts.runbooks.contains_key(file) {
+            continue;
+        }
+        let path = folder.map_or_else(|| file.clone(), |folder| format!("{folder}/{file}"));
+        match runbooks(file) {
+            Some(text) => {
+                parts.runbooks.insert(file.clone(), read_runbook(&path, &text));
+            }
+            None => mistakes.add_hint(
+                recovery.span.clone(),
+                format!("there is no {path}"),
+                "runbooks stand beside the scenario",
+            ),
+        }
+    }
+    for variant in &parts.variants {
+        let Some(recovery) = &variant.recovery else { continue };
+        let Recovery::Runbook { file, .. } = &recovery.value else { continue };
+        let Some((draft, of_runbook)) = parts.runbooks.get(file) else { continue };
+        let name = variant.name.value.to_owned();
+        let has_steps =
+            draft.steps.iter().any(|step| step.step.variants.is_empty() || step.step.variants.contains(&name));
+        if !has_steps && of_runbook.is_empty() {
+            mistakes.add_hint(
+                recovery.span.clone(),
+                format!("{file} has no step for `{name}`"),
+                "a step is a ```sh block under a heading; `recovery = \"unattended\"` needs none",
+            );
+        }
+    }
+}
+
+/// Checks the names that runbooks mention.
+pub(super) fn references(parts: &mut Parts<'_>) {
+    let probes: Vec<String> = parts.probe_names().iter().map(|&name| name.to_owned()).collect();
+    let variants: Vec<String> = parts.variant_names().iter().map(|&name| name.to_owned()).collect();
+    let targets: Vec<(String, String, usize)> = parts
+        .variants
+        .iter()
+        .filter_map(|variant| {
+            let Recovery::Runbook { file, .. } = &variant.recovery.as_ref()?.value else { return None };
+            let count = match variant.fault()? {
+                Fault::Signal { count, .. } | Fault::Freeze { count, .. } | Fault::DeletePods { count, .. } => count,
+                Fault::NodeOff { count, .. } => count,
+                Fault::Noop => 0,
+            };
+            Some((file.clone(), variant.name.value.to_owned(), usize::try_from(count).ok()?))
+        })
+        .collect();
+    for (file, (draft, mistakes)) in &mut parts.runbooks {
+        let mut last = None;
+        for step in &draft.steps {
+            // The steps of one block share their attributes: each is looked at once.
+            let block = step.variants.first().or(step.probe.as_ref()).map(|placed| placed.span.start);
+            if block.is_none() || block != last {
+                for variant in step.variants.iter().filter(|variant| !variants.contains(&variant.value)) {
+                    let known = variants.iter().map(String::as_str);
+                    mistakes.add_unknown(variant.span.clone(), "variant", &variant.value, known);
+                }
+                if let Some(probe) = step.probe.as_ref().filter(|probe| !probes.contains(&probe.value)) {
+                    let known = probes.iter().map(String::as_str);
+                    mistakes.add_unknown(probe.span.clone(), "probe", &probe.value, known);
+                }
+            }
+            last = block;
+            let Some(target) = &step.target else { continue };
+            let applies = |variant: &String| step.step.variants.is_empty() || step.step.variants.contains(variant);
+            let short =
+                targets.iter().find(|(of, variant, count)| of == file && applies(variant) && *count < target.value);
+            if let Some((_, variant, count)) = short {
+                mistakes.add_hint(
+                    target.span.clone(),
+                    format!("the fault of `{variant}` has {count} targets"),
+                    "name no more of them, or give the block `variants=...`",
+                );
+            }
+        }
+    }
+}
+
+pub(super) fn corrections(parts: &Parts<'_>, mistakes: &mut Mistakes) {
+    let mut seen: Vec<(String, String)> = Vec::new();
+    for tab in parts.root.tables("correction") {
+        documented(parts, &tab, &mut seen, mistakes);
+        let Some(instead) = tab.text("instead") else { continue };
+        let objection = object_to_correction(&instead.value).or_else(|| object_to_step(&instead.value));
+        if let Some(objection) = objection {
+            mistakes.add_hint(instead.span.clone(), objection.message, objection.hint);
+        }
+        if let Some((_, name)) = placeholders(&instead.value).into_iter().find(|(_, name)| bound(name).is_none()) {
+            mistakes.add_hint(
+                instead.span.clone(),
+                format!("nothing is put in the place of `<{name}>`"),
+                "`<target-pods>` stands for the fault's targets, `<target-pod-1>` for the first of them",
+            );
+        }
+        if tab.text("documented").is_some_and(|documented| documented.value == instead.value) && !tab.has("expect") {
+            mistakes.add_hint(
+                instead.span,
+                "the correction is the documented command",
+                "where only its expectation is wrong, give the right one as `expect`",
+            );
+        }
+    }
+}
+
+fn documented(parts: &Parts<'_>, tab: &Tab<'_>, seen: &mut Vec<(String, String)>, mistakes: &mut Mistakes) {
+    let (Some(section), Some(documented)) = (tab.text("section"), tab.text("documented")) else { return };
+    if seen.iter().any(|(s, d)| *s == section.value && *d == documented.value) {
+        mistakes.add(documented.span, "a second correction of this command");
+        return;
+    }
+    seen.push((section.value.clone(), documented.value.clone()));
+    if parts.runbooks.is_empty() {
+        let waits_for_one = parts.variants.iter().any(|variant| !variant.is_unattended());
+        if !waits_for_one {
+            mistakes.add(section.span, "a correction, and no variant has a runbook");
+        }
+        return;
+    }
+    let steps = || parts.runbooks.values().flat_map(|(draft, _)| &draft.steps).map(|step| &step.step);
+    if !steps().any(|step| step.section == section.value) {
+        let mut sections: Vec<&str> = steps().map(|step| step.section.as_str()).collect();
+        sections.dedup();
+        mistakes.add_unknown(section.span, "section", &section.value, sections);
+        return;
+    }
+    let in_section = || steps().filter(|step| step.section == section.value).map(|step| step.command.as_str());
+    if !in_section().any(|command| command == documented.value) {
+        let hint = match closest(&documented.value, in_section()) {
+            Some(close) => format!("did you mean `{close}`?"),
+            None => {
+                "word for word, as the runbook has it; a command of several lines joined by single spaces".to_owned()
+            }
+        };
+        mistakes.add_hint(documented.span, format!("section `{}` has no such command", section.value), hint);
+    }
+}

@@ -1,0 +1,372 @@
+//! What can be said of a shell command without running it.
+
+/// The simple commands of a shell command, as words, without quotes; those inside `$(...)` are listed for themselves.
+/// `None` where a quote or a parenthesis is not closed.
+pub(super) fn simple_commands(text: &str) -> Option<Vec<Vec<String>>> {
+    let mut done = Vec::new();
+    let mut frames = vec![Frame::default()];
+    let mut chars = text.chars().peekable();
+    let mut before = ' ';
+    while let Some(c) = chars.next() {
+        let frame = frames.last_mut()?;
+        match c {
+            '\\' => frame.push(chars.next()?),
+            '\'' if !frame.in_quotes => {
+                frame.push_str("");
+                loop {
+                    match chars.next()? {
+                        '\'' => break,
+                        inner => frame.push(inner),
+                    }
+                }
+            }
+            '"' => {
+                frame.in_quotes = !frame.in_quotes;
+                frame.push_str("");
+            }
+            '$' if chars.peek() == Some(&'(') => {
+                chars.next();
+                frame.push_str("$()");
+                frames.push(Frame { closes_at: ')', ..Frame::default() });
+            }
+            '`' if frame.closes_at == '`' => close(&mut frames, &mut done)?,
+            '`' => {
+                frame.push_str("$()");
+                frames.push(Frame { closes_at: '`', ..Frame::default() });
+            }
+            _ if frame.in_quotes => frame.push(c),
+            '(' => {
+                frame.end_command(&mut done);
+                frames.push(Frame { closes_at: ')', ..Frame::default() });
+            }
+            ')' if frame.closes_at == ')' => close(&mut frames, &mut done)?,
+            ')' => return None,
+            '&' if before == '>' => frame.push(c),
+            '|' | '&' | ';' | '\n' => frame.end_command(&mut done),
+            '>' | '<' => {
+                // `2>/dev/null` is a word of its own and no argument.
+                frame.end_word();
+                frame.push(c);
+            }
+            '#' if frame.word.is_none() => while chars.next_if(|next| *next != '\n').is_some() {},
+            c if c.is_whitespace() => frame.end_word(),
+            c => frame.push(c),
+        }
+        before = c;
+    }
+    let mut last = frames.pop()?;
+    if !frames.is_empty() || last.in_quotes {
+        return None;
+    }
+    last.end_command(&mut done);
+    Some(done)
+}
+
+#[derive(Default)]
+struct Frame {
+    words: Vec<String>,
+    word: Option<String>,
+    in_quotes: bool,
+    closes_at: char,
+}
+
+impl Frame {
+    fn push(&mut self, c: char) {
+        self.word.get_or_insert_default().push(c);
+    }
+
+    fn push_str(&mut self, text: &str) {
+        self.word.get_or_insert_default().push_str(text);
+    }
+
+    fn end_word(&mut self) {
+        self.words.extend(self.word.take());
+    }
+
+    fn end_command(&mut self, done: &mut Vec<Vec<String>>) {
+        self.end_word();
+        if !self.words.is_empty() {
+            done.push(std::mem::take(&mut self.words));
+        }
+    }
+}
+
+fn close(frames: &mut Vec<Frame>, done: &mut Vec<Vec<String>>) -> Option<()> {
+    let mut frame = frames.pop()?;
+    if frame.in_quotes {
+        return None;
+    }
+    frame.end_command(done);
+    Some(())
+}
+
+/// Something that a command may not do.
+pub(super) struct Objection {
+    pub(super) message: String,
+    pub(super) hint: &'static str,
+}
+
+/// Says what keeps a command from being a step: it would wait for a person, run for ever or act on a namespace by chance.
+pub(super) fn object_to_step(text: &str) -> Option<Objection> {
+    let Some(commands) = simple_commands(text) else {
+        return Some(Objection {
+            message: "a quote or a parenthesis is not closed".to_owned(),
+            hint: "each line is a command of its own; a line that goes on ends with `\\`",
+        });
+    };
+    const BLOCKS: [&str; 5] = ["for", "while", "until", "if", "case"];
+    commands.iter().find_map(|words| {
+        let program = program(words)?;
+        if BLOCKS.contains(&program.as_str()) {
+            let message = format!("`{program}` begins a block");
+            return Some(Objection { message, hint: "a step is one command on one line, so that it can be timed" });
+        }
+        (program == "kubectl").then(|| object_to_kubectl(words)).flatten()
+    })
+}
+
+fn object_to_kubectl(words: &[String]) -> Option<Objection> {
+    /// Verbs that act on no namespace, or on none of their own.
+    const WITHOUT: [&str; 13] = [
+        "version",
+        "config",
+        "cluster-info",
+        "api-resources",
+        "api-versions",
+        "auth",
+        "cordon",
+        "uncordon",
+        "drain",
+        "taint",
+        "certificate",
+        "completion",
+        "explain",
+    ];
+    /// Kinds that live in no namespace.
+    const CLUSTER_WIDE: [&str; 14] = [
+        "node",
+        "nodes",
+        "no",
+        "namespace",
+        "namespaces",
+        "ns",
+        "pv",
+        "persistentvolume",
+        "persistentvolumes",
+        "storageclass",
+        "storageclasses",
+        "sc",
+        "crd",
+        "volumeattachments",
+    ];
+    let before_dashes = || words.iter().map(String::as_str).skip(1).take_while(|word| *word != "--");
+    if before_dashes().any(|word| matches!(word, "-w" | "--watch" | "--watch=true")) {
+        return Some(Objection {
+            message: "`--watch` never ends".to_owned(),
+            hint: "a step ends by itself; `kubectl wait` waits",
+        });
+    }
+    let verbs: Vec<&str> = before_dashes().filter(|word| !word.starts_with('-')).collect();
+    let is_logs = verbs.contains(&"logs");
+    if is_logs && before_dashes().any(|word| matches!(word, "-f" | "--follow" | "--follow=true")) {
+        return Some(Objection {
+            message: "`--follow` never ends".to_owned(),
+            hint: "a step ends by itself; use `--tail`",
+        });
+    }
+    if before_dashes().any(|word| matches!(word, "-it" | "-ti" | "-t" | "--tty")) {
+        return Some(Objection {
+            message: "asks for a terminal, and a drill has none".to_owned(),
+            hint: "leave `-it` out",
+        });
+    }
+    let is_placed = before_dashes().any(|word| {
+        word == "-A" || word == "--all-namespaces" || word.starts_with("--namespace") || word.starts_with("-n")
+    });
+    let needs_none = verbs.iter().any(|word| {
+        let kind = word.split(['/', '.']).next().unwrap_or_default();
+        WITHOUT.contains(word) || CLUSTER_WIDE.contains(&kind)
+    });
+    (!is_placed && !needs_none).then(|| Objection {
+        message: "kubectl without a namespace".to_owned(),
+        hint: "say which: `-n ironflow` (a drill's kubeconfig sets none)",
+    })
+}
+
+/// Says what keeps a command from being a correction: it would hide what is done from whoever reads the report.
+pub(super) fn object_to_correction(text: &str) -> Option<Objection> {
+    const SHELLS: [&str; 16] = [
+        "sh", "bash", "dash", "zsh", "ksh", "ash", "fish", "source", ".", "eval", "perl", "ruby", "node", "make",
+        "just", "php",
+    ];
+    const SCRIPTS: [&str; 5] = [".sh", ".bash", ".py", ".pl", ".rb"];
+    simple_commands(text)?.iter().find_map(|words| {
+        let program = program(words)?;
+        let name = program.rsplit('/').next().unwrap_or_default();
+        let is_module = words.iter().any(|word| word == "json.tool");
+        if name == "firedrill" {
+            return Some(Objection {
+                message: "a correction may not call firedrill".to_owned(),
+                hint: "an operator must be able to type it in the middle of the night",
+            });
+        }
+        let is_script = program.contains('/')
+            || SCRIPTS.iter().any(|ending| program.ends_with(ending))
+            || SHELLS.contains(&name)
+            || (name.starts_with("python") && !is_module);
+        is_script.then(|| Objection {
+            message: format!("a correction may not run a script (`{program}`)"),
+            hint: "write the commands themselves, so that the report shows what was done",
+        })
+    })
+}
+
+/// The program that a simple command runs, past assignments and wrappers.
+fn program(words: &[String]) -> Option<String> {
+    const WRAPPERS: [&str; 9] = ["env", "sudo", "nohup", "time", "exec", "command", "xargs", "timeout", "!"];
+    let is_assignment = |word: &str| {
+        word.split_once('=')
+            .is_some_and(|(name, _)| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'))
+    };
+    let mut wrapped = false;
+    for word in words {
+        let is_amount = wrapped && word.starts_with(|c: char| c.is_ascii_digit());
+        if WRAPPERS.contains(&word.as_str()) {
+            wrapped = true;
+        } else if !(is_assignment(word)
+            || is_amount
+            || word.starts_with(['<', '>'])
+            || wrapped && word.starts_with('-'))
+        {
+            return Some(word.clone());
+        }
+    }
+    None
+}
+
+/// The placeholders of a command: `<name>` without spaces, with where they stand.
+pub(super) fn placeholders(text: &str) -> Vec<(std::ops::Range<usize>, &str)> {
+    let mut found = Vec::new();
+    let mut from = 0;
+    while let Some(open) = text[from..].find('<').map(|at| from + at) {
+        let rest = &text[open + 1..];
+        let length = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '_')).unwrap_or(rest.len());
+        let starts = rest.starts_with(|c: char| c.is_ascii_alphabetic());
+        if starts && rest[length..].starts_with('>') {
+            found.push((open..open + length + 2, &rest[..length]));
+        }
+        from = open + 1;
+    }
+    found
+}
+
+/// The targets of a fault that a placeholder stands for: all of them, or one by its number from 1.
+pub(super) enum Bound {
+    All,
+    One(usize),
+}
+
+/// What a placeholder stands for; `None` where it is none of those known.
+pub(super) fn bound(placeholder: &str) -> Option<Bound> {
+    match placeholder.strip_prefix("target-pod") {
+        Some("s") => Some(Bound::All),
+        Some(number) => number.strip_prefix('-')?.parse().ok().filter(|number| *number > 0).map(Bound::One),
+        None => None,
+    }
+}
+
+/// Puts the names of the fault's targets in the place of `<target-pods>`, `<target-pod-1>`, `<target-pod-2>` and so on.
+/// A placeholder for which there is no target stays as it is.
+pub fn bind_targets(command: &str, target_pods: &[&str]) -> String {
+    let mut text = command.to_owned();
+    for (span, name) in placeholders(command).into_iter().rev() {
+        let value = match bound(name) {
+            Some(Bound::All) if !target_pods.is_empty() => target_pods.join(" "),
+            Some(Bound::One(number)) if number <= target_pods.len() => target_pods[number - 1].to_owned(),
+            _ => continue,
+        };
+        text.replace_range(span, &value);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_cut_as_a_shell_cuts_them() {
+        let cut = |text| simple_commands(text).map(|all| all.iter().map(|words| words.join("_")).collect::<Vec<_>>());
+        assert_eq!(cut("a b | c -d").unwrap(), ["a_b", "c_-d"]);
+        assert_eq!(cut("a \"$(b 'x | y')\" c").unwrap(), ["b_x | y", "a_$()_c"]);
+        assert_eq!(cut("a 2>&1 || b").unwrap(), ["a_2_>&1", "b"]);
+        assert_eq!(cut("grep -i \"x\\|y\" # z").unwrap(), ["grep_-i_x|y"]);
+        assert_eq!(cut("a 'b"), None);
+        assert_eq!(cut("a $(b"), None);
+    }
+
+    #[test]
+    fn a_correction_runs_no_script_however_it_is_wrapped() {
+        for bad in [
+            "./mend.sh",
+            "bash mend.sh",
+            "python3 mend.py",
+            "sudo -n ./x",
+            "FOO=1 firedrill sweep",
+            "a | sh",
+            "/usr/bin/firedrill",
+            "echo $(~/bin/mend)",
+            "env A=b timeout 5 bash -c true",
+            "mend.sh",
+            ". ./env",
+        ] {
+            assert!(object_to_correction(bad).is_some(), "{bad}");
+        }
+        for good in [
+            "kubectl exec -n a b -- sh -c 'x'",
+            "kubectl get x -n a | python3 -m json.tool",
+            "grep -c firedrill x.sh",
+            "kubectl get pod -n a -o name | xargs kubectl delete -n a",
+        ] {
+            assert!(object_to_correction(good).is_none(), "{good}");
+        }
+    }
+
+    #[test]
+    fn a_step_ends_and_names_its_namespace() {
+        for bad in [
+            "kubectl get pods -n a -w",
+            "kubectl logs -f x -n a",
+            "kubectl exec -it -n a b -- psql",
+            "kubectl get pods",
+            "kubectl exec x -- ls -n",
+            "for i in 1 2; do x; done",
+            "echo 'open",
+        ] {
+            assert!(object_to_step(bad).is_some(), "{bad}");
+        }
+        for good in [
+            "kubectl get nodes -o wide",
+            "kubectl get pods -A",
+            "kubectl exec -n a b -- wget -qO- -t 1 x",
+            "kubectl describe node/x",
+            "kubectl get pods --namespace=a",
+            "wget -w 1 x",
+        ] {
+            assert!(object_to_step(good).is_none(), "{good}");
+        }
+    }
+
+    #[test]
+    fn targets_take_the_place_of_placeholders() {
+        let pods = ["nats-0", "nats-2"];
+        assert_eq!(bind_targets("delete <target-pods>", &pods), "delete nats-0 nats-2");
+        assert_eq!(
+            bind_targets("a <target-pod-2> <target-pod-1> <target-pod-3>", &pods),
+            "a nats-2 nats-0 <target-pod-3>"
+        );
+        assert_eq!(bind_targets("sort <in >out", &pods), "sort <in >out");
+        let found: Vec<_> = placeholders("a <pod-name> <<EOF <x y> <ok>").into_iter().map(|(_, name)| name).collect();
+        assert_eq!(found, ["pod-name", "ok"]);
+    }
+}

@@ -1,0 +1,389 @@
+//! The scenario file's format: every key, once. The reader checks files against it and the schema is made from it.
+
+use super::text::Rule;
+
+/// A table: the keys that it may have.
+pub(super) struct Shape {
+    pub(super) keys: &'static [Key],
+}
+
+/// One key of a table.
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    pub(super) presence: Presence,
+    pub(super) kind: Kind,
+    /// What it says, for people.
+    pub(super) about: &'static str,
+}
+
+/// Whether a key must be there.
+#[derive(Clone, Copy)]
+pub(super) enum Presence {
+    Required,
+    Optional,
+    /// What it is where it is not there; words of a list joined by spaces.
+    Default(&'static str),
+}
+
+/// What stands behind a key.
+pub(super) enum Kind {
+    /// Text of a certain form.
+    Text(Rule),
+    /// One of some words.
+    OneOf { what: &'static str, words: &'static [&'static str] },
+    /// A whole number within bounds.
+    Whole { min: u64, max: u64 },
+    /// A duration within bounds.
+    Duration { min_ms: u64, max_ms: u64 },
+    /// A list, whose items differ from each other.
+    List { of: &'static Kind, min: usize, max: usize },
+    /// A table.
+    Table(&'static Shape),
+    /// A table of tables, each with a name.
+    Named { what: &'static str, shape: &'static Shape, max: usize },
+    /// `[[...]]`
+    Tables { shape: &'static Shape, min: usize, max: usize },
+    /// A word, or one of some tables by its name: `x = "word"`, `x.name = {...}`.
+    Choice { what: &'static str, words: &'static [&'static str], tables: &'static [(&'static str, &'static Shape)] },
+    /// One value for all variants, or a table by variant (with the reason beside them where `because`).
+    PerVariant { of: &'static Kind, because: bool },
+}
+
+const MS: u64 = 1;
+const S: u64 = 1_000;
+const M: u64 = 60 * S;
+const H: u64 = 60 * M;
+
+const fn required(name: &'static str, kind: Kind, about: &'static str) -> Key {
+    Key { name, presence: Presence::Required, kind, about }
+}
+
+const fn optional(name: &'static str, kind: Kind, about: &'static str) -> Key {
+    Key { name, presence: Presence::Optional, kind, about }
+}
+
+const fn default(name: &'static str, value: &'static str, kind: Kind, about: &'static str) -> Key {
+    Key { name, presence: Presence::Default(value), kind, about }
+}
+
+const NAMESPACE: Key = default("namespace", "ironflow", Kind::Text(Rule::Kubernetes), "its namespace");
+const PORT: Kind = Kind::Whole { min: 1, max: 65_535 };
+const PODS: Key = required("pods", Kind::Text(Rule::Selector), "label selector of the pods");
+const COUNT: Key = default("count", "1", Kind::Whole { min: 1, max: 100 }, "how many of them");
+const CONTAINER: Key = required("container", Kind::Text(Rule::Kubernetes), "the container in each pod");
+
+/// The whole file.
+pub(super) static SCENARIO: Shape = Shape {
+    keys: &[
+        required("title", Kind::Text(Rule::Line), "one line for people"),
+        required("needs", Kind::Table(&NEEDS), "what the cluster must have"),
+        required("steady-state", Kind::Table(&STEADY_STATE), "what must hold before anything is broken"),
+        required("probe", Kind::Named { what: "probe", shape: &PROBE, max: 16 }, "what is measured, by name"),
+        required("variant", Kind::Named { what: "variant", shape: &VARIANT, max: 16 }, "the ways to break it, by name"),
+        required(
+            "objective",
+            Kind::Tables { shape: &OBJECTIVE, min: 1, max: 64 },
+            "what is demanded of the times; each variant needs one that gates it",
+        ),
+        optional("data", Kind::Table(&DATA), "what is demanded of acknowledged writes; without it none may be lost"),
+        optional(
+            "correction",
+            Kind::Tables { shape: &CORRECTION, min: 0, max: 64 },
+            "documented commands that cannot work, and what runs after them instead",
+        ),
+    ],
+};
+
+static NEEDS: Shape = Shape {
+    keys: &[
+        required("template", Kind::OneOf { what: "template", words: &["small", "medium"] }, "the chart's template"),
+        optional("nats-servers", Kind::Whole { min: 1, max: 99 }, "how many NATS servers must be there"),
+        optional("postgres-instances", Kind::Whole { min: 1, max: 99 }, "how many PostgreSQL instances must be there"),
+    ],
+};
+
+static STEADY_STATE: Shape = Shape {
+    keys: &[
+        default("hold", "30s", Kind::Duration { min_ms: S, max_ms: 10 * M }, "how long it must hold without a gap"),
+        default("within", "120s", Kind::Duration { min_ms: S, max_ms: 30 * M }, "how long to wait for it"),
+        required(
+            "probes",
+            Kind::List { of: &Kind::Text(Rule::Name), min: 1, max: 16 },
+            "the probes that must succeed all that time",
+        ),
+        required(
+            "load-min",
+            Kind::Text(Rule::Rate),
+            "the least rate of successes of these probes together; less is too little load for a verdict",
+        ),
+    ],
+};
+
+static PROBE: Shape = Shape {
+    keys: &[
+        optional("http", Kind::Table(&HTTP), "GET over HTTP"),
+        optional("jetstream", Kind::Table(&JETSTREAM), "a JetStream publish, acknowledged"),
+        optional("postgres", Kind::Table(&POSTGRES), "a PostgreSQL insert, committed"),
+        optional("ironflow", Kind::Table(&IRONFLOW), "an Ironflow run, triggered and completed end to end"),
+        optional("tcp", Kind::Table(&TCP), "a TCP connection, opened and closed"),
+        default(
+            "every",
+            "50ms",
+            Kind::Duration { min_ms: MS, max_ms: M },
+            "time between two attempts, kept whatever the answers take",
+        ),
+        default("timeout", "1s", Kind::Duration { min_ms: MS, max_ms: M }, "each attempt's own limit"),
+        optional(
+            "connections",
+            Kind::List { of: &Kind::OneOf { what: "kind of connection", words: &["new", "reused"] }, min: 1, max: 2 },
+            "new connections, reused ones, or both, each a series of its own; both by default, for tcp new ones",
+        ),
+        default(
+            "from",
+            "inside",
+            Kind::List { of: &Kind::OneOf { what: "place", words: &["inside", "outside"] }, min: 1, max: 2 },
+            "from an agent pod (inside), from the runner's machine (outside), or both, each a series of its own",
+        ),
+    ],
+};
+
+/// The keys of a probe that say what it does.
+pub(super) const PROBE_KINDS: [&str; 5] = ["http", "jetstream", "postgres", "ironflow", "tcp"];
+
+static HTTP: Shape = Shape {
+    keys: &[
+        required("service", Kind::Text(Rule::Kubernetes), "the Service asked"),
+        NAMESPACE,
+        default("port", "9123", PORT, "its port"),
+        required("path", Kind::Text(Rule::Path), "path and query"),
+        default("status", "200", Kind::Whole { min: 100, max: 599 }, "the status expected"),
+        optional("body", Kind::Text(Rule::Output), "what the body must contain"),
+    ],
+};
+
+static JETSTREAM: Shape = Shape {
+    keys: &[
+        default("service", "ironflow-nats", Kind::Text(Rule::Kubernetes), "the Service for NATS clients"),
+        NAMESPACE,
+        default("port", "4222", PORT, "its port"),
+        required("stream", Kind::Text(Rule::Word), "the stream that must acknowledge"),
+        required(
+            "subject",
+            Kind::Text(Rule::Subject),
+            "prefix of the subject; the run's id and the probe's name are appended",
+        ),
+    ],
+};
+
+static POSTGRES: Shape = Shape {
+    keys: &[
+        default(
+            "cluster",
+            "ironflow-postgresql",
+            Kind::Text(Rule::Kubernetes),
+            "the CNPG cluster whose read-write Service is asked",
+        ),
+        NAMESPACE,
+        default("database", "ironflow", Kind::Text(Rule::Word), "the database"),
+    ],
+};
+
+static IRONFLOW: Shape = Shape {
+    keys: &[
+        default("service", "ironflow", Kind::Text(Rule::Kubernetes), "the Ironflow Service"),
+        NAMESPACE,
+        default("port", "9123", PORT, "its port"),
+        required("event", Kind::Text(Rule::Word), "the event that triggers the run"),
+    ],
+};
+
+static TCP: Shape = Shape {
+    keys: &[
+        required("service", Kind::Text(Rule::Kubernetes), "the Service asked"),
+        NAMESPACE,
+        required("port", PORT, "its port"),
+    ],
+};
+
+static VARIANT: Shape = Shape {
+    keys: &[
+        required("about", Kind::Text(Rule::Line), "one line for people"),
+        required(
+            "expected",
+            Kind::Duration { min_ms: S, max_ms: 4 * H },
+            "how long the whole drill is expected to take",
+        ),
+        required(
+            "fault",
+            Kind::Choice {
+                what: "fault",
+                words: &["noop"],
+                tables: &[("signal", &SIGNAL), ("freeze", &FREEZE), ("delete-pods", &OF_PODS), ("node-off", &OF_PODS)],
+            },
+            "what is done; `noop` is the control, which must end as unknown",
+        ),
+        required("effect", Kind::Table(&EFFECT), "how the fault's effect is proven at the service"),
+        required(
+            "detect",
+            Kind::Choice {
+                what: "detector",
+                words: &["pod-not-ready", "node-not-ready"],
+                tables: &[("cnpg-phase", &CNPG), ("nats-quorum", &PODS_ONLY)],
+            },
+            "what shows that the system itself has noticed",
+        ),
+        required(
+            "recovery",
+            Kind::Choice { what: "recovery", words: &["unattended"], tables: &[("runbook", &RUNBOOK)] },
+            "what is done about it",
+        ),
+        required(
+            "redundancy",
+            Kind::List {
+                of: &Kind::Choice {
+                    what: "condition",
+                    words: &["nodes-ready"],
+                    tables: &[("nats-current", &NATS_CURRENT), ("cnpg-healthy", &CNPG), ("pods-ready", &PODS_ONLY)],
+                },
+                min: 0,
+                max: 8,
+            },
+            "what says that redundancy is back, all of it; empty only where a node stays off until the undo",
+        ),
+        required(
+            "deadline",
+            Kind::Duration { min_ms: S, max_ms: 2 * H },
+            "how long after the effect everything may take before the run stops waiting",
+        ),
+        default(
+            "sustained",
+            "5s",
+            Kind::Duration { min_ms: 100 * MS, max_ms: 10 * M },
+            "length of the window of unbroken success that ends an outage",
+        ),
+    ],
+};
+
+static SIGNAL: Shape = Shape {
+    keys: &[
+        PODS,
+        NAMESPACE,
+        CONTAINER,
+        COUNT,
+        required(
+            "signal",
+            Kind::OneOf { what: "signal", words: &["KILL", "TERM", "QUIT", "INT", "HUP"] },
+            "the signal to the container's first process",
+        ),
+    ],
+};
+
+static FREEZE: Shape = Shape { keys: &[PODS, NAMESPACE, CONTAINER, COUNT] };
+static OF_PODS: Shape = Shape { keys: &[PODS, NAMESPACE, COUNT] };
+static PODS_ONLY: Shape = Shape { keys: &[PODS, NAMESPACE] };
+static CNPG: Shape =
+    Shape { keys: &[required("cluster", Kind::Text(Rule::Kubernetes), "the CNPG cluster"), NAMESPACE] };
+static NATS_CURRENT: Shape =
+    Shape { keys: &[PODS, NAMESPACE, required("servers", Kind::Whole { min: 1, max: 99 }, "how many servers")] };
+
+static EFFECT: Shape = Shape {
+    keys: &[
+        required("down", Kind::Text(Rule::Name), "the probe that must fail"),
+        default(
+            "within",
+            "20s",
+            Kind::Duration { min_ms: 100 * MS, max_ms: 10 * M },
+            "how long after the injection it may take to fail",
+        ),
+        required(
+            "control",
+            Kind::Text(Rule::Name),
+            "a probe from the same place that must still succeed, so that down does not mean that the prober is cut off",
+        ),
+    ],
+};
+
+static RUNBOOK: Shape = Shape {
+    keys: &[
+        required("file", Kind::Text(Rule::File), "the Markdown file beside the scenario"),
+        required("start", Kind::Text(Rule::Start), "when its first command runs: `detected`, or `after 30s`"),
+    ],
+};
+
+/// Every moment's name, in the order of a run.
+pub(super) const MOMENTS: [&str; 12] = [
+    "inject",
+    "effect",
+    "first-failure",
+    "detected",
+    "alert",
+    "runbook-start",
+    "runbook-end",
+    "first-success",
+    "sustained-ok",
+    "redundancy",
+    "backlog-drained",
+    "clean",
+];
+
+static OBJECTIVE: Shape = Shape {
+    keys: &[
+        required("name", Kind::Text(Rule::Line), "its name in reports"),
+        optional("probe", Kind::Text(Rule::Name), "the probe whose moments are meant; every series of it must hold"),
+        required("from", Kind::OneOf { what: "moment", words: &MOMENTS }, "from when"),
+        required("to", Kind::OneOf { what: "moment", words: &MOMENTS }, "until when"),
+        optional("documented", LIMIT, "the runbook's figure; beyond it is a finding"),
+        optional(
+            "accepted",
+            Kind::PerVariant { of: &LIMIT, because: true },
+            "what gates: one figure, or a table by variant",
+        ),
+        optional("because", Kind::Text(Rule::Prose), "why the accepted figures are what they are"),
+    ],
+};
+
+const LIMIT: Kind = Kind::Duration { min_ms: MS, max_ms: 2 * H };
+const WRITES: Kind = Kind::Whole { min: 0, max: 1_000_000 };
+
+static DATA: Shape = Shape {
+    keys: &[
+        default(
+            "lost-acked-max",
+            "0",
+            Kind::PerVariant { of: &WRITES, because: false },
+            "how many acknowledged writes may be lost: one figure, or a table by variant",
+        ),
+        default(
+            "duplicated-max",
+            "0",
+            Kind::PerVariant { of: &WRITES, because: false },
+            "how many writes may be there more than once: one figure, or a table by variant",
+        ),
+        optional("because", Kind::Text(Rule::Prose), "why, where that is not zero"),
+    ],
+};
+
+static CORRECTION: Shape = Shape {
+    keys: &[
+        required("section", Kind::Text(Rule::Line), "heading of the runbook's section"),
+        required(
+            "documented",
+            Kind::Text(Rule::Command),
+            "the documented command, as the runbook has it; it runs first and its output is kept",
+        ),
+        required("instead", Kind::Text(Rule::Command), "what runs after it; neither firedrill nor a script"),
+        optional("expect", Kind::Text(Rule::Output), "what the output of that must contain"),
+        required("because", Kind::Text(Rule::Prose), "why the documented command cannot work"),
+    ],
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::Moment;
+
+    #[test]
+    fn moments_are_named_as_in_reports() {
+        assert_eq!(MOMENTS, Moment::ALL.map(Moment::name));
+    }
+}

@@ -1,0 +1,23 @@
+//! Scenarios: what is broken, how it is to recover, and what is demanded of that.
+//!
+//! [`parse`] reads a scenario file with its runbooks and returns either a [`Scenario`] without mistakes or all of its mistakes.
+
+mod check;
+mod check_objectives;
+mod check_runbooks;
+mod command;
+mod format;
+mod mistake;
+mod model;
+mod parse;
+mod parts;
+mod read;
+mod runbook;
+mod schema;
+mod text;
+
+pub use command::bind_targets;
+pub use mistake::Mistake;
+pub use model::*;
+pub use parse::parse;
+pub use schema::schema;

@@ -1,0 +1,510 @@
+//! A checked scenario. A value of these types has no mistake that can be seen without a cluster.
+
+use crate::sample::Connection;
+use crate::time::{as_ms, as_ms_option};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// A scenario file, checked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Scenario {
+    /// The folder's name.
+    pub name: String,
+    /// One line for people.
+    pub title: String,
+    /// What the cluster must have.
+    pub needs: Needs,
+    /// What must hold before anything is broken.
+    pub steady_state: SteadyState,
+    /// The probes, by name.
+    pub probes: BTreeMap<String, Probe>,
+    /// The variants, by name.
+    pub variants: BTreeMap<String, Variant>,
+    /// The variant that runs where none is named: the first in the file.
+    pub default_variant: String,
+    /// What is demanded of the times.
+    pub objectives: Vec<Objective>,
+    /// What is demanded of acknowledged writes.
+    pub data: DataPolicy,
+    /// Documented commands that cannot work, and what runs after them instead.
+    pub corrections: Vec<Correction>,
+    /// The runbooks that variants name, by file name.
+    pub runbooks: BTreeMap<String, Runbook>,
+}
+
+/// What the cluster must have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Needs {
+    /// The chart's template: `small`, `medium`.
+    pub template: String,
+    /// How many NATS servers must be there, where the scenario counts them.
+    pub nats_servers: Option<u32>,
+    /// How many PostgreSQL instances must be there, where the scenario counts them.
+    pub postgres_instances: Option<u32>,
+}
+
+/// What must hold, without a gap, before anything is broken.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SteadyState {
+    /// How long it must hold.
+    #[serde(with = "as_ms")]
+    pub hold: Duration,
+    /// How long to wait for it.
+    #[serde(with = "as_ms")]
+    pub within: Duration,
+    /// The probes that must succeed all that time.
+    pub probes: Vec<String>,
+    /// The least rate of successes of these probes together, per second; less is too little load for a verdict.
+    pub load_min_per_s: f64,
+}
+
+/// Where a probe runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Vantage {
+    /// On the machine of the runner, through a loopback port.
+    Outside,
+    /// In an agent pod that exists only for the run.
+    Inside,
+}
+
+/// One probe of a scenario.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Probe {
+    /// What it does.
+    pub kind: ProbeKind,
+    /// Time between two attempts, 1 ms to 60 s.
+    #[serde(with = "as_ms")]
+    pub every: Duration,
+    /// Each attempt's own limit.
+    #[serde(with = "as_ms")]
+    pub timeout: Duration,
+    /// New connections, reused ones, or both, each a series of its own.
+    pub connections: Vec<Connection>,
+    /// Where it runs from; each a series of its own.
+    pub vantages: Vec<Vantage>,
+}
+
+/// What a probe does in one attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProbeKind {
+    /// GET over HTTP.
+    Http {
+        /// The Service asked.
+        service: ServiceRef,
+        /// Path and query.
+        path: String,
+        /// The status expected.
+        status: u16,
+        /// What the body must contain.
+        body: Option<String>,
+    },
+    /// A JetStream publish, acknowledged.
+    Jetstream {
+        /// The NATS client Service.
+        service: ServiceRef,
+        /// The stream that must acknowledge.
+        stream: String,
+        /// The subject's prefix; the run's id and the probe's name are appended.
+        subject: String,
+    },
+    /// A PostgreSQL insert, committed.
+    Postgres {
+        /// The CNPG cluster whose read-write Service is asked.
+        cluster: String,
+        /// Its namespace.
+        namespace: String,
+        /// The database.
+        database: String,
+    },
+    /// An Ironflow run, triggered and completed end to end.
+    Ironflow {
+        /// The Ironflow Service.
+        service: ServiceRef,
+        /// The event that triggers it.
+        event: String,
+    },
+    /// A TCP connection, opened and closed.
+    Tcp {
+        /// The Service asked.
+        service: ServiceRef,
+    },
+}
+
+impl ProbeKind {
+    /// Whether an acknowledged attempt leaves a write behind that the ledger looks for.
+    pub fn writes(&self) -> bool {
+        match self {
+            ProbeKind::Jetstream { .. } | ProbeKind::Postgres { .. } | ProbeKind::Ironflow { .. } => true,
+            ProbeKind::Http { .. } | ProbeKind::Tcp { .. } => false,
+        }
+    }
+}
+
+/// A Service and one of its ports.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ServiceRef {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its port.
+    pub port: u16,
+}
+
+/// One way to break it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Variant {
+    /// One line for people.
+    pub about: String,
+    /// How long the whole drill is expected to take.
+    #[serde(with = "as_ms")]
+    pub expected: Duration,
+    /// What is done.
+    pub fault: Fault,
+    /// How its effect on the service is proven, beside the fault's own proof.
+    pub effect: Effect,
+    /// What shows that the system itself has noticed.
+    pub detect: Detector,
+    /// What is done about it.
+    pub recovery: Recovery,
+    /// What says that redundancy is back; all of them.
+    pub redundancy: Vec<Condition>,
+    /// How long after the effect everything may take before the run stops waiting.
+    #[serde(with = "as_ms")]
+    pub deadline: Duration,
+    /// The length of the window of unbroken success that ends an outage.
+    #[serde(with = "as_ms")]
+    pub sustained: Duration,
+}
+
+/// A fault, as a scenario asks for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fault {
+    /// A signal to the first process of a container, from outside its PID namespace.
+    Signal {
+        /// The pods to choose from.
+        pods: PodSelector,
+        /// The container.
+        container: String,
+        /// How many pods.
+        count: u32,
+        /// The signal.
+        signal: Signal,
+    },
+    /// Every process of a container stopped; undone by letting them go on.
+    Freeze {
+        /// The pods to choose from.
+        pods: PodSelector,
+        /// The container.
+        container: String,
+        /// How many pods.
+        count: u32,
+    },
+    /// Pods deleted at once, without grace.
+    DeletePods {
+        /// The pods to choose from.
+        pods: PodSelector,
+        /// How many pods.
+        count: u32,
+    },
+    /// The nodes of pods powered off; undone by powering them on. The provider does it.
+    NodeOff {
+        /// The pods whose nodes are meant.
+        pods: PodSelector,
+        /// How many nodes.
+        count: u32,
+    },
+    /// Nothing: the control, which must end as *unknown*.
+    Noop,
+}
+
+/// Pods by label.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PodSelector {
+    /// Their namespace.
+    pub namespace: String,
+    /// A label selector.
+    pub labels: String,
+}
+
+/// A signal that ends or shakes a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Signal {
+    /// Ends it at once.
+    Kill,
+    /// Asks it to end.
+    Term,
+    /// Asks it to dump and end.
+    Quit,
+    /// Asks it to end, as from a keyboard.
+    Int,
+    /// Tells it to reload, or ends it.
+    Hup,
+}
+
+/// How a fault's effect is proven at the service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Effect {
+    /// The probe that must fail.
+    pub down: String,
+    /// How long after the injection it may take to fail.
+    #[serde(with = "as_ms")]
+    pub within: Duration,
+    /// A probe from the same place that must still succeed within 5 s of that failure, so that "down" does not mean
+    /// that the prober is cut off.
+    pub control: String,
+}
+
+/// What shows that the system has noticed the fault.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Detector {
+    /// One of the fault's targets is no longer Ready, was replaced or restarted.
+    PodNotReady,
+    /// A node of the fault's targets is no longer Ready.
+    NodeNotReady,
+    /// A CNPG cluster's phase is no longer the healthy one.
+    CnpgPhase {
+        /// Namespace and name, `namespace/name`.
+        cluster: String,
+    },
+    /// No NATS server names a meta leader of JetStream, or fewer servers than a majority answer.
+    NatsQuorum {
+        /// The servers.
+        pods: PodSelector,
+    },
+}
+
+/// A state that the watchers can see.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Condition {
+    /// Every NATS server is there, routed to all others, and every replica of every stream is current.
+    NatsCurrent {
+        /// The servers.
+        pods: PodSelector,
+        /// How many.
+        servers: u32,
+    },
+    /// A CNPG cluster is in its healthy phase with every instance ready.
+    CnpgHealthy {
+        /// Namespace and name, `namespace/name`.
+        cluster: String,
+    },
+    /// Every one of these pods is Ready, and there are as many as before the fault.
+    PodsReady {
+        /// The pods.
+        pods: PodSelector,
+    },
+    /// Every node is Ready.
+    NodesReady,
+}
+
+/// What is done about the fault.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Recovery {
+    /// Nothing: does it heal by itself?
+    Unattended,
+    /// A runbook's steps.
+    Runbook {
+        /// The runbook, a key of [`Scenario::runbooks`].
+        file: String,
+        /// When the first step runs.
+        start: Start,
+    },
+}
+
+/// When the first step of a runbook runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Start {
+    /// When the system has noticed ([`Variant::detect`]).
+    Detected,
+    /// When an alert has fired.
+    Alert,
+    /// A fixed time after the effect was proven.
+    After(#[serde(with = "as_ms")] Duration),
+}
+
+impl std::fmt::Display for Start {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Start::Detected => f.write_str("detection"),
+            Start::Alert => f.write_str("the alert"),
+            Start::After(after) => write!(f, "{} after the effect", crate::time::human(*after)),
+        }
+    }
+}
+
+/// A moment of a run, as facts and objectives name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Moment {
+    /// t0: the injection was called.
+    Inject,
+    /// t0e: the fault was proven effective.
+    Effect,
+    /// t1: the first failed attempt's start.
+    FirstFailure,
+    /// t2: the system noticed.
+    Detected,
+    /// t2a: an alert fired.
+    Alert,
+    /// t3: the first runbook command started.
+    RunbookStart,
+    /// The last runbook command ended.
+    RunbookEnd,
+    /// t4: the first success after that.
+    FirstSuccess,
+    /// t5: the start of the first window of unbroken success.
+    SustainedOk,
+    /// t6: redundancy is back.
+    Redundancy,
+    /// t7: the backlog is drained.
+    BacklogDrained,
+    /// t8: cleanup is proven.
+    Clean,
+}
+
+impl Moment {
+    /// All of them, in the order of a run.
+    pub const ALL: [Moment; 12] = [
+        Moment::Inject,
+        Moment::Effect,
+        Moment::FirstFailure,
+        Moment::Detected,
+        Moment::Alert,
+        Moment::RunbookStart,
+        Moment::RunbookEnd,
+        Moment::FirstSuccess,
+        Moment::SustainedOk,
+        Moment::Redundancy,
+        Moment::BacklogDrained,
+        Moment::Clean,
+    ];
+
+    /// Its name in scenarios and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Moment::Inject => "inject",
+            Moment::Effect => "effect",
+            Moment::FirstFailure => "first-failure",
+            Moment::Detected => "detected",
+            Moment::Alert => "alert",
+            Moment::RunbookStart => "runbook-start",
+            Moment::RunbookEnd => "runbook-end",
+            Moment::FirstSuccess => "first-success",
+            Moment::SustainedOk => "sustained-ok",
+            Moment::Redundancy => "redundancy",
+            Moment::BacklogDrained => "backlog-drained",
+            Moment::Clean => "clean",
+        }
+    }
+
+    /// Whether it is a moment of one probe, so that an objective on it must name the probe.
+    pub fn is_of_a_probe(self) -> bool {
+        matches!(self, Moment::FirstFailure | Moment::FirstSuccess | Moment::SustainedOk)
+    }
+}
+
+/// What is demanded of one time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Objective {
+    /// Its name in reports.
+    pub name: String,
+    /// The probe whose moments are meant; every series of it must hold.
+    pub probe: Option<String>,
+    /// From when.
+    pub from: Moment,
+    /// Until when.
+    pub to: Moment,
+    /// The runbook's figure; beyond it is a finding.
+    #[serde(with = "as_ms_option")]
+    pub documented: Option<Duration>,
+    /// What gates, for each variant that it applies to.
+    pub accepted: BTreeMap<String, Accepted>,
+    /// Why the accepted figures are what they are.
+    pub because: String,
+}
+
+/// What gates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Accepted(#[serde(with = "as_ms")] pub Duration);
+
+/// What is demanded of acknowledged writes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataPolicy {
+    /// How many acknowledged writes may be lost, by variant; none where it is not named.
+    pub lost_acked_max: BTreeMap<String, u64>,
+    /// How many writes may be there more than once, by variant; none where it is not named.
+    pub duplicated_max: BTreeMap<String, u64>,
+    /// Why, where that is not zero.
+    pub because: String,
+}
+
+/// A documented command that cannot work, and what runs after it instead.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Correction {
+    /// The heading of the runbook's section.
+    pub section: String,
+    /// The documented command, exactly as the runbook has it. It runs first and its output is kept.
+    pub documented: String,
+    /// What runs after it.
+    pub instead: String,
+    /// What the corrected command's output must contain.
+    pub expect: Option<String>,
+    /// Why.
+    pub because: String,
+}
+
+/// A runbook: its fenced commands, in order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Runbook {
+    /// The file's name.
+    pub file: String,
+    /// Its commands.
+    pub steps: Vec<Step>,
+}
+
+/// One command of a runbook.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// The heading it stands under.
+    pub section: String,
+    /// The line of the command in the file, from 1.
+    pub line: u32,
+    /// The command, as in a shell.
+    pub command: String,
+    /// What its output must contain.
+    pub expect: Option<String>,
+    /// Its limit.
+    #[serde(with = "as_ms")]
+    pub timeout: Duration,
+    /// The exit code that counts as done; `None` where any does (a look that may fail).
+    pub exit: Option<i32>,
+    /// Only in these variants; in all where empty.
+    pub variants: Vec<String>,
+    /// Only where this holds when the step's turn comes; a step passed over says so in the journal.
+    pub only_if: Option<StepCondition>,
+}
+
+/// When a conditional step runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StepCondition {
+    /// The probe is still failing this long after the effect was proven.
+    StillDown {
+        /// The probe.
+        probe: String,
+        /// How long after.
+        #[serde(with = "as_ms")]
+        after: Duration,
+    },
+}

@@ -1,0 +1,245 @@
+//! From the text of a scenario and its runbooks to a checked [`Scenario`], or to all mistakes.
+
+use super::mistake::{Mistake, Mistakes};
+use super::read::{Chosen, PerVariant, Placed, Tab, check_table};
+use super::runbook::Draft;
+use super::{
+    Accepted, Correction, DataPolicy, Fault, Needs, Objective, Probe, Recovery, Runbook, Scenario, Variant, check,
+    check_objectives, check_runbooks, format, parts, runbook, text,
+};
+use std::collections::BTreeMap;
+use toml::de::DeTable;
+
+/// Bytes of a scenario file, at most.
+const BYTES_MAX: usize = 256 * 1024;
+
+/// Everything that could be taken out of the tables, for the checks that look at several of them.
+pub(super) struct Parts<'a> {
+    pub(super) root: Tab<'a>,
+    pub(super) needs: Option<Needs>,
+    pub(super) probes: Vec<ProbePart<'a>>,
+    pub(super) variants: Vec<VariantPart<'a>>,
+    /// The runbooks that could be read, by file name, each with its own mistakes.
+    pub(super) runbooks: BTreeMap<String, (Draft, Mistakes)>,
+}
+
+pub(super) struct ProbePart<'a> {
+    pub(super) name: Placed<&'a str>,
+    pub(super) tab: Tab<'a>,
+    pub(super) probe: Option<Probe>,
+}
+
+pub(super) struct VariantPart<'a> {
+    pub(super) name: Placed<&'a str>,
+    pub(super) tab: Tab<'a>,
+    pub(super) fault: Option<Placed<Chosen<'a>>>,
+    pub(super) recovery: Option<Placed<Recovery>>,
+}
+
+impl VariantPart<'_> {
+    pub(super) fn fault(&self) -> Option<Fault> {
+        parts::fault(&self.fault.as_ref()?.value)
+    }
+
+    /// Whether it surely has no runbook.
+    pub(super) fn is_unattended(&self) -> bool {
+        matches!(self.recovery, Some(Placed { value: Recovery::Unattended, .. }))
+    }
+}
+
+impl Parts<'_> {
+    pub(super) fn probe(&self, name: &str) -> Option<&Probe> {
+        self.probes.iter().find(|probe| probe.name.value == name)?.probe.as_ref()
+    }
+
+    pub(super) fn probe_names(&self) -> Vec<&str> {
+        self.probes.iter().map(|probe| probe.name.value).collect()
+    }
+
+    pub(super) fn variant_names(&self) -> Vec<&str> {
+        self.variants.iter().map(|variant| variant.name.value).collect()
+    }
+}
+
+/// Reads the scenario `name` from `scenario_file` (its path, for mistakes, and its text); `runbooks` gives the text of a
+/// runbook beside it by its file name.
+///
+/// # Errors
+/// All mistakes, in the order of the files. Those of a runbook carry its own path.
+pub fn parse(
+    name: &str,
+    scenario_file: (&str, &str),
+    runbooks: impl Fn(&str) -> Option<String>,
+) -> Result<Scenario, Vec<Mistake>> {
+    let (path, text) = scenario_file;
+    let mut mistakes = Mistakes::of(path);
+    if text.len() > BYTES_MAX {
+        mistakes.add(0..0, format!("{} bytes, {BYTES_MAX} at most", text.len()));
+        return Err(mistakes.into_sorted());
+    }
+    if let Err(wrong) = text::Rule::Name.check(name) {
+        mistakes.add_hint(0..0, format!("the scenario's folder: {}", wrong.message), wrong.hint.unwrap_or_default());
+    }
+    let (document, errors) = DeTable::parse_recoverable(text);
+    let mut is_readable = true;
+    for error in &errors {
+        let span = error.span().unwrap_or(0..0);
+        let twice = error.message().starts_with("duplicate key");
+        is_readable &= twice;
+        let message = if twice { "this key is there twice".to_owned() } else { error.message().to_owned() };
+        mistakes.add(span, message);
+    }
+    if !is_readable {
+        return Err(mistakes.into_sorted());
+    }
+    check_table(&mut mistakes, &format::SCENARIO, document.get_ref(), 0..0);
+    if !errors.is_empty() {
+        // Two tables of one name were read as one: what they are to each other cannot be told.
+        return Err(mistakes.into_sorted());
+    }
+    let mut parts = take(Tab::new(document.get_ref(), &format::SCENARIO, 0..0));
+    check_runbooks::read_all(&mut parts, &mut mistakes, path, runbooks);
+    check::probes(&parts, &mut mistakes);
+    check::steady_state(&parts, &mut mistakes);
+    check::variants(&parts, &mut mistakes);
+    check_objectives::objectives(&parts, &mut mistakes);
+    check_objectives::data(&parts, &mut mistakes);
+    check_runbooks::corrections(&parts, &mut mistakes);
+    check_runbooks::references(&mut parts);
+
+    let scenario = assemble(name, &parts);
+    let mut all = mistakes.into_sorted();
+    for (_, of_runbook) in parts.runbooks.into_values() {
+        all.extend(of_runbook.into_sorted());
+    }
+    match scenario {
+        Some(scenario) if all.is_empty() => Ok(scenario),
+        None if all.is_empty() => {
+            let message = "this file cannot be read, and firedrill does not know why: please report it";
+            Err(vec![Mistake { file: path.to_owned(), span: 0..0, message: message.to_owned(), hint: None }])
+        }
+        _ => Err(all),
+    }
+}
+
+fn take(root: Tab<'_>) -> Parts<'_> {
+    let probes = root.named("probe");
+    let probes = probes.into_iter().map(|(name, tab)| ProbePart { probe: parts::probe(&tab), name, tab }).collect();
+    let variants = root.named("variant").into_iter().map(|(name, tab)| VariantPart {
+        fault: tab.choice("fault"),
+        recovery: tab.choice("recovery").and_then(|chosen| {
+            let span = match &chosen.value {
+                Chosen::Table(_, tab) => tab.place("file"),
+                Chosen::Word(_) => chosen.span.clone(),
+            };
+            Some(Placed { value: parts::recovery(&chosen.value)?, span })
+        }),
+        name,
+        tab,
+    });
+    let variants = variants.collect();
+    let needs = root.table("needs").and_then(|tab| parts::needs(&tab));
+    Parts { needs, probes, variants, runbooks: BTreeMap::new(), root }
+}
+
+fn assemble(name: &str, parts: &Parts<'_>) -> Option<Scenario> {
+    let variants: Option<BTreeMap<_, _>> =
+        parts.variants.iter().map(|part| Some((part.name.value.to_owned(), variant(part)?))).collect();
+    let probes: Option<BTreeMap<_, _>> =
+        parts.probes.iter().map(|part| Some((part.name.value.to_owned(), part.probe.clone()?))).collect();
+    let first = parts.variants.iter().min_by_key(|part| part.name.span.start)?;
+    let corrections: Option<Vec<_>> = parts.root.tables("correction").iter().map(correction).collect();
+    let runbooks = parts.runbooks.iter().map(|(file, (draft, _))| {
+        let steps = draft.steps.iter().map(|step| step.step.clone()).collect();
+        (file.clone(), Runbook { file: file.clone(), steps })
+    });
+    Some(Scenario {
+        name: name.to_owned(),
+        title: parts.root.text("title")?.value,
+        needs: parts.needs.clone()?,
+        steady_state: parts::steady_state(&parts.root.table("steady-state")?)?,
+        probes: probes?,
+        variants: variants?,
+        default_variant: first.name.value.to_owned(),
+        objectives: parts.root.tables("objective").iter().map(|tab| objective(parts, tab)).collect::<Option<_>>()?,
+        data: data(parts)?,
+        corrections: corrections?,
+        runbooks: runbooks.collect(),
+    })
+}
+
+fn variant(part: &VariantPart<'_>) -> Option<Variant> {
+    let tab = &part.tab;
+    let redundancy = tab.choices("redundancy");
+    Some(Variant {
+        about: tab.text("about")?.value,
+        expected: tab.duration("expected")?.value,
+        fault: part.fault()?,
+        effect: parts::effect(&tab.table("effect")?)?,
+        detect: parts::detector(&tab.choice("detect")?.value)?,
+        recovery: part.recovery.as_ref()?.value.clone(),
+        redundancy: redundancy.iter().map(|chosen| parts::condition(&chosen.value)).collect::<Option<_>>()?,
+        deadline: tab.duration("deadline")?.value,
+        sustained: tab.duration("sustained")?.value,
+    })
+}
+
+fn objective(parts: &Parts<'_>, tab: &Tab<'_>) -> Option<Objective> {
+    let (from, to) = (text::moment(&tab.text("from")?.value)?, text::moment(&tab.text("to")?.value)?);
+    let accepted = tab.durations_per_variant("accepted");
+    let because = because(tab, accepted.as_ref()).map(|because| because.value).unwrap_or_default();
+    let applies = check_objectives::applies_to(parts, from, to);
+    let figures = accepted.map(|figures| by_variant(figures, &applies)).unwrap_or_default();
+    Some(Objective {
+        name: tab.text("name")?.value,
+        probe: tab.text("probe").map(|probe| probe.value),
+        from,
+        to,
+        documented: tab.duration("documented").map(|documented| documented.value),
+        accepted: figures.into_iter().map(|(variant, limit)| (variant, Accepted(limit))).collect(),
+        because,
+    })
+}
+
+/// The reason of accepted figures: among them or beside them.
+pub(super) fn because<T>(tab: &Tab<'_>, figures: Option<&PerVariant<T>>) -> Option<Placed<String>> {
+    figures.and_then(|figures| figures.because.clone()).or_else(|| tab.text("because"))
+}
+
+fn by_variant<T: Copy>(figures: PerVariant<T>, variants: &[&str]) -> BTreeMap<String, T> {
+    match figures.all {
+        Some(all) => variants.iter().map(|variant| ((*variant).to_owned(), all.value)).collect(),
+        None => figures.by_variant.into_iter().map(|(variant, figure)| (variant, figure.value)).collect(),
+    }
+}
+
+fn data(parts: &Parts<'_>) -> Option<DataPolicy> {
+    let Some(tab) = parts.root.table("data") else { return Some(DataPolicy::default()) };
+    let names = parts.variant_names();
+    let figures = |name: &str| {
+        let mut figures = by_variant(tab.wholes_per_variant(name)?, &names);
+        figures.retain(|_, figure| *figure > 0);
+        Some(figures)
+    };
+    Some(DataPolicy {
+        lost_acked_max: figures("lost-acked-max")?,
+        duplicated_max: figures("duplicated-max")?,
+        because: tab.text("because").map(|because| because.value).unwrap_or_default(),
+    })
+}
+
+fn correction(tab: &Tab<'_>) -> Option<Correction> {
+    Some(Correction {
+        section: tab.text("section")?.value,
+        documented: tab.text("documented")?.value,
+        instead: tab.text("instead")?.value,
+        expect: tab.text("expect").map(|expect| expect.value),
+        because: tab.text("because")?.value,
+    })
+}
+
+/// Reads a runbook into a draft with its own mistakes.
+pub(super) fn read_runbook(path: &str, text: &str) -> (Draft, Mistakes) {
+    let mut mistakes = Mistakes::of(path);
+    (runbook::read(text, &mut mistakes), mistakes)
+}

@@ -1,0 +1,195 @@
+//! Takes the parts of a scenario out of its tables, once their form was checked. What is not well formed is `None`: its
+//! mistake is already noted.
+
+use super::read::{Chosen, Placed, Tab};
+use super::text;
+use super::{
+    Condition, Detector, Effect, Fault, Needs, PodSelector, Probe, ProbeKind, Recovery, ServiceRef, Signal,
+    SteadyState, Vantage,
+};
+use crate::sample::Connection;
+use std::time::Duration;
+
+pub(super) fn needs(tab: &Tab<'_>) -> Option<Needs> {
+    let count = |name| if tab.has(name) { Some(Some(u32::try_from(tab.whole(name)?.value).ok()?)) } else { Some(None) };
+    Some(Needs {
+        template: tab.text("template")?.value,
+        nats_servers: count("nats-servers")?,
+        postgres_instances: count("postgres-instances")?,
+    })
+}
+
+pub(super) fn steady_state(tab: &Tab<'_>) -> Option<SteadyState> {
+    Some(SteadyState {
+        hold: tab.duration("hold")?.value,
+        within: tab.duration("within")?.value,
+        probes: tab.texts("probes").into_iter().map(|probe| probe.value).collect(),
+        load_min_per_s: text::rate(&tab.text("load-min")?.value).ok()?,
+    })
+}
+
+fn service(tab: &Tab<'_>) -> Option<ServiceRef> {
+    Some(ServiceRef {
+        namespace: tab.text("namespace")?.value,
+        name: tab.text("service")?.value,
+        port: u16::try_from(tab.whole("port")?.value).ok()?,
+    })
+}
+
+pub(super) fn probe_kind(name: &str, tab: &Tab<'_>) -> Option<ProbeKind> {
+    let kind = match name {
+        "http" => ProbeKind::Http {
+            service: service(tab)?,
+            path: tab.text("path")?.value,
+            status: u16::try_from(tab.whole("status")?.value).ok()?,
+            body: tab.text("body").map(|body| body.value),
+        },
+        "jetstream" => ProbeKind::Jetstream {
+            service: service(tab)?,
+            stream: tab.text("stream")?.value,
+            subject: tab.text("subject")?.value,
+        },
+        "postgres" => ProbeKind::Postgres {
+            cluster: tab.text("cluster")?.value,
+            namespace: tab.text("namespace")?.value,
+            database: tab.text("database")?.value,
+        },
+        "ironflow" => ProbeKind::Ironflow { service: service(tab)?, event: tab.text("event")?.value },
+        "tcp" => ProbeKind::Tcp { service: service(tab)? },
+        _ => return None,
+    };
+    Some(kind)
+}
+
+pub(super) fn probe(tab: &Tab<'_>) -> Option<Probe> {
+    let (name, kind_tab) = super::format::PROBE_KINDS.iter().find_map(|name| Some((*name, tab.table(name)?)))?;
+    let kind = probe_kind(name, &kind_tab)?;
+    let connections = match tab.has("connections") {
+        true => tab.texts("connections").iter().filter_map(|word| connection(&word.value)).collect(),
+        false if matches!(kind, ProbeKind::Tcp { .. }) => vec![Connection::New],
+        false => vec![Connection::New, Connection::Reused],
+    };
+    let vantages = tab.texts("from").iter().filter_map(|word| vantage(&word.value)).collect();
+    Some(Probe {
+        kind,
+        every: tab.duration("every")?.value,
+        timeout: tab.duration("timeout")?.value,
+        connections,
+        vantages,
+    })
+}
+
+fn connection(word: &str) -> Option<Connection> {
+    match word {
+        "new" => Some(Connection::New),
+        "reused" => Some(Connection::Reused),
+        _ => None,
+    }
+}
+
+fn vantage(word: &str) -> Option<Vantage> {
+    match word {
+        "inside" => Some(Vantage::Inside),
+        "outside" => Some(Vantage::Outside),
+        _ => None,
+    }
+}
+
+fn pods(tab: &Tab<'_>) -> Option<PodSelector> {
+    Some(PodSelector { namespace: tab.text("namespace")?.value, labels: tab.text("pods")?.value })
+}
+
+fn count(tab: &Tab<'_>) -> Option<u32> {
+    u32::try_from(tab.whole("count")?.value).ok()
+}
+
+pub(super) fn fault(chosen: &Chosen<'_>) -> Option<Fault> {
+    let (name, tab) = match chosen {
+        Chosen::Word("noop") => return Some(Fault::Noop),
+        Chosen::Word(_) => return None,
+        Chosen::Table(name, tab) => (*name, tab),
+    };
+    let (pods, count) = (pods(tab)?, count(tab)?);
+    let container = || Some(tab.text("container")?.value);
+    match name {
+        "signal" => {
+            let signal = match tab.text("signal")?.value.as_str() {
+                "KILL" => Signal::Kill,
+                "TERM" => Signal::Term,
+                "QUIT" => Signal::Quit,
+                "INT" => Signal::Int,
+                "HUP" => Signal::Hup,
+                _ => return None,
+            };
+            Some(Fault::Signal { pods, container: container()?, count, signal })
+        }
+        "freeze" => Some(Fault::Freeze { pods, container: container()?, count }),
+        "delete-pods" => Some(Fault::DeletePods { pods, count }),
+        "node-off" => Some(Fault::NodeOff { pods, count }),
+        _ => None,
+    }
+}
+
+/// Where the fault says how many targets it wants.
+pub(super) fn count_place(chosen: &Chosen<'_>) -> Option<Placed<u64>> {
+    match chosen {
+        Chosen::Word(_) => None,
+        Chosen::Table(_, tab) => tab.whole("count"),
+    }
+}
+
+pub(super) fn effect(tab: &Tab<'_>) -> Option<Effect> {
+    Some(Effect {
+        down: tab.text("down")?.value,
+        within: tab.duration("within")?.value,
+        control: tab.text("control")?.value,
+    })
+}
+
+fn cluster(tab: &Tab<'_>) -> Option<String> {
+    Some(format!("{}/{}", tab.text("namespace")?.value, tab.text("cluster")?.value))
+}
+
+pub(super) fn detector(chosen: &Chosen<'_>) -> Option<Detector> {
+    match chosen {
+        Chosen::Word("pod-not-ready") => Some(Detector::PodNotReady),
+        Chosen::Word("node-not-ready") => Some(Detector::NodeNotReady),
+        Chosen::Table("cnpg-phase", tab) => Some(Detector::CnpgPhase { cluster: cluster(tab)? }),
+        Chosen::Table("nats-quorum", tab) => Some(Detector::NatsQuorum { pods: pods(tab)? }),
+        Chosen::Word(_) | Chosen::Table(..) => None,
+    }
+}
+
+pub(super) fn condition(chosen: &Chosen<'_>) -> Option<Condition> {
+    match chosen {
+        Chosen::Word("nodes-ready") => Some(Condition::NodesReady),
+        Chosen::Table("cnpg-healthy", tab) => Some(Condition::CnpgHealthy { cluster: cluster(tab)? }),
+        Chosen::Table("pods-ready", tab) => Some(Condition::PodsReady { pods: pods(tab)? }),
+        Chosen::Table("nats-current", tab) => {
+            let servers = u32::try_from(tab.whole("servers")?.value).ok()?;
+            Some(Condition::NatsCurrent { pods: pods(tab)?, servers })
+        }
+        Chosen::Word(_) | Chosen::Table(..) => None,
+    }
+}
+
+pub(super) fn recovery(chosen: &Chosen<'_>) -> Option<Recovery> {
+    match chosen {
+        Chosen::Word("unattended") => Some(Recovery::Unattended),
+        Chosen::Table("runbook", tab) => Some(Recovery::Runbook {
+            file: tab.text("file")?.value,
+            start: text::start(&tab.text("start")?.value).ok()?,
+        }),
+        Chosen::Word(_) | Chosen::Table(..) => None,
+    }
+}
+
+/// Attempts per second of a probe, all of its series together.
+pub(super) fn attempts_per_s(probe: &Probe) -> f64 {
+    series(probe) as f64 / probe.every.max(Duration::from_millis(1)).as_secs_f64()
+}
+
+/// How many series a probe makes.
+pub(super) fn series(probe: &Probe) -> usize {
+    probe.connections.len() * probe.vantages.len()
+}

@@ -1,0 +1,6 @@
+//! The judge from outside: its tracker against an oracle, its verdicts on journals built by hand.
+
+mod builder;
+mod outage;
+mod simulated;
+mod verdicts;

@@ -1,0 +1,416 @@
+//! Verdicts on whole runs.
+
+use crate::builder::{CONTROL, PUBLISH, Run};
+use firedrill_core::event::{Event, PhaseEnd, Place, StepEnd};
+use firedrill_core::plan::Phase;
+use firedrill_core::sample::Outcome;
+use firedrill_core::scenario::{Accepted, Fault, Moment};
+use firedrill_core::time::{At, human};
+use firedrill_core::verdict::{Part, Value, Verdict};
+use std::fmt::Write;
+use std::time::Duration;
+
+/// The verdict as a person reads it.
+fn shown(verdict: &Verdict) -> String {
+    let mut out = format!("{}   exit {}\n", verdict.headline, verdict.exit_code);
+    for (name, part) in parts(verdict) {
+        writeln!(out, "{name:<10} {:?}: {}", part.value, part.reasons.join(" | ")).unwrap();
+        if let Some(hint) = &part.hint {
+            writeln!(out, "           hint: {hint}").unwrap();
+        }
+    }
+    for objective in &verdict.objectives {
+        let measured = objective.measured.map_or_else(|| "-".to_owned(), |measured| measured.to_string());
+        writeln!(
+            out,
+            "objective  {:?} {}: {measured}, documented held: {:?}",
+            objective.value, objective.name, objective.documented_held
+        )
+        .unwrap();
+    }
+    for series in &verdict.series {
+        for outage in &series.outages {
+            writeln!(
+                out,
+                "outage     {}: {}, {} failed, {} flaps",
+                series.name, outage.length, outage.failed, outage.flaps
+            )
+            .unwrap();
+        }
+    }
+    for share in &verdict.attribution {
+        writeln!(out, "share      {} {}", share.name, human(share.until.since(share.from))).unwrap();
+    }
+    for finding in &verdict.findings {
+        writeln!(out, "finding    {:?}: {}", finding.kind, finding.text).unwrap();
+    }
+    out
+}
+
+fn parts(verdict: &Verdict) -> [(&'static str, &Part); 4] {
+    [
+        ("injection", &verdict.injection),
+        ("recovery", &verdict.recovery),
+        ("data", &verdict.data),
+        ("cleanup", &verdict.cleanup),
+    ]
+}
+
+#[test]
+fn recovered() {
+    let mut run = Run::recovered(62_000);
+    run.observed(58_000, ("pods", "ironflow-nats-0", "Running", Some(true)));
+    run.observed(61_500, ("nats", "meta leader", "ironflow-nats-2", Some(true)));
+    insta::assert_snapshot!(shown(&run.judge()));
+}
+
+#[test]
+fn the_whole_verdict() {
+    insta::assert_json_snapshot!(Run::recovered(62_000).judge());
+}
+
+#[test]
+fn later_than_documented() {
+    insta::assert_snapshot!(shown(&Run::recovered(75_000).judge()));
+}
+
+#[test]
+fn recovered_too_late() {
+    insta::assert_snapshot!(shown(&Run::recovered(105_000).judge()));
+}
+
+#[test]
+fn the_upper_bound_counts() {
+    // From the effect at 40.9 s to between 100.852 and 100.902 s: the accepted 60 s lie between the bounds.
+    let verdict = Run::recovered(100_900).judge();
+    assert_eq!(verdict.recovery.value, Value::Fail);
+    insta::assert_snapshot!(shown(&verdict));
+}
+
+#[test]
+fn not_recovered() {
+    let mut run = Run::begun();
+    run.injected().phase(40_100, Phase::Effect, 41_000, PhaseEnd::Done).moment(40_900, Moment::Effect, "publish");
+    run.detected().runbook().phase(46_500, Phase::SustainedOk, 70_000, PhaseEnd::DeadlinePassed);
+    run.down(PUBLISH, 40_500, 99_000, 70_000).up(CONTROL, 70_000);
+    run.ledger(71_000, 0, 0).cleaned(73_000);
+    insta::assert_snapshot!(shown(&run.judge()));
+}
+
+#[test]
+fn down_again_before_normal() {
+    let mut run = Run::recovered(62_000);
+    run.change_samples(|sample| {
+        if sample.series == PUBLISH && (At::from_ms(69_000)..At::from_ms(69_500)).contains(&sample.started) {
+            sample.outcome =
+                Outcome::Failed { cause: firedrill_core::sample::Cause::Timeout, code: 0, maybe_applied: true };
+        }
+    });
+    run.keep_samples(|sample| sample.started < At::from_ms(72_000));
+    insta::assert_snapshot!(shown(&run.judge()));
+}
+
+#[test]
+fn noop() {
+    let mut run = Run::begun();
+    run.start.noop = true;
+    run.phase(5_000, Phase::SteadyState, 39_000, PhaseEnd::Done).load(20.0);
+    run.phase(40_000, Phase::Effect, 60_000, PhaseEnd::DeadlinePassed).ledger(61_000, 0, 0);
+    run.up(PUBLISH, 60_000).up(CONTROL, 60_000).clean_checked(62_000, &[]);
+    run.event(62_100, Event::RunEnded { interrupted: false });
+    insta::assert_snapshot!(shown(&run.judge()));
+    run.start.noop = false;
+    run.start.scenario.variants.get_mut("hung").unwrap().fault = Fault::Noop;
+    assert_eq!(run.judge().exit_code, 2);
+}
+
+#[test]
+fn effect_not_proven() {
+    let mut run = Run::begun();
+    run.injected().phase(40_100, Phase::Effect, 60_100, PhaseEnd::DeadlinePassed);
+    run.up(PUBLISH, 60_000).up(CONTROL, 60_000).ledger(61_000, 0, 0).cleaned(62_000);
+    insta::assert_snapshot!(shown(&run.judge()));
+}
+
+#[test]
+fn one_target_not_proven() {
+    let mut run = Run::recovered(62_000);
+    run.drop_events(|event| matches!(event, Event::Proof { subject, .. } if subject.contains("nats-1")));
+    let verdict = run.judge();
+    assert_eq!(verdict.injection.reasons, ["no proof that nats in ironflow-nats-1 (on worker1) was hit"]);
+    assert_eq!((verdict.exit_code, verdict.recovery.value), (2, Value::Unknown));
+}
+
+#[test]
+fn no_control_no_proof() {
+    let mut run = Run::recovered(62_000);
+    run.change_samples(|sample| {
+        if sample.series == CONTROL && sample.started >= At::from_ms(35_000) {
+            sample.outcome =
+                Outcome::Failed { cause: firedrill_core::sample::Cause::Timeout, code: 0, maybe_applied: false };
+        }
+    });
+    let verdict = run.judge();
+    assert_eq!(verdict.injection.value, Value::Unknown);
+    assert_eq!(
+        verdict.injection.reasons,
+        ["no sample of the control tcp succeeded from the same place within 5 s of the effect"]
+    );
+    assert_eq!(verdict.exit_code, 2);
+}
+
+#[test]
+fn injection_failed() {
+    let mut run = Run::begun();
+    run.injected();
+    let error = Some("no such container".to_owned());
+    run.event(40_060, Event::InjectReturned { target: crate::builder::target(1), error });
+    run.up(PUBLISH, 41_000).up(CONTROL, 41_000).ledger(42_000, 0, 0).cleaned(43_000);
+    insta::assert_snapshot!(shown(&run.judge()));
+}
+
+#[test]
+fn no_targets() {
+    let mut run = Run::recovered(62_000);
+    run.start.plan.targets.clear();
+    let verdict = run.judge();
+    assert_eq!(
+        (verdict.injection.value, verdict.recovery.value, verdict.exit_code),
+        (Value::Unknown, Value::Unknown, 2)
+    );
+}
+
+#[test]
+fn stalled_sampler() {
+    let mut run = Run::recovered(62_000);
+    // The sampler stops for 3 s while the service seems well, just after the injection.
+    run.change_samples(|sample| {
+        if sample.series == PUBLISH && (At::from_ms(40_000)..At::from_ms(43_000)).contains(&sample.started) {
+            sample.outcome = if sample.started < At::from_ms(40_100) { Outcome::Ok } else { Outcome::Stalled };
+            sample.started = sample.intended;
+            sample.ended = sample.intended;
+        } else if sample.series == PUBLISH && (At::from_ms(43_000)..At::from_ms(44_000)).contains(&sample.started) {
+            sample.outcome = Outcome::Ok;
+        }
+    });
+    insta::assert_snapshot!(shown(&run.judge()));
+}
+
+#[test]
+fn silence_at_the_end_of_an_outage_is_no_failure() {
+    // Nothing was sent from 61 s to 102 s: the service may have come back at any time between.
+    let mut run = Run::recovered(102_000);
+    run.change_samples(|sample| {
+        if sample.series == PUBLISH && (At::from_ms(61_000)..At::from_ms(102_000)).contains(&sample.started) {
+            (sample.outcome, sample.ended) = (Outcome::Stalled, sample.started);
+        }
+    });
+    let verdict = run.judge();
+    assert_eq!(verdict.objectives[1].value, Value::Unknown, "{}", shown(&verdict));
+    assert_eq!(verdict.exit_code, 2);
+}
+
+#[test]
+fn a_probe_that_never_failed_is_bounded_by_its_density() {
+    let mut run = Run::recovered(62_000);
+    let mut of_control = run.start.scenario.objectives[1].clone();
+    (of_control.name, of_control.probe) = ("tcp outage".into(), Some("tcp".into()));
+    run.start.scenario.objectives.push(of_control);
+    let verdict = run.judge();
+    assert_eq!(verdict.objectives[2].measured.map(|measured| measured.to_string()).as_deref(), Some("0.00 - 0.05 s"));
+    run.keep_samples(|sample| sample.series == PUBLISH || sample.started < At::from_ms(50_000));
+    let verdict = run.judge();
+    assert_eq!((verdict.objectives[2].value, verdict.exit_code), (Value::Unknown, 2));
+}
+
+#[test]
+fn low_load() {
+    let mut run = Run::recovered(62_000);
+    run.drop_events(|event| matches!(event, Event::Load { .. })).load(3.2);
+    insta::assert_snapshot!(shown(&run.judge()));
+}
+
+#[test]
+fn load_never_measured() {
+    let mut run = Run::recovered(62_000);
+    run.drop_events(|event| matches!(event, Event::Load { .. }));
+    assert_eq!(run.judge().headline, "UNKNOWN: the load was never measured");
+}
+
+#[test]
+fn lost_writes() {
+    let mut run = Run::recovered(62_000);
+    run.drop_events(|event| matches!(event, Event::Ledger(_))).ledger(72_000, 4, 0);
+    insta::assert_snapshot!(shown(&run.judge()));
+    run.start.scenario.data.lost_acked_max.insert("hung".into(), 5);
+    run.start.scenario.data.because = "replication is asynchronous".into();
+    let verdict = run.judge();
+    assert_eq!((verdict.exit_code, verdict.findings.len()), (0, 1), "{}", shown(&verdict));
+}
+
+#[test]
+fn writes_not_looked_for() {
+    let mut run = Run::recovered(62_000);
+    run.drop_events(|event| matches!(event, Event::Ledger(_)));
+    let verdict = run.judge();
+    assert_eq!((verdict.data.value, verdict.exit_code), (Value::Unknown, 2));
+    assert_eq!(verdict.headline, "UNKNOWN: publish (outside, reused connections): its writes were not looked for");
+}
+
+#[test]
+fn left_dirty() {
+    let mut run = Run::recovered(62_000);
+    run.drop_events(|event| matches!(event, Event::CleanChecked { .. } | Event::Undone { id: 1, .. }));
+    run.undone(74_200, 1, Some("API server did not answer for 60 s"));
+    run.clean_checked(74_700, &["ironflow-nats-1 still frozen on node worker1"]);
+    insta::assert_snapshot!(shown(&run.judge()));
+}
+
+#[test]
+fn an_undo_that_worked_at_the_second_try_is_clean() {
+    let mut run = Run::recovered(62_000);
+    run.undone(74_050, 1, Some("not yet"));
+    assert_eq!(run.judge().cleanup.value, Value::Pass);
+}
+
+#[test]
+fn an_undo_not_carried_out_is_not_clean() {
+    let mut run = Run::recovered(62_000);
+    run.drop_events(|event| matches!(event, Event::Undone { id: 1, .. }));
+    let verdict = run.judge();
+    assert_eq!((verdict.cleanup.value, verdict.exit_code), (Value::Unknown, 5));
+}
+
+#[test]
+fn died() {
+    let mut run = Run::recovered(62_000);
+    run.die(50_000);
+    insta::assert_snapshot!(shown(&run.judge()));
+}
+
+#[test]
+fn a_sweep_hours_later_does_not_make_the_outage_longer() {
+    let mut run = Run::recovered(62_000);
+    run.die(50_000);
+    run.cut_off = false;
+    run.undone(9_000_000, 0, None).undone(9_000_000, 1, None).clean_checked(9_001_000, &[]);
+    let verdict = run.judge();
+    let rollout = verdict.objectives[0].measured.map(|measured| measured.to_string());
+    assert_eq!(rollout.as_deref(), Some("at least 2.20 s"));
+    let values = (verdict.recovery.value, verdict.cleanup.value, verdict.exit_code);
+    assert_eq!(values, (Value::Unknown, Value::Pass, 2), "{}", shown(&verdict));
+}
+
+#[test]
+fn interrupted() {
+    let mut run = Run::recovered(62_000);
+    run.die(50_000);
+    run.cut_off = false;
+    run.event(50_000, Event::Interrupted { count: 1 }).undone(51_000, 0, None).undone(51_000, 1, None);
+    run.clean_checked(52_000, &[]).event(52_100, Event::RunEnded { interrupted: true });
+    insta::assert_snapshot!(shown(&run.judge()));
+}
+
+#[test]
+fn steady_state_never_came() {
+    let mut run = Run::begun();
+    run.event(5_000, Event::PhaseStarted { phase: Phase::SteadyState, deadline: Duration::from_secs(60) });
+    let detail = "publish was refused 312 times".to_owned();
+    run.event(65_000, Event::PhaseEnded { phase: Phase::SteadyState, end: PhaseEnd::DeadlinePassed, detail });
+    run.clean_checked(66_000, &[]).event(66_100, Event::RunEnded { interrupted: false });
+    insta::assert_snapshot!(shown(&run.judge()));
+}
+
+#[test]
+fn correction_used() {
+    let mut run = Run::recovered(62_000);
+    run.correction()
+        .drop_events(|event| matches!(event, Event::StepStarted { step: 3, .. } | Event::StepEnded { step: 3, .. }));
+    run.step(46_000, 3, false, StepEnd::WrongExit { exit: 126 }).step(46_500, 3, true, StepEnd::AsExpected { exit: 0 });
+    insta::assert_snapshot!(shown(&run.judge()));
+}
+
+#[test]
+fn a_correction_that_fails_as_well_fails_recovery() {
+    let mut run = Run::recovered(62_000);
+    run.correction()
+        .drop_events(|event| matches!(event, Event::StepStarted { step: 3, .. } | Event::StepEnded { step: 3, .. }));
+    run.step(46_000, 3, false, StepEnd::WrongExit { exit: 126 }).step(46_500, 3, true, StepEnd::DeadlinePassed);
+    let verdict = run.judge();
+    assert_eq!(
+        verdict.recovery.reasons,
+        ["step 3 (line 15): the correction failed as well: it did not end within its limit"]
+    );
+    assert_eq!((verdict.headline.as_str(), verdict.exit_code), ("FAILED: the runbook did not work as written", 1));
+}
+
+#[test]
+fn correction_not_needed() {
+    let mut run = Run::recovered(62_000);
+    run.correction();
+    insta::assert_snapshot!(shown(&run.judge()));
+}
+
+#[test]
+fn a_look_may_fail_and_a_command_may_not() {
+    let mut run = Run::recovered(62_000);
+    run.step(43_000, 1, false, StepEnd::WrongExit { exit: 1 });
+    let verdict = run.judge();
+    assert_eq!((verdict.exit_code, verdict.findings.len()), (0, 1), "{}", shown(&verdict));
+    run.step(43_500, 2, false, StepEnd::WrongExit { exit: 1 });
+    assert_eq!(run.judge().recovery.reasons, ["step 2 (line 9): exit 1"]);
+}
+
+#[test]
+fn other_objectives_can_be_put_to_a_saved_run() {
+    let run = Run::recovered(75_000);
+    let mut other = run.start.scenario.clone();
+    other.objectives[1].accepted.insert("hung".into(), Accepted(Duration::from_secs(20)));
+    assert_eq!(run.judge().exit_code, 0);
+    assert_eq!(run.judge_with(Some(&other)).unwrap().exit_code, 1);
+    other.variants.clear();
+    assert!(run.judge_with(Some(&other)).is_err());
+}
+
+#[test]
+fn samples_that_cannot_be_trusted_give_no_verdict() {
+    let mut run = Run::recovered(62_000);
+    run.keep_samples(|sample| sample.seq != 900);
+    let verdict = run.judge();
+    assert_eq!((verdict.objectives[1].value, verdict.exit_code), (Value::Unknown, 2), "{}", shown(&verdict));
+    let mut run = Run::recovered(62_000);
+    run.change_samples(|sample| {
+        if sample.seq == 900 {
+            sample.seq = 800;
+        }
+    });
+    assert_eq!(run.judge().objectives[1].value, Value::Unknown);
+    let mut run = Run::recovered(62_000);
+    run.change_samples(|sample| sample.series += 7);
+    assert_eq!(run.judge_with(None).unwrap_err().to_string(), "series 7 is not in the plan");
+}
+
+#[test]
+fn the_clock_of_the_agent_widens_the_bounds() {
+    let mut run = Run::recovered(62_000);
+    run.start.plan.series.iter_mut().for_each(|series| series.vantage = firedrill_core::scenario::Vantage::Inside);
+    let verdict = run.judge();
+    assert_eq!((verdict.objectives[1].value, verdict.exit_code), (Value::Unknown, 2));
+    let narrow = Run::recovered(62_000).judge().objectives[1].measured.unwrap();
+    run.event(4_000, Event::ClockCompared { vantage: "inside".into(), uncertainty_us: 7_000 });
+    let wide = run.judge().objectives[1].measured.unwrap();
+    assert!((narrow.lower_ms() - wide.lower_ms() - 7.0).abs() < 0.001, "{narrow:?} {wide:?}");
+    assert!((wide.upper_ms().unwrap() - narrow.upper_ms().unwrap() - 7.0).abs() < 0.001, "{narrow:?} {wide:?}");
+}
+
+#[test]
+fn what_ran_on_a_victims_node_is_said() {
+    let mut run = Run::recovered(62_000);
+    let place =
+        |what: &str, on_victim| Place { what: what.into(), name: "p-0".into(), node: "worker1".into(), on_victim };
+    let places = vec![place("CNPG operator", true), place("CoreDNS", false), place("nats", true)];
+    run.event(4_000, Event::Placement { places });
+    let verdict = run.judge();
+    let texts: Vec<_> = verdict.findings.iter().map(|finding| finding.text.as_str()).collect();
+    assert_eq!(texts, ["CNPG operator (p-0) ran on worker1, a victim's node"]);
+}

@@ -1,0 +1,267 @@
+//! The scenario format: what is read, and that the schema says the same.
+
+use firedrill_core::sample::Connection;
+use firedrill_core::scenario::{
+    Accepted, Condition, Fault, Mistake, PodSelector, ProbeKind, Recovery, Scenario, Start, Vantage, parse, schema,
+};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+const RUNBOOK: &str =
+    "# Book\n\n## 1. Delete\n\n```sh variants=hung\nkubectl delete pod -n ironflow <target-pods>\n```\n";
+
+/// Every key of the format, once at least.
+const FULL: &str = r#"
+title = "everything"
+needs = { template = "medium", nats-servers = 3, postgres-instances = 2 }
+
+[steady-state]
+hold = "10s"
+within = "60s"
+probes = ["publish", "write"]
+load-min = "12.5/s"
+
+[probe.publish]
+jetstream = { service = "nats", namespace = "ironflow-system", port = 4222, stream = "EVENTS", subject = "a.b" }
+every = "20ms"
+timeout = "900ms"
+connections = ["reused"]
+from = ["outside", "inside"]
+
+[probe.write]
+postgres = { cluster = "db", namespace = "ironflow-system", database = "app" }
+
+[probe.run]
+ironflow = { service = "ironflow", namespace = "ironflow", port = 9123, event = "drill.tick" }
+
+[probe.ready]
+http = { service = "ironflow", namespace = "ironflow", port = 80, path = "/ready?x=1", status = 204, body = "ok" }
+
+[probe.tcp]
+tcp = { service = "nats", namespace = "ironflow-system", port = 4222 }
+from = ["inside", "outside"]
+
+[variant.hung]
+about = "frozen"
+expected = "5m"
+fault.freeze = { pods = "app=nats", namespace = "ironflow-system", container = "nats", count = 2 }
+effect = { down = "publish", within = "10s", control = "tcp" }
+detect = "pod-not-ready"
+recovery.runbook = { file = "runbook.md", start = "after 90s" }
+redundancy = [
+  "nodes-ready",
+  { nats-current = { pods = "app=nats", namespace = "ironflow-system", servers = 3 } },
+  { cnpg-healthy = { cluster = "db", namespace = "ironflow-system" } },
+  { pods-ready = { pods = "app=x", namespace = "ironflow" } },
+]
+deadline = "3m"
+sustained = "4s"
+
+[variant.dead]
+about = "killed"
+expected = "5m"
+fault.signal = { pods = "app=nats", namespace = "ironflow", container = "nats", count = 1, signal = "TERM" }
+effect = { down = "write", control = "tcp" }
+detect.cnpg-phase = { cluster = "db", namespace = "ironflow-system" }
+recovery = "unattended"
+redundancy = ["nodes-ready"]
+deadline = "3m"
+
+[variant.node]
+about = "off"
+expected = "5m"
+fault.node-off = { pods = "app=nats", namespace = "ironflow", count = 1 }
+effect = { down = "write", control = "tcp" }
+detect = "node-not-ready"
+recovery = "unattended"
+redundancy = []
+deadline = "3m"
+
+[variant.deleted]
+about = "gone"
+expected = "5m"
+fault.delete-pods = { pods = "app=nats", namespace = "ironflow", count = 1 }
+effect = { down = "write", control = "tcp" }
+detect.nats-quorum = { pods = "app=nats", namespace = "ironflow" }
+recovery = "unattended"
+redundancy = ["nodes-ready"]
+deadline = "3m"
+
+[[objective]]
+name = "outage"
+probe = "write"
+from = "effect"
+to = "sustained-ok"
+documented = "30s"
+accepted = { hung = "60s", dead = "20s", because = "measured" }
+
+[[objective]]
+name = "all"
+from = "inject"
+to = "clean"
+accepted = "100s"
+because = "it is so"
+
+[[objective]]
+name = "rollout"
+from = "runbook-start"
+to = "redundancy"
+accepted = "90s"
+because = "it is so"
+
+[data]
+lost-acked-max = { dead = 7, hung = 0 }
+duplicated-max = 1
+because = "asynchronous"
+
+[[correction]]
+section = "1. Delete"
+documented = "kubectl delete pod -n ironflow <target-pods>"
+instead = "kubectl delete pod -n ironflow --grace-period=1 <target-pods>"
+expect = "deleted"
+because = "it waits"
+"#;
+
+fn read(text: &str) -> Result<Scenario, Vec<Mistake>> {
+    parse("everything", ("scenarios/everything/scenario.toml", text), |file| {
+        (file == "runbook.md").then(|| RUNBOOK.to_owned())
+    })
+}
+
+#[test]
+fn every_key_is_read() {
+    let scenario = read(FULL).unwrap();
+    assert_eq!(scenario.name, "everything");
+    assert_eq!(scenario.default_variant, "hung");
+    assert_eq!(scenario.needs.postgres_instances, Some(2));
+    assert_eq!(scenario.steady_state.load_min_per_s, 12.5);
+    let publish = &scenario.probes["publish"];
+    assert_eq!(publish.vantages, [Vantage::Outside, Vantage::Inside]);
+    assert_eq!(publish.connections, [Connection::Reused]);
+    assert_eq!((publish.every, publish.timeout), (Duration::from_millis(20), Duration::from_millis(900)));
+    assert_eq!(scenario.probes["tcp"].connections, [Connection::New]);
+    assert_eq!(scenario.probes["run"].connections, [Connection::New, Connection::Reused]);
+    let ProbeKind::Http { status, body, service, .. } = &scenario.probes["ready"].kind else { panic!("not HTTP") };
+    assert_eq!((*status, body.as_deref(), service.port), (204, Some("ok"), 80));
+
+    let hung = &scenario.variants["hung"];
+    let pods = PodSelector { namespace: "ironflow-system".to_owned(), labels: "app=nats".to_owned() };
+    assert_eq!(hung.fault, Fault::Freeze { pods: pods.clone(), container: "nats".to_owned(), count: 2 });
+    assert_eq!(
+        hung.recovery,
+        Recovery::Runbook { file: "runbook.md".to_owned(), start: Start::After(Duration::from_secs(90)) }
+    );
+    assert_eq!(hung.redundancy[1], Condition::NatsCurrent { pods, servers: 3 });
+    assert_eq!(hung.redundancy[2], Condition::CnpgHealthy { cluster: "ironflow-system/db".to_owned() });
+
+    let seconds = |s| Accepted(Duration::from_secs(s));
+    let accepted = |figures: &[(&str, u64)]| -> BTreeMap<String, Accepted> {
+        figures.iter().map(|(name, s)| ((*name).to_owned(), seconds(*s))).collect()
+    };
+    assert_eq!(scenario.objectives[0].accepted, accepted(&[("hung", 60), ("dead", 20)]));
+    assert_eq!(scenario.objectives[0].because, "measured");
+    let all = accepted(&[("hung", 100), ("dead", 100), ("node", 100), ("deleted", 100)]);
+    assert_eq!(scenario.objectives[1].accepted, all);
+    assert_eq!(scenario.objectives[2].accepted, accepted(&[("hung", 90)]), "only one variant has a runbook");
+    assert_eq!(scenario.data.lost_acked_max, BTreeMap::from([("dead".to_owned(), 7)]));
+    assert_eq!(scenario.data.duplicated_max.len(), 4);
+    assert_eq!(scenario.runbooks["runbook.md"].steps[0].line, 6);
+    assert_eq!(scenario.corrections[0].expect.as_deref(), Some("deleted"));
+}
+
+#[test]
+fn what_is_left_out_is_as_documented() {
+    let text = FULL.replace("sustained = \"4s\"\n", "").replace("hold = \"10s\"\n", "").replace(", count = 2 }", " }");
+    let scenario = read(&text).unwrap();
+    assert_eq!(scenario.variants["hung"].sustained, Duration::from_secs(5));
+    assert_eq!(scenario.steady_state.hold, Duration::from_secs(30));
+    assert!(matches!(scenario.variants["hung"].fault, Fault::Freeze { count: 1, .. }));
+}
+
+/// The keys of a table of the schema, with their paths.
+fn keys_of(schema: &Value, path: &str, found: &mut Vec<String>) {
+    if let Some(properties) = schema["properties"].as_object() {
+        for (key, inner) in properties {
+            let path = format!("{path}{key}");
+            keys_of(inner, &format!("{path}."), found);
+            found.push(path);
+        }
+    }
+    for inner in ["additionalProperties", "items"] {
+        if schema[inner].is_object() {
+            keys_of(&schema[inner], path, found);
+        }
+    }
+    for inner in schema["oneOf"].as_array().into_iter().flatten() {
+        keys_of(inner, path, found);
+    }
+}
+
+/// The keys of a document, with their paths as the schema has them.
+fn keys_in(document: &toml::Value, path: &str, found: &mut Vec<String>) {
+    match document {
+        toml::Value::Table(table) => {
+            for (key, inner) in table {
+                let path = format!("{path}{key}.");
+                found.push(path.trim_end_matches('.').to_owned());
+                match (path.as_str(), inner) {
+                    ("probe." | "variant.", toml::Value::Table(by_name)) => {
+                        by_name.values().for_each(|inner| keys_in(inner, &path, found));
+                    }
+                    _ => keys_in(inner, &path, found),
+                }
+            }
+        }
+        toml::Value::Array(items) => items.iter().for_each(|item| keys_in(item, path, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_schema_has_every_key_that_is_read_and_no_other() {
+    let mut in_schema = Vec::new();
+    keys_of(&schema(), "", &mut in_schema);
+    in_schema.sort();
+    in_schema.dedup();
+    let mut in_document = Vec::new();
+    keys_in(&toml::from_str(FULL).unwrap(), "", &mut in_document);
+    // Figures by variant are named by the variants.
+    in_document.retain(|key| {
+        !["hung", "dead"]
+            .iter()
+            .any(|variant| key.ends_with(&format!("accepted.{variant}")) || key.ends_with(&format!("max.{variant}")))
+    });
+    in_document.sort();
+    in_document.dedup();
+    assert_eq!(in_schema, in_document);
+}
+
+#[test]
+fn the_schema_is_what_it_was() {
+    insta::assert_json_snapshot!(schema());
+}
+
+#[test]
+fn mistakes_have_their_places() {
+    let text = FULL.replace("\"runbook-start\"", "\"runbok-start\"");
+    let mistakes = read(&text).unwrap_err();
+    assert_eq!(mistakes.len(), 1);
+    assert_eq!(&text[mistakes[0].span.clone()], "\"runbok-start\"");
+    assert_eq!(mistakes[0].hint.as_deref(), Some("did you mean `runbook-start`?"));
+    assert_eq!(mistakes[0].file, "scenarios/everything/scenario.toml");
+}
+
+#[test]
+fn cutting_a_file_anywhere_never_panics() {
+    for end in (0..FULL.len()).step_by(7).filter(|end| FULL.is_char_boundary(*end)) {
+        let text = &FULL[..end];
+        if let Err(mistakes) = read(text) {
+            assert!(
+                mistakes
+                    .iter()
+                    .all(|mistake| text.get(mistake.span.clone()).is_some() || mistake.file.ends_with(".md"))
+            );
+        }
+    }
+}
