@@ -1,0 +1,247 @@
+//! The command line.
+
+use crate::command;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Proves whether a Kubernetes stack recovers as its runbook says.
+///
+/// Exit codes: 0 pass; 1 an objective failed; 2 unknown; 3 bad input, nothing touched; 4 the environment is not as it must be;
+/// 5 something was left dirty (wins over 0 to 2); 130 interrupted and clean.
+#[derive(Debug, Parser)]
+#[command(name = "firedrill", version, propagate_version = true, max_term_width = 110)]
+pub(crate) struct Cli {
+    /// Log what firedrill itself does to standard error: error, warn, info, debug, trace, or a filter.
+    #[arg(long, global = true, value_name = "FILTER", default_value = "error,kube_client=off", env = "FIREDRILL_LOG")]
+    pub(crate) log: String,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a drill: break it, recover it by its runbook, measure and judge.
+    Run(RunArgs),
+    /// Say what a run would do, to what and where. Reads only.
+    Plan(PlanArgs),
+    /// Judge a saved run again, with other objectives if wanted. Needs no cluster.
+    Judge(JudgeArgs),
+    /// Write a saved run's reports again. Needs no cluster.
+    Report(ReportArgs),
+    /// Finish what a dead run left behind: thaw, power on, delete. Never touches a run that lives.
+    Sweep(SweepArgs),
+    /// Measure the outages of any endpoint with the drills' own probes and judge. Needs no cluster.
+    Watch(command::watch::WatchArgs),
+    /// Bring up a cluster of firedrill's own with the stack on it, or use the one that is up.
+    Up(command::up::UpArgs),
+    /// Take down a cluster that firedrill made.
+    Down(command::down::DownArgs),
+    /// List what there is: clusters or scenarios.
+    List(ListArgs),
+    /// Check this machine, and say what to do about what is missing.
+    Doctor(command::doctor::DoctorArgs),
+    /// Print the JSON Schema of scenario files.
+    Schema,
+    /// Print completions for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// What runs in the pods that a drill makes; not for people.
+    #[command(hide = true)]
+    Agent(AgentArgs),
+}
+
+/// Which cluster.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct ClusterArgs {
+    /// The cluster of firedrill's own, by name; needed only where there are several.
+    #[arg(long, value_name = "NAME", env = "FIREDRILL_CLUSTER", conflicts_with = "context")]
+    pub(crate) cluster: Option<String>,
+    /// A cluster that firedrill did not make: its context, with --kubeconfig. It must carry the ConfigMap
+    /// kube-system/firedrill-allowed.
+    #[arg(long, value_name = "NAME", requires = "kubeconfig")]
+    pub(crate) context: Option<String>,
+    /// The kubeconfig that holds --context. None is ever read by default.
+    #[arg(long, value_name = "FILE", requires = "context")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+}
+
+/// Where scenarios and runs are.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Folders {
+    /// The folder of scenarios.
+    #[arg(long, value_name = "DIR", default_value = "scenarios", env = "FIREDRILL_SCENARIOS")]
+    pub(crate) scenarios: PathBuf,
+    /// The folder of runs.
+    #[arg(long, value_name = "DIR", default_value = "runs", env = "FIREDRILL_RUNS")]
+    pub(crate) runs: PathBuf,
+}
+
+/// Which drill.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DrillArgs {
+    /// The scenario and its variant: NAME/VARIANT, or NAME for its first variant. A path to a scenario's folder works too.
+    #[arg(value_name = "NAME[/VARIANT]")]
+    pub(crate) name: String,
+    /// Which cluster.
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    /// Folders.
+    #[command(flatten)]
+    pub(crate) folders: Folders,
+    /// What the run's random choices are drawn from; from the clock where it is not given.
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Put this in place of the fault: `noop` breaks nothing and must end as unknown.
+    #[arg(long, value_name = "FAULT")]
+    pub(crate) fault: Option<FaultOverride>,
+    /// The image of the agent, which holds this program.
+    #[arg(long, value_name = "IMAGE", env = "FIREDRILL_AGENT_IMAGE")]
+    pub(crate) agent_image: Option<String>,
+}
+
+/// What replaces a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FaultOverride {
+    /// Nothing is broken: the control.
+    Noop,
+}
+
+/// `run`
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// The drill.
+    #[command(flatten)]
+    pub(crate) drill: DrillArgs,
+    /// Bring a cluster up first where none is.
+    #[arg(long)]
+    pub(crate) up: bool,
+    /// How to bring it up.
+    #[command(flatten)]
+    pub(crate) stack: command::up::StackArgs,
+    /// Also print the verdict as JSON on standard output.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: Output,
+}
+
+/// `plan`
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    /// The drill.
+    #[command(flatten)]
+    pub(crate) drill: DrillArgs,
+    /// Text or JSON.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: Output,
+}
+
+/// `judge`
+#[derive(Debug, Args)]
+pub(crate) struct JudgeArgs {
+    /// The run: its id, or its folder.
+    #[arg(value_name = "RUN")]
+    pub(crate) run: String,
+    /// Folders.
+    #[command(flatten)]
+    pub(crate) folders: Folders,
+    /// Judge by this scenario file's objectives instead of the run's own.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) objectives: Option<PathBuf>,
+    /// Text or JSON.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: Output,
+}
+
+/// `report`
+#[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// The run: its id, or its folder.
+    #[arg(value_name = "RUN")]
+    pub(crate) run: String,
+    /// Folders.
+    #[command(flatten)]
+    pub(crate) folders: Folders,
+}
+
+/// `sweep`
+#[derive(Debug, Args)]
+pub(crate) struct SweepArgs {
+    /// Only this run; every dead one where it is not given.
+    #[arg(long, value_name = "RUN")]
+    pub(crate) run: Option<String>,
+    /// Which cluster.
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    /// Folders.
+    #[command(flatten)]
+    pub(crate) folders: Folders,
+    /// The image of the agent, for thawing where no pod of the dead run is left.
+    #[arg(long, value_name = "IMAGE", env = "FIREDRILL_AGENT_IMAGE")]
+    pub(crate) agent_image: Option<String>,
+}
+
+/// `list`
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// What.
+    #[arg(value_enum, default_value = "clusters")]
+    pub(crate) what: ListWhat,
+    /// Folders.
+    #[command(flatten)]
+    pub(crate) folders: Folders,
+}
+
+/// What to list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ListWhat {
+    /// Clusters that firedrill made.
+    Clusters,
+    /// Scenarios with their variants.
+    Scenarios,
+}
+
+/// How to print a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people.
+    Text,
+    /// For programs: one JSON object on standard output.
+    Json,
+}
+
+/// `agent`
+#[derive(Debug, Args)]
+pub(crate) struct AgentArgs {
+    /// Which.
+    #[command(subcommand)]
+    pub(crate) command: AgentCommand,
+}
+
+/// What runs in the pods of a drill.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AgentCommand {
+    /// Probes from inside the cluster.
+    Probe {
+        /// Where to listen.
+        #[arg(long, default_value = "127.0.0.1:9200")]
+        listen: std::net::SocketAddr,
+        /// Seconds until it ends by itself.
+        #[arg(long)]
+        expires_after: u64,
+    },
+    /// Acts on processes of the node.
+    Node {
+        /// Where to listen.
+        #[arg(long, default_value = "127.0.0.1:9201")]
+        listen: std::net::SocketAddr,
+        /// Seconds until it undoes what it holds and ends by itself.
+        #[arg(long)]
+        expires_after: u64,
+        /// Container that is let go at the start, in case an agent before this one was killed while it held it.
+        #[arg(long, value_name = "CONTAINER_ID")]
+        guard: Vec<String>,
+    },
+}

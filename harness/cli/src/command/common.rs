@@ -1,0 +1,152 @@
+//! What several commands share: scenarios, saved runs and clusters, found by what the user typed.
+
+use crate::args::{ClusterArgs, Folders};
+use crate::diagnostics;
+use crate::error::CliError;
+use firedrill_core::journal::Journal;
+use firedrill_core::judge;
+use firedrill_core::sample::SampleReader;
+use firedrill_core::scenario::{self, Scenario};
+use firedrill_core::verdict::Verdict;
+use firedrill_engine::cluster::Cluster;
+use firedrill_engine::provider::{existing, kind};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+/// The file of a scenario in its folder.
+pub(crate) const SCENARIO_FILE: &str = "scenario.toml";
+
+/// Reads and checks a scenario file with the runbooks beside it.
+///
+/// # Errors
+/// With every mistake of all these files at once.
+pub(crate) fn load_scenario_file(path: &Path) -> Result<Scenario, CliError> {
+    let text = fs::read_to_string(path).map_err(|error| CliError::input(format!("{}: {error}", path.display())))?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let name = folder.file_name().map_or_else(|| "scenario".to_owned(), |name| name.to_string_lossy().into_owned());
+    let shown = path.display().to_string();
+    let runbook = |file: &str| fs::read_to_string(folder.join(file)).ok();
+    scenario::parse(&name, (&shown, &text), runbook)
+        .map_err(|mistakes| CliError::input(diagnostics::render(&mistakes, &shown, &text, runbook)))
+}
+
+/// The scenario and variant that `NAME[/VARIANT]` means.
+///
+/// # Errors
+/// Where there is none, with what there is.
+pub(crate) fn load_drill(folders: &Folders, name: &str) -> Result<(Scenario, String), CliError> {
+    let by_path = |path: &Path| path.join(SCENARIO_FILE).is_file().then(|| path.to_owned());
+    let (folder, variant) = match by_path(Path::new(name)).or_else(|| by_path(&folders.scenarios.join(name))) {
+        Some(folder) => (folder, None),
+        None => match name.rsplit_once('/') {
+            Some((scenario, variant)) => {
+                let folder = by_path(&folders.scenarios.join(scenario)).or_else(|| by_path(Path::new(scenario)));
+                (folder.ok_or_else(|| no_scenario(folders, scenario))?, Some(variant.to_owned()))
+            }
+            None => return Err(no_scenario(folders, name)),
+        },
+    };
+    let scenario = load_scenario_file(&folder.join(SCENARIO_FILE))?;
+    let known = || scenario.variants.keys().cloned().collect::<Vec<_>>().join(", ");
+    let variant = match variant {
+        Some(variant) if scenario.variants.contains_key(&variant) => variant,
+        Some(variant) => {
+            return Err(CliError::input(format!("{} has no variant `{variant}`", scenario.name))
+                .with_hint(format!("it has: {}", known())));
+        }
+        None => scenario.default_variant.clone(),
+    };
+    Ok((scenario, variant))
+}
+
+fn no_scenario(folders: &Folders, name: &str) -> CliError {
+    let found = scenario_folders(folders);
+    let known: Vec<_> = found.iter().filter_map(|path| path.file_name()).map(|name| name.to_string_lossy()).collect();
+    let hint = match known.is_empty() {
+        true => format!("{} holds no scenario; name another folder with --scenarios", folders.scenarios.display()),
+        false => format!("there are: {}", known.join(", ")),
+    };
+    CliError::input(format!("no scenario is named `{name}`")).with_hint(hint)
+}
+
+/// The folders of all scenarios, in order of their names.
+pub(crate) fn scenario_folders(folders: &Folders) -> Vec<PathBuf> {
+    let entries = fs::read_dir(&folders.scenarios).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut found: Vec<PathBuf> = entries.filter(|path| path.join(SCENARIO_FILE).is_file()).collect();
+    found.sort();
+    found
+}
+
+/// A run's folder, read.
+pub(crate) struct SavedRun {
+    /// The folder.
+    pub(crate) folder: PathBuf,
+    /// Its journal.
+    pub(crate) journal: Journal,
+}
+
+impl SavedRun {
+    /// Opens a run by its id or its folder.
+    ///
+    /// # Errors
+    /// Where there is none or its journal cannot be read.
+    pub(crate) fn open(runs: &Path, run: &str) -> Result<Self, CliError> {
+        let folder = [PathBuf::from(run), runs.join(run)]
+            .into_iter()
+            .find(|folder| folder.join("events.jsonl").is_file())
+            .ok_or_else(|| {
+                CliError::input(format!("no run is saved as `{run}`"))
+                    .with_hint(format!("runs are looked for in {}; name another with --runs", runs.display()))
+            })?;
+        let path = folder.join("events.jsonl");
+        let text =
+            fs::read_to_string(&path).map_err(|error| CliError::input(format!("{}: {error}", path.display())))?;
+        let journal = Journal::parse(&text).map_err(|error| CliError::input(format!("{}: {error}", path.display())))?;
+        Ok(Self { folder, journal })
+    }
+
+    /// Where its samples are.
+    pub(crate) fn samples_path(&self) -> PathBuf {
+        self.folder.join("samples.bin")
+    }
+
+    /// Judges it, by its own objectives or others.
+    ///
+    /// # Errors
+    /// Where its samples cannot be read.
+    pub(crate) fn judge(&self, other: Option<&Scenario>) -> Result<Verdict, CliError> {
+        let path = self.samples_path();
+        let fail = |error: std::io::Error| CliError::input(format!("{}: {error}", path.display()));
+        let samples = SampleReader::new(File::open(&path).map_err(fail)?).map_err(fail)?;
+        judge::judge(&self.journal, samples, other).map_err(fail)
+    }
+}
+
+/// The cluster that the user means: one of firedrill's own, or one named by kubeconfig and context.
+///
+/// # Errors
+/// Where there is none, or several of firedrill's own and no name.
+pub(crate) async fn open_cluster(args: &ClusterArgs) -> Result<Cluster, CliError> {
+    if let (Some(context), Some(kubeconfig)) = (&args.context, &args.kubeconfig) {
+        return existing::open(kubeconfig, context).await.map_err(CliError::environment);
+    }
+    let found = kind::find().await.map_err(CliError::environment)?;
+    let names = || found.iter().map(|cluster| cluster.name.as_str()).collect::<Vec<_>>().join(", ");
+    let name = match (&args.cluster, found.as_slice()) {
+        (Some(name), _) if found.iter().any(|cluster| cluster.name == *name) => name.clone(),
+        (Some(name), _) => {
+            return Err(CliError::environment(format!("no cluster of firedrill's own is named `{name}`"))
+                .with_hint(format!("there are: {}", names())));
+        }
+        (None, [one]) => one.name.clone(),
+        (None, []) => {
+            return Err(CliError::environment("no cluster of firedrill's own is up")
+                .with_hint("bring one up: firedrill up, or firedrill run NAME --up"));
+        }
+        (None, _) => {
+            return Err(CliError::environment(format!("several clusters are up: {}", names()))
+                .with_hint("name one with --cluster"));
+        }
+    };
+    kind::open(&name).await.map_err(CliError::environment)
+}

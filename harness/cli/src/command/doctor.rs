@@ -1,0 +1,96 @@
+//! `firedrill doctor`: what this machine lacks, and what to do about it.
+
+use crate::args::Output;
+use crate::error::{CliError, exit};
+use crate::printer::Printer;
+use clap::Args;
+use firedrill_engine::doctor::{Check, State, examine};
+use std::fmt::Write;
+
+/// `doctor`
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Text or JSON.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: Output,
+}
+
+/// Examines the machine and says what was found.
+///
+/// # Errors
+/// Where the result cannot be written as JSON.
+pub(crate) async fn doctor(args: &DoctorArgs, printer: &mut Printer) -> Result<u8, CliError> {
+    let checks = examine().await;
+    match args.output {
+        Output::Text => printer.line(&text(&checks)),
+        Output::Json => printer.line(&json(&checks)?),
+    }
+    Ok(exit_code(&checks))
+}
+
+fn exit_code(checks: &[Check]) -> u8 {
+    if checks.iter().any(|check| check.state == State::Failed) { exit::ENVIRONMENT } else { exit::PASS }
+}
+
+fn json(checks: &[Check]) -> Result<String, CliError> {
+    let ok = exit_code(checks) == exit::PASS;
+    serde_json::to_string_pretty(&serde_json::json!({"ok": ok, "checks": checks})).map_err(CliError::environment)
+}
+
+fn text(checks: &[Check]) -> String {
+    let mut text = String::new();
+    for check in checks {
+        let sign = match check.state {
+            State::Ok => "✓",
+            State::Warning => "!",
+            State::Failed => "✗",
+        };
+        let mut lines = check.found.lines();
+        let _ = writeln!(text, "  {sign} {:<16} {}", check.name, lines.next().unwrap_or_default());
+        for line in lines {
+            let _ = writeln!(text, "    {:<16} {}", "", line.trim());
+        }
+        if let Some(remedy) = &check.remedy {
+            let _ = writeln!(text, "    {:<16} → {remedy}", "");
+        }
+    }
+    let count = |state| checks.iter().filter(|check| check.state == state).count();
+    let _ = match (count(State::Failed), count(State::Warning)) {
+        (0, 0) => writeln!(text, "\nall is there"),
+        (0, warnings) => writeln!(text, "\nnothing needed is missing; {warnings} to know of"),
+        (failed, _) => writeln!(text, "\n{failed} needed and missing"),
+    };
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(state: State, found: &str, remedy: Option<&str>) -> Check {
+        Check { name: "kind".into(), state, found: found.into(), remedy: remedy.map(str::to_owned) }
+    }
+
+    #[test]
+    fn what_is_missing_is_shown_with_its_remedy() {
+        let checks =
+            [check(State::Ok, "0.33.0", None), check(State::Failed, "kind cannot be run:\n  no", Some("run ci/setup"))];
+        insta::assert_snapshot!(text(&checks), @"
+          ✓ kind             0.33.0
+          ✗ kind             kind cannot be run:
+                             no
+                             → run ci/setup
+
+        1 needed and missing
+        ");
+        assert_eq!(exit_code(&checks), 4);
+        assert!(json(&checks).unwrap().contains(r#""state": "failed""#));
+    }
+
+    #[test]
+    fn warnings_alone_are_no_failure() {
+        let checks = [check(State::Warning, "none", Some("load the module"))];
+        assert_eq!(exit_code(&checks), 0);
+        assert!(text(&checks).ends_with("\nnothing needed is missing; 1 to know of\n"));
+    }
+}

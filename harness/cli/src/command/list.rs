@@ -1,0 +1,69 @@
+//! `firedrill list`: clusters or scenarios.
+
+use super::common::{SCENARIO_FILE, load_scenario_file, scenario_folders};
+use crate::args::{Folders, ListArgs, ListWhat};
+use crate::error::CliError;
+use crate::printer::Printer;
+use firedrill_core::scenario::Recovery;
+use firedrill_core::verdict::Verdict;
+use firedrill_engine::provider::kind;
+use std::collections::BTreeMap;
+use std::fs;
+
+/// Prints a line for each.
+///
+/// # Errors
+/// Where the container engine does not answer, or a scenario has mistakes.
+pub(crate) async fn list(args: &ListArgs, printer: &mut Printer) -> Result<u8, CliError> {
+    match args.what {
+        ListWhat::Clusters => {
+            let found = kind::find().await.map_err(CliError::environment)?;
+            for cluster in &found {
+                printer.line(&cluster.to_string());
+            }
+            if found.is_empty() {
+                printer.line("no cluster of firedrill's own is up");
+            }
+        }
+        ListWhat::Scenarios => scenarios(&args.folders, printer)?,
+    }
+    Ok(0)
+}
+
+fn scenarios(folders: &Folders, printer: &mut Printer) -> Result<(), CliError> {
+    let last = last_verdicts(folders);
+    for folder in scenario_folders(folders) {
+        let scenario = load_scenario_file(&folder.join(SCENARIO_FILE))?;
+        printer.line(&format!("{}  {}", scenario.name, scenario.title));
+        for (name, variant) in &scenario.variants {
+            let recovery = match &variant.recovery {
+                Recovery::Unattended => "heals by itself",
+                Recovery::Runbook { .. } => "by its runbook",
+            };
+            let minutes = variant.expected.as_secs_f64() / 60.0;
+            let verdict = last.get(&(scenario.name.clone(), name.clone()));
+            printer.line(&format!(
+                "  {:<22} {minutes:>4.0} min  {recovery:<16} {}",
+                format!("{}/{name}", scenario.name),
+                verdict.map_or("never run here", String::as_str)
+            ));
+            printer.line(&format!("    {}", variant.about));
+        }
+    }
+    Ok(())
+}
+
+/// The headline of the latest saved run of each drill.
+fn last_verdicts(folders: &Folders) -> BTreeMap<(String, String), String> {
+    let mut latest: BTreeMap<(String, String), (String, String)> = BTreeMap::new();
+    for entry in fs::read_dir(&folders.runs).into_iter().flatten().flatten() {
+        let Ok(text) = fs::read_to_string(entry.path().join("verdict.json")) else { continue };
+        let Ok(verdict) = serde_json::from_str::<Verdict>(&text) else { continue };
+        let shown = (verdict.started.clone(), format!("{} ({})", verdict.headline, verdict.started));
+        let held = latest.entry((verdict.scenario, verdict.variant)).or_insert_with(|| shown.clone());
+        if held.0 < shown.0 {
+            *held = shown;
+        }
+    }
+    latest.into_iter().map(|(key, (_, text))| (key, text)).collect()
+}

@@ -1,0 +1,13 @@
+//! One file a command.
+
+pub(crate) mod agent;
+pub(crate) mod common;
+pub(crate) mod doctor;
+pub(crate) mod down;
+pub(crate) mod judge;
+pub(crate) mod list;
+pub(crate) mod plan;
+pub(crate) mod run;
+pub(crate) mod sweep;
+pub(crate) mod up;
+pub(crate) mod watch;

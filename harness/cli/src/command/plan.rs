@@ -1,0 +1,97 @@
+//! `firedrill plan`: what a run would do. Reads only.
+
+use super::common::{load_drill, open_cluster};
+use crate::args::{DrillArgs, FaultOverride, Output, PlanArgs};
+use crate::error::CliError;
+use crate::printer::Printer;
+use firedrill_core::scenario::{Fault, Recovery};
+use firedrill_core::time::human;
+use firedrill_engine::cluster::Cluster;
+use firedrill_engine::run::{self, Drill};
+use std::fmt::Write;
+
+/// What the user asked to run.
+///
+/// # Errors
+/// Where the scenario has mistakes or the agent's image is not named.
+pub(crate) fn drill(args: &DrillArgs) -> Result<Drill, CliError> {
+    let (scenario, variant) = load_drill(&args.folders, &args.name)?;
+    let agent_image = args.agent_image.clone().ok_or_else(|| {
+        CliError::input("the agent's image is not named")
+            .with_hint("give --agent-image, or set FIREDRILL_AGENT_IMAGE: eval \"$(ci/setup --env)\"")
+    })?;
+    Ok(Drill { scenario, variant, seed: args.seed, noop: args.fault == Some(FaultOverride::Noop), agent_image })
+}
+
+/// Prints the plan.
+///
+/// # Errors
+/// Where the scenario has mistakes or the cluster is not as it must be.
+pub(crate) async fn plan(args: &PlanArgs, printer: &mut Printer) -> Result<u8, CliError> {
+    let drill = drill(&args.drill)?;
+    let cluster = open_cluster(&args.drill.cluster).await?;
+    let plan = run::plan(&drill, &cluster).await.map_err(CliError::environment)?;
+    match args.output {
+        Output::Json => {
+            printer.line(&serde_json::to_string_pretty(&plan).map_err(CliError::environment)?);
+        }
+        Output::Text => printer.line(&text(&drill, &cluster, &plan)),
+    }
+    Ok(0)
+}
+
+fn text(drill: &Drill, cluster: &Cluster, plan: &firedrill_core::plan::Plan) -> String {
+    let mut out = String::new();
+    let scenario = &drill.scenario;
+    let _ = writeln!(
+        out,
+        "{}/{} on {}, seed {}\n  {}\n",
+        plan.scenario, plan.variant, cluster.name, plan.seed, scenario.title
+    );
+    let _ = writeln!(out, "  would hit");
+    for target in &plan.targets {
+        let _ = writeln!(out, "    {target}");
+    }
+    if plan.targets.is_empty() {
+        let _ = writeln!(out, "    nothing: the fault is replaced by the control");
+    }
+    let _ = writeln!(out, "\n  would measure");
+    for series in &plan.series {
+        let _ = writeln!(out, "    {series}, every {}", human(series.every));
+    }
+    let _ = writeln!(out, "\n  phases, each with its limit");
+    for phase in &plan.phases {
+        let _ = writeln!(out, "    {:<14} {:>9}  {}", phase.phase.name(), human(phase.deadline), phase.about);
+    }
+    let commands = run::planned_steps(drill, &plan.targets);
+    if !commands.is_empty() {
+        let _ = writeln!(out, "\n  would run");
+    }
+    for step in &commands {
+        let _ = writeln!(out, "    {:>2}. {}", step.number, step.step.command);
+        if let Some(correction) = &step.correction {
+            let _ = writeln!(out, "        where that fails: {}", correction.instead);
+        }
+    }
+    if let Some(variant) = scenario.variants.get(&plan.variant) {
+        let undone = match variant.fault {
+            Fault::Freeze { .. } => "the helper pod thaws by itself when the run ends, is killed, or its time is up",
+            Fault::NodeOff { .. } => "a dead run leaves the node off: firedrill sweep powers it on",
+            Fault::Signal { .. } | Fault::DeletePods { .. } => "nothing: the cluster makes it again",
+            Fault::Noop => "nothing",
+        };
+        let healed = match variant.recovery {
+            Recovery::Unattended => "nobody: it heals by itself",
+            Recovery::Runbook { .. } => "the runbook",
+        };
+        let _ = writeln!(out, "\n  could be left behind: {undone}; healed by {healed}");
+        let _ = writeln!(
+            out,
+            "  everything else that it makes carries its id, and is taken away by itself or by firedrill sweep"
+        );
+    }
+    let _ =
+        writeln!(out, "  needs the rights of a cluster administrator: privileged pods, objects of every kind listed");
+    out.pop();
+    out
+}

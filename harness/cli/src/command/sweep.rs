@@ -1,0 +1,31 @@
+//! `firedrill sweep`: finishes what a dead run left behind.
+
+use super::common::open_cluster;
+use crate::args::SweepArgs;
+use crate::error::CliError;
+use crate::printer::Printer;
+use firedrill_engine::run;
+
+/// Sweeps, and says what was done.
+///
+/// # Errors
+/// Where the cluster does not answer, or something is still left behind afterwards.
+pub(crate) async fn sweep(args: &SweepArgs, printer: &mut Printer) -> Result<u8, CliError> {
+    let cluster = open_cluster(&args.cluster).await?;
+    let swept = run::sweep(&cluster, &args.folders.runs, args.run.as_deref(), args.agent_image.as_deref())
+        .await
+        .map_err(CliError::environment)?;
+    for line in &swept.done {
+        printer.line(&format!("  ✓ {line}"));
+    }
+    for line in &swept.alive {
+        printer.line(&format!("  ▸ {line}"));
+    }
+    if !swept.left.is_empty() {
+        return Err(CliError::dirty(format!("left behind on {}:\n  {}", cluster.name, swept.left.join("\n  "))));
+    }
+    if swept.done.is_empty() && swept.alive.is_empty() {
+        printer.line(&format!("nothing to sweep on {}", cluster.name));
+    }
+    Ok(0)
+}

@@ -1,0 +1,90 @@
+//! Every way to end that is no verdict, and its exit code.
+
+use thiserror::Error;
+
+/// Exit codes that are no verdict's; the README has all of them. 1 and 130 are the judge's to give.
+pub(crate) mod exit {
+    /// Everything that was asked holds.
+    pub(crate) const PASS: u8 = 0;
+    /// It is not known.
+    pub(crate) const UNKNOWN: u8 = 2;
+    /// Bad input; nothing was touched.
+    pub(crate) const INPUT: u8 = 3;
+    /// The environment is not as it must be.
+    pub(crate) const ENVIRONMENT: u8 = 4;
+    /// Something is left behind.
+    pub(crate) const DIRTY: u8 = 5;
+}
+
+/// Why a command ended without a result of its own.
+#[derive(Debug, Error)]
+pub(crate) enum CliError {
+    /// What the user gave cannot be used. Nothing was touched.
+    #[error("{message}")]
+    Input {
+        /// What and why; may be many lines.
+        message: String,
+        /// What to do.
+        hint: Option<String>,
+    },
+    /// The environment is not as it must be.
+    #[error("{message}")]
+    Environment {
+        /// What and why.
+        message: String,
+        /// What to do.
+        hint: Option<String>,
+    },
+    /// Something is left behind.
+    #[error("{message}")]
+    Dirty {
+        /// What.
+        message: String,
+        /// The command that would finish it.
+        hint: Option<String>,
+    },
+}
+
+impl CliError {
+    /// Bad input.
+    pub(crate) fn input(message: impl ToString) -> Self {
+        Self::Input { message: message.to_string(), hint: None }
+    }
+
+    /// A failing environment.
+    pub(crate) fn environment(message: impl ToString) -> Self {
+        Self::Environment { message: message.to_string(), hint: None }
+    }
+
+    /// Something left behind.
+    pub(crate) fn dirty(message: impl ToString) -> Self {
+        Self::Dirty { message: message.to_string(), hint: None }
+    }
+
+    /// The same with what to do about it.
+    #[must_use]
+    pub(crate) fn with_hint(mut self, text: impl ToString) -> Self {
+        match &mut self {
+            Self::Input { hint, .. } | Self::Environment { hint, .. } | Self::Dirty { hint, .. } => {
+                *hint = Some(text.to_string());
+            }
+        }
+        self
+    }
+
+    /// What to do about it.
+    pub(crate) fn hint(&self) -> Option<&str> {
+        match self {
+            Self::Input { hint, .. } | Self::Environment { hint, .. } | Self::Dirty { hint, .. } => hint.as_deref(),
+        }
+    }
+
+    /// The process's exit code.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Input { .. } => exit::INPUT,
+            Self::Environment { .. } => exit::ENVIRONMENT,
+            Self::Dirty { .. } => exit::DIRTY,
+        }
+    }
+}

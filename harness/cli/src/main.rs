@@ -1,0 +1,74 @@
+//! firedrill: proves whether a Kubernetes stack recovers as its runbook says.
+
+mod args;
+mod command;
+mod diagnostics;
+mod error;
+mod printer;
+mod report;
+
+use args::{Cli, Command};
+use clap::{CommandFactory, Parser};
+use error::CliError;
+use printer::Printer;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = if error.use_stderr() { error::exit::INPUT } else { error::exit::PASS };
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    let mut printer = Printer::detect();
+    let result = start(cli, &mut printer);
+    let code = result.unwrap_or_else(|error| {
+        printer.error(&error.to_string(), error.hint());
+        error.exit_code()
+    });
+    ExitCode::from(code)
+}
+
+fn start(cli: Cli, printer: &mut Printer) -> Result<u8, CliError> {
+    let filter = EnvFilter::try_new(&cli.log).map_err(|error| CliError::input(format!("--log: {error}")))?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(CliError::environment)?;
+    let code = runtime.block_on(dispatch(cli.command, printer));
+    // Whatever still waits for a service that does not answer must not hold up the end.
+    runtime.shutdown_background();
+    code
+}
+
+async fn dispatch(command: Command, printer: &mut Printer) -> Result<u8, CliError> {
+    match command {
+        Command::Run(args) => command::run::run(args, printer).await,
+        Command::Plan(args) => command::plan::plan(&args, printer).await,
+        Command::Judge(args) => command::judge::judge(&args, printer),
+        Command::Report(args) => command::judge::write_report(&args, printer),
+        Command::Sweep(args) => command::sweep::sweep(&args, printer).await,
+        Command::Watch(args) => command::watch::watch(args, printer).await,
+        Command::Up(args) => command::up::up(&args, printer).await,
+        Command::Down(args) => command::down::down(&args, printer).await,
+        Command::List(args) => command::list::list(&args, printer).await,
+        Command::Doctor(args) => command::doctor::doctor(&args, printer).await,
+        Command::Schema => {
+            let schema = serde_json::to_string_pretty(&firedrill_core::scenario::schema());
+            printer.line(&schema.map_err(CliError::environment)?);
+            Ok(error::exit::PASS)
+        }
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "firedrill", &mut text);
+            printer.line(String::from_utf8_lossy(&text).trim_end());
+            Ok(error::exit::PASS)
+        }
+        Command::Agent(args) => command::agent::agent(args).await.map(|()| error::exit::PASS),
+    }
+}

@@ -1,0 +1,223 @@
+//! The only place that prints.
+//!
+//! Results go to standard output, everything about the way there to standard error: progress, notes and errors. On a
+//! terminal the last lines of standard error are a frame that is drawn again in place; elsewhere lines are only ever
+//! appended.
+
+use crate::report::text::{Paint, Style};
+use firedrill_engine::env;
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::{self, IsTerminal, Write};
+
+/// The width of text where the terminal does not say, in columns.
+const WIDTH_DEFAULT: usize = 100;
+/// The widest text, in columns; longer lines are hard to read.
+const WIDTH_MAX: usize = 120;
+/// The narrowest text, in columns.
+const WIDTH_MIN: usize = 60;
+/// The most lines a frame has.
+const FRAME_LINES_MAX: usize = 40;
+/// How often a frame is drawn at most, per second.
+const FRAME_HZ: u8 = 8;
+
+/// Prints.
+pub(crate) struct Printer {
+    out: Box<dyn Write + Send>,
+    err: Box<dyn Write + Send>,
+    /// Whether results are coloured.
+    out_color: bool,
+    /// Whether standard error is coloured.
+    err_color: bool,
+    /// Whether standard error is a terminal on which a frame can be drawn.
+    interactive: bool,
+    /// Whether only results and errors are printed.
+    pub(crate) quiet: bool,
+    width: usize,
+    frame: Option<Frame>,
+}
+
+fn write_whole(to: &mut dyn Write, text: &str) -> io::Result<()> {
+    let end = if text.ends_with('\n') { "" } else { "\n" };
+    write!(to, "{text}{end}")?;
+    to.flush()
+}
+
+/// Lines drawn again in place.
+struct Frame {
+    all: MultiProgress,
+    lines: Vec<ProgressBar>,
+}
+
+impl Printer {
+    /// Prints to the process's own standard output and error. They are coloured where they are terminals, unless
+    /// `NO_COLOR` is set or `TERM` is `dumb`.
+    pub(crate) fn detect() -> Self {
+        let (out, err) = (io::stdout(), io::stderr());
+        let dumb = env::text("TERM").is_some_and(|term| term == "dumb");
+        let wanted = |terminal: bool| terminal && !dumb && env::text("NO_COLOR").is_none();
+        let interactive = err.is_terminal() && !dumb;
+        let width = terminal_size::terminal_size_of(&err)
+            .or_else(|| terminal_size::terminal_size_of(&out))
+            .map_or(WIDTH_DEFAULT, |(width, _)| usize::from(width.0).clamp(WIDTH_MIN, WIDTH_MAX));
+        Self {
+            out_color: wanted(out.is_terminal()),
+            err_color: wanted(err.is_terminal()),
+            out: Box::new(out),
+            err: Box::new(err),
+            interactive,
+            quiet: false,
+            width,
+            frame: None,
+        }
+    }
+
+    /// How results are written.
+    pub(crate) fn style(&self) -> Style {
+        Style { color: self.out_color, width: self.width }
+    }
+
+    /// How progress is written.
+    pub(crate) fn progress_style(&self) -> Style {
+        Style { color: self.err_color, width: self.width }
+    }
+
+    /// Whether a frame can be drawn.
+    pub(crate) fn interactive(&self) -> bool {
+        self.interactive && !self.quiet
+    }
+
+    /// Writes a result: text that a script may read. A line break is added where the text has none.
+    ///
+    /// # Errors
+    /// As standard output; a closed pipe is one.
+    pub(crate) fn result(&mut self, text: &str) -> io::Result<()> {
+        self.clear_frame();
+        write_whole(&mut *self.out, text)
+    }
+
+    /// The same where the exit code says enough: what nobody reads is dropped.
+    pub(crate) fn line(&mut self, text: &str) {
+        drop(self.result(text));
+    }
+
+    /// Writes a line about the way there; nothing where quiet. What cannot be written is dropped: a run never fails
+    /// because nobody watches it.
+    pub(crate) fn status(&mut self, text: &str) {
+        if self.quiet {
+            return;
+        }
+        match &self.frame {
+            Some(frame) => drop(frame.all.println(text)),
+            None => drop(write_whole(&mut *self.err, text)),
+        }
+    }
+
+    /// Writes an error and its hint, also where quiet.
+    pub(crate) fn error(&mut self, message: &str, hint: Option<&str>) {
+        self.clear_frame();
+        let paint = Paint::new(self.err_color);
+        let mut text = format!("{} {message}\n", paint.fail("error:"));
+        if let Some(hint) = hint {
+            text.push_str(&format!("{} {hint}\n", paint.strong("hint:")));
+        }
+        drop(write_whole(&mut *self.err, &text));
+    }
+
+    /// Draws the frame, in place of the one before; nothing where there is no terminal.
+    pub(crate) fn frame(&mut self, lines: &[String]) {
+        if !self.interactive() {
+            return;
+        }
+        let frame = self.frame.get_or_insert_with(|| Frame {
+            all: MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(FRAME_HZ)),
+            lines: Vec::new(),
+        });
+        let wanted = lines.len().min(FRAME_LINES_MAX);
+        while frame.lines.len() > wanted {
+            if let Some(line) = frame.lines.pop() {
+                line.finish_and_clear();
+                frame.all.remove(&line);
+            }
+        }
+        while frame.lines.len() < wanted {
+            let style = ProgressStyle::with_template("{wide_msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+            frame.lines.push(frame.all.add(ProgressBar::new_spinner().with_style(style)));
+        }
+        for (bar, line) in frame.lines.iter().zip(lines) {
+            bar.set_message(line.clone());
+            bar.tick();
+        }
+    }
+
+    /// Takes the frame away.
+    pub(crate) fn clear_frame(&mut self) {
+        if let Some(frame) = self.frame.take() {
+            for line in &frame.lines {
+                line.finish_and_clear();
+            }
+            drop(frame.all.clear());
+        }
+    }
+}
+
+impl Drop for Printer {
+    fn drop(&mut self) {
+        self.clear_frame();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What a printer without a terminal writes to its two streams.
+    fn printed(quiet: bool, act: impl FnOnce(&mut Printer)) -> (String, String) {
+        let (out, err) = (Kept::default(), Kept::default());
+        act(&mut Printer {
+            out: Box::new(out.clone()),
+            err: Box::new(err.clone()),
+            out_color: false,
+            err_color: false,
+            interactive: false,
+            quiet,
+            width: WIDTH_DEFAULT,
+            frame: None,
+        });
+        let text = |kept: Kept| String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
+        (text(out), text(err))
+    }
+
+    #[test]
+    fn results_and_notes_go_apart_and_a_frame_leaves_nothing_where_there_is_no_terminal() {
+        let (out, err) = printed(false, |printer| {
+            printer.status("on the way");
+            printer.frame(&["▸ inject".to_owned()]);
+            printer.line("done");
+        });
+        assert_eq!((out.as_str(), err.as_str()), ("done\n", "on the way\n"));
+    }
+
+    #[test]
+    fn quiet_keeps_results_and_errors() {
+        let (out, err) = printed(true, |printer| {
+            printer.status("on the way");
+            printer.line("done\n");
+            printer.error("no such run", Some("firedrill list runs"));
+        });
+        assert_eq!((out.as_str(), err.as_str()), ("done\n", "error: no such run\nhint: firedrill list runs\n"));
+    }
+}

@@ -1,0 +1,8 @@
+//! What a run shows on a terminal.
+
+mod live;
+mod verdict;
+
+pub(crate) use live::LiveView;
+pub(super) use verdict::{EXIT_DIRTY, finding_word, ledger_line, rerun, sweep, worst};
+pub(crate) use verdict::{verdict_text, verdict_text_with_report};

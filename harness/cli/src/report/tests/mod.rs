@@ -1,0 +1,6 @@
+//! Reports of a drill whose records and samples are made here, judged by the judge.
+
+pub(crate) mod drill;
+mod junit;
+mod page;
+mod verdicts;

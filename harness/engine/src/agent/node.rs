@@ -1,0 +1,176 @@
+//! The agent in a short-lived privileged pod on a victim's node: it acts on the processes of containers.
+//!
+//! A frozen container is held by this process and let go when it ends: when its pod is deleted, when its time is up,
+//! and when it starts again after having been killed itself. A runner that dies leaves nothing frozen for longer.
+
+mod procs;
+pub mod wire;
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use wire::{LINE_BYTES_MAX, Reply, Request};
+
+/// Connections served at once; a runner uses one for each target on the node.
+const CONNECTIONS_MAX: usize = 16;
+
+/// Containers that are frozen, or may be half frozen.
+type Held = Arc<Mutex<BTreeSet<String>>>;
+
+/// Serves until it is asked to end (SIGTERM, SIGINT) or its time is up, and lets go whatever it holds.
+///
+/// The containers of `guards` are let go at the start, in case an earlier instance was killed while it held them.
+///
+/// # Errors
+/// Where the address cannot be listened on, or where a container could not be let go.
+pub async fn serve_node(listen: SocketAddr, expires_after: Duration, guards: Vec<String>) -> io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let held = Held::new(Mutex::new(guards.into_iter().collect()));
+    release(&held).await?;
+    let listener = TcpListener::bind(listen).await?;
+    let expiry = tokio::time::sleep(expires_after);
+    tokio::pin!(expiry);
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            biased;
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            () = &mut expiry => break,
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
+                Ok((stream, _)) => { connections.spawn(converse(stream, held.clone())); }
+                Err(error) => tracing::warn!(%error, "a connection was not accepted"),
+            },
+        }
+    }
+    // A freeze under way must not go on behind the release's back.
+    connections.shutdown().await;
+    release(&held).await
+}
+
+/// Answers one connection's requests, in order, until it closes or breaks.
+async fn converse(stream: TcpStream, held: Held) {
+    let (reader, mut writer) = stream.into_split();
+    let mut reader = BufReader::new(reader);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match (&mut reader).take(LINE_BYTES_MAX).read_until(b'\n', &mut line).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+        let reply = match serde_json::from_slice(&line) {
+            Ok(request) => answer(request, &held).await.unwrap_or_else(|error| failed(&error)),
+            Err(error) => failed(&error),
+        };
+        let Ok(mut text) = serde_json::to_vec(&reply) else { return };
+        text.push(b'\n');
+        if writer.write_all(&text).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn failed(error: &dyn std::error::Error) -> Reply {
+    Reply::Failed { reason: error.to_string() }
+}
+
+async fn answer(request: Request, held: &Held) -> io::Result<Reply> {
+    Ok(match request {
+        Request::Ping => {
+            let processes = procs::members(&|_| true)?.len();
+            Reply::Pong { processes: u32::try_from(processes).unwrap_or(u32::MAX) }
+        }
+        Request::Look { container_id } => {
+            Reply::Processes { processes: procs::members(&|pid| procs::in_container(pid, &container_id))? }
+        }
+        Request::Signal { container_id, signal } => {
+            let processes = procs::members(&|pid| procs::in_container(pid, &container_id))?;
+            let missing = || io::Error::new(io::ErrorKind::NotFound, "no process of the container is there");
+            let first = procs::first(&processes).ok_or_else(missing)?;
+            procs::send(first, procs::number(signal))?;
+            Reply::Processes { processes: vec![first.clone()] }
+        }
+        Request::Freeze { container_id } => {
+            // Held from before the first signal, so that a freeze that ends half-way is let go as well.
+            lock(held).insert(container_id.clone());
+            Reply::Processes { processes: procs::freeze(&|pid| procs::in_container(pid, &container_id)).await? }
+        }
+        Request::Thaw { container_id } => {
+            let processes = procs::thaw(&|pid| procs::in_container(pid, &container_id)).await?;
+            lock(held).remove(&container_id);
+            Reply::Processes { processes }
+        }
+    })
+}
+
+/// Lets every held container go, all of them even where one fails.
+async fn release(held: &Held) -> io::Result<()> {
+    let mut result = Ok(());
+    let all = lock(held).clone();
+    for container_id in all {
+        match procs::thaw(&|pid| procs::in_container(pid, &container_id)).await {
+            Ok(_) => {
+                lock(held).remove(&container_id);
+            }
+            Err(error) => result = Err(io::Error::new(error.kind(), format!("container {container_id}: {error}"))),
+        }
+    }
+    result
+}
+
+fn lock(held: &Held) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
+    held.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    async fn ask(stream: &mut BufReader<TcpStream>, request: &str) -> Reply {
+        stream.get_mut().write_all(format!("{request}\n").as_bytes()).await.unwrap();
+        let mut line = String::new();
+        stream.read_line(&mut line).await.unwrap();
+        serde_json::from_str(&line).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_answered_line_by_line() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let held = Held::default();
+        let server = tokio::spawn({
+            let held = held.clone();
+            async move { converse(listener.accept().await.unwrap().0, held).await }
+        });
+        let mut stream = BufReader::new(TcpStream::connect(address).await.unwrap());
+        assert!(matches!(ask(&mut stream, r#""ping""#).await, Reply::Pong { processes } if processes >= 2));
+        let id = "f".repeat(64);
+        let look = format!(r#"{{"look":{{"container_id":"{id}"}}}}"#);
+        assert_eq!(ask(&mut stream, &look).await, Reply::Processes { processes: vec![] });
+        let freeze = format!(r#"{{"freeze":{{"container_id":"{id}"}}}}"#);
+        assert!(matches!(ask(&mut stream, &freeze).await, Reply::Failed { reason } if reason.contains("no process")));
+        assert_eq!(lock(&held).len(), 1, "a failed freeze is let go like any other");
+        assert!(matches!(ask(&mut stream, "nonsense").await, Reply::Failed { .. }));
+        let thaw = format!(r#"{{"thaw":{{"container_id":"{id}"}}}}"#);
+        assert_eq!(ask(&mut stream, &thaw).await, Reply::Processes { processes: vec![] });
+        assert!(lock(&held).is_empty());
+        drop(stream);
+        server.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn it_ends_by_itself_when_its_time_is_up() {
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        serve_node(listen, Duration::ZERO, vec!["e".repeat(64)]).await.unwrap();
+    }
+}

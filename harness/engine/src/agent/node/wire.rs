@@ -1,0 +1,108 @@
+//! What the runner and a node agent say to each other: one JSON object a line, an answer to each request, in order.
+
+use firedrill_core::scenario::Signal;
+use serde::{Deserialize, Serialize};
+
+/// Port on the node agent's loopback address; reached by a port-forward through the API server alone.
+pub const PORT: u16 = 9201;
+/// The longest line that either side accepts, in bytes.
+pub const LINE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// What the runner asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Request {
+    /// Are you there?
+    Ping,
+    /// The container's processes as they are now.
+    Look {
+        /// The container's id in its runtime.
+        container_id: String,
+    },
+    /// A signal to the container's first process.
+    Signal {
+        /// The container's id in its runtime.
+        container_id: String,
+        /// Which.
+        signal: Signal,
+    },
+    /// Stop every process of the container, and hold it until told, ended or expired.
+    Freeze {
+        /// The container's id in its runtime.
+        container_id: String,
+    },
+    /// Let every process of the container go on.
+    Thaw {
+        /// The container's id in its runtime.
+        container_id: String,
+    },
+}
+
+/// What the node agent answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reply {
+    /// To a ping.
+    Pong {
+        /// Processes it sees in all; 2 or more shows that it looks at the node and not at itself alone.
+        processes: u32,
+    },
+    /// The processes looked at, signalled, stopped or let go.
+    Processes {
+        /// In order of start.
+        processes: Vec<Process>,
+    },
+    /// It could not be done.
+    Failed {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A process of a container, in the node's numbering.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// Its number.
+    pub pid: u32,
+    /// When it started, in clock ticks since boot; with the number it names one process for good.
+    pub start_ticks: u64,
+    /// Its parent's number.
+    pub parent: u32,
+    /// Its state's letter in `/proc/PID/stat`.
+    pub state: char,
+    /// Its name.
+    pub command: String,
+    /// How many threads it has.
+    pub threads: u32,
+    /// How many of these are stopped.
+    pub threads_stopped: u32,
+    /// Context switches of its threads so far; a stopped process has no more of them.
+    pub switches: u64,
+}
+
+impl Process {
+    /// Whether it and every one of its threads is stopped.
+    pub fn is_stopped(&self) -> bool {
+        matches!(self.state, 'T' | 't') && self.threads_stopped == self.threads
+    }
+
+    /// Whether this is the same process at another moment.
+    pub fn is_same(&self, other: &Process) -> bool {
+        self.pid == other.pid && self.start_ticks == other.start_ticks
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_read_as_written() {
+        let request = Request::Signal { container_id: "ab".to_owned(), signal: Signal::Kill };
+        let line = serde_json::to_string(&request).unwrap();
+        assert_eq!(line, r#"{"signal":{"container_id":"ab","signal":"KILL"}}"#);
+        assert_eq!(serde_json::from_str::<Request>(&line).unwrap(), request);
+        assert_eq!(serde_json::to_string(&Request::Ping).unwrap(), r#""ping""#);
+        assert!(serde_json::from_str::<Request>(r#"{"reboot":{}}"#).is_err());
+    }
+}

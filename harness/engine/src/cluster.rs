@@ -1,0 +1,329 @@
+//! The handle on one cluster that everything else uses.
+
+mod discovery;
+mod error;
+mod expose;
+mod inventory;
+mod kubelet;
+mod namespace;
+mod placement;
+mod wait;
+
+pub use discovery::{Leftover, ObjectKey};
+pub use error::ClusterError;
+pub use expose::Door;
+pub use inventory::{Inventory, diff};
+pub use wait::{Waiting, wait_and_tell, wait_for};
+
+use crate::power::Power;
+use firedrill_core::event::ClusterInfo;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{Api, ListParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// Label on every object that a run makes: the run's id.
+pub const LABEL_RUN: &str = "firedrill.dev/run";
+/// Annotation on every object that a run makes: when it counts as abandoned, in seconds since the epoch.
+pub const ANNOTATION_EXPIRES: &str = "firedrill.dev/expires";
+/// Annotation that holds, as JSON, how to undo what its object has a part in: on node agents, nodes and namespaces of runs.
+pub const ANNOTATION_UNDO: &str = "firedrill.dev/undo";
+/// Label on every object that firedrill makes, and on none that it only marks.
+pub const LABEL_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// Its value.
+pub const MANAGED_BY: &str = "firedrill";
+/// Label and taint of the control plane's nodes.
+pub const LABEL_CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
+/// ConfigMap in `kube-system` that marks a cluster as one that drills may break.
+pub const MARKER: &str = "firedrill-allowed";
+
+/// The mark that every object of a run carries, so that it is found again without the run's own files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunMark {
+    /// The run's id.
+    pub run_id: String,
+    /// When everything of it counts as abandoned, in seconds since the epoch.
+    pub expires_unix: i64,
+}
+
+impl RunMark {
+    /// Metadata of an object of this run.
+    pub fn metadata(&self, name: &str) -> ObjectMeta {
+        let labels = [(LABEL_RUN, self.run_id.as_str()), (LABEL_MANAGED_BY, MANAGED_BY)];
+        let annotations = [(ANNOTATION_EXPIRES, self.expires_unix.to_string())];
+        ObjectMeta {
+            name: Some(name.to_owned()),
+            labels: Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
+            annotations: Some(annotations.map(|(key, value)| (key.to_owned(), value)).into()),
+            ..Default::default()
+        }
+    }
+
+    /// The namespace that holds this run's pods; it exists only for the run.
+    pub fn namespace(&self) -> String {
+        format!("firedrill-{}", self.run_id)
+    }
+}
+
+/// How long one request may take, where its caller does not say otherwise.
+pub const ASK_LIMIT: Duration = Duration::from_secs(15);
+
+/// A node, as drills look at it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeState {
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+    /// Whether it is Ready.
+    pub ready: bool,
+    /// Whether it runs the control plane.
+    pub control_plane: bool,
+    /// Whether nothing new may be placed on it.
+    pub unschedulable: bool,
+    /// Its taints, `key=value:effect`.
+    pub taints: Vec<String>,
+}
+
+impl NodeState {
+    pub(crate) fn of(node: &Node) -> Self {
+        let spec = node.spec.as_ref();
+        let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
+        let taints = spec.and_then(|spec| spec.taints.as_ref()).into_iter().flatten();
+        let labels = node.metadata.labels.as_ref();
+        Self {
+            name: node.metadata.name.clone().unwrap_or_default(),
+            uid: node.metadata.uid.clone().unwrap_or_default(),
+            ready: conditions.into_iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True"),
+            control_plane: labels.is_some_and(|labels| labels.contains_key(LABEL_CONTROL_PLANE)),
+            unschedulable: spec.and_then(|spec| spec.unschedulable).unwrap_or(false),
+            taints: taints
+                .map(|taint| format!("{}={}:{}", taint.key, taint.value.as_deref().unwrap_or(""), taint.effect))
+                .collect(),
+        }
+    }
+}
+
+/// One cluster, named by an explicit kubeconfig and context. The user's own kubeconfig is never read.
+#[derive(Clone)]
+pub struct Cluster {
+    /// Its name.
+    pub name: String,
+    /// The kubeconfig that it was opened with.
+    pub kubeconfig: PathBuf,
+    /// The context in it.
+    pub context: String,
+    /// Who made it: `kind`, or `existing`.
+    pub provider: String,
+    /// Who powers its nodes off and on.
+    pub power: Power,
+    /// Ports of this machine's loopback address that lead to node ports of the cluster, by node port.
+    pub outside_ports: BTreeMap<u16, u16>,
+    client: kube::Client,
+    /// A home for the programs that act on it, with a kubeconfig of this context alone.
+    home: Arc<TempDir>,
+}
+
+impl Cluster {
+    /// Connects lazily: nothing is asked of the cluster yet.
+    ///
+    /// # Errors
+    /// Where the kubeconfig cannot be read or lacks the context.
+    pub async fn connect(name: &str, kubeconfig: &Path, context: &str) -> Result<Self, ClusterError> {
+        let bad = |reason: String| ClusterError::Kubeconfig { path: kubeconfig.to_owned(), reason };
+        let file = Kubeconfig::read_from(kubeconfig).map_err(|error| bad(error.to_string()))?;
+        let home = tempfile::Builder::new().prefix("firedrill-").tempdir().map_err(|error| bad(error.to_string()))?;
+        write_private(&home.path().join(OWN_KUBECONFIG), &only_context(&file, context).map_err(bad)?)
+            .map_err(|error| bad(error.to_string()))?;
+        let options = KubeConfigOptions { context: Some(context.to_owned()), ..Default::default() };
+        let mut config =
+            kube::Config::from_custom_kubeconfig(file, &options).await.map_err(|error| bad(error.to_string()))?;
+        config.default_retry = false;
+        config.connect_timeout = Some(Duration::from_secs(3));
+        config.read_timeout = Some(Duration::from_secs(20));
+        config.write_timeout = Some(Duration::from_secs(10));
+        let client = kube::Client::try_from(config).map_err(|error| bad(error.to_string()))?;
+        Ok(Self {
+            name: name.to_owned(),
+            kubeconfig: kubeconfig.to_owned(),
+            context: context.to_owned(),
+            provider: "existing".to_owned(),
+            power: Power::Unavailable { why: "firedrill did not make this cluster's nodes".to_owned() },
+            outside_ports: BTreeMap::new(),
+            client,
+            home: Arc::new(home),
+        })
+    }
+
+    /// The client. Watches and execs that live longer than its read timeout reconnect by themselves.
+    pub fn client(&self) -> kube::Client {
+        self.client.clone()
+    }
+
+    /// Awaits one answer of the API server, at most [`ASK_LIMIT`].
+    ///
+    /// # Errors
+    /// Where it refuses, or gives no answer in time.
+    pub async fn ask<T>(
+        &self,
+        what: impl Into<String>,
+        request: impl Future<Output = kube::Result<T>>,
+    ) -> Result<T, ClusterError> {
+        match tokio::time::timeout(ASK_LIMIT, request).await {
+            Ok(answer) => answer.map_err(ClusterError::api(what)),
+            Err(_) => Err(ClusterError::Unreachable { what: what.into(), silent: ASK_LIMIT, last: None }),
+        }
+    }
+
+    /// Which cluster this is.
+    ///
+    /// # Errors
+    /// Where the API server does not say.
+    pub async fn info(&self) -> Result<ClusterInfo, ClusterError> {
+        let version = self.ask("the cluster's version", self.client.apiserver_version()).await?;
+        let namespaces: Api<Namespace> = Api::all(self.client());
+        let system = self.ask("the cluster's identity", namespaces.get_metadata("kube-system")).await?;
+        let nodes = self.nodes().await?;
+        Ok(ClusterInfo {
+            name: self.name.clone(),
+            provider: self.provider.clone(),
+            uid: system.metadata.uid.unwrap_or_default(),
+            version: version.git_version.trim_start_matches('v').to_owned(),
+            nodes: u32::try_from(nodes.len()).unwrap_or(u32::MAX),
+        })
+    }
+
+    /// Its nodes, by name.
+    ///
+    /// # Errors
+    /// Where the API server does not say.
+    pub async fn nodes(&self) -> Result<Vec<NodeState>, ClusterError> {
+        let api: Api<Node> = Api::all(self.client());
+        let nodes = self.ask("the cluster's nodes", api.list(&ListParams::default())).await?;
+        let mut nodes: Vec<_> = nodes.iter().map(NodeState::of).collect();
+        nodes.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(nodes)
+    }
+
+    /// What the mark that drills may break this cluster says, where it carries it.
+    ///
+    /// # Errors
+    /// Where the API server does not say.
+    pub async fn marker(&self) -> Result<Option<BTreeMap<String, String>>, ClusterError> {
+        let api: Api<ConfigMap> = Api::namespaced(self.client(), "kube-system");
+        let marker = self.ask("the mark that drills are allowed", api.get_opt(MARKER)).await?;
+        Ok(marker.map(|marker| marker.data.unwrap_or_default()))
+    }
+
+    /// Whether drills may break this cluster: whether it carries [`MARKER`].
+    ///
+    /// # Errors
+    /// Where the API server does not say.
+    pub async fn is_allowed(&self) -> Result<bool, ClusterError> {
+        Ok(self.marker().await?.is_some())
+    }
+
+    /// Marks this cluster as one that drills may break.
+    ///
+    /// # Errors
+    /// Where the API server refuses.
+    pub async fn allow(&self, data: BTreeMap<String, String>) -> Result<(), ClusterError> {
+        let labels = BTreeMap::from([(LABEL_MANAGED_BY.to_owned(), MANAGED_BY.to_owned())]);
+        let metadata = ObjectMeta { name: Some(MARKER.to_owned()), labels: Some(labels), ..Default::default() };
+        let marker = ConfigMap { metadata, data: Some(data), ..Default::default() };
+        let api: Api<ConfigMap> = Api::namespaced(self.client(), "kube-system");
+        let params = kube::api::PatchParams::apply(MANAGED_BY).force();
+        self.ask("marking the cluster", api.patch(MARKER, &params, &kube::api::Patch::Apply(&marker))).await?;
+        Ok(())
+    }
+
+    /// One value of a Secret.
+    ///
+    /// # Errors
+    /// Where there is no such Secret, key or text.
+    pub async fn get_secret(&self, namespace: &str, name: &str, key: &str) -> Result<String, ClusterError> {
+        let api: Api<Secret> = Api::namespaced(self.client(), namespace);
+        let secret = self.ask(format!("secret {namespace}/{name}"), api.get(name)).await?;
+        let value = secret.data.and_then(|mut data| data.remove(key));
+        let value = value.ok_or_else(|| ClusterError::Other(format!("secret {namespace}/{name} has no {key}")))?;
+        String::from_utf8(value.0).map_err(|_| ClusterError::Other(format!("{key} of {namespace}/{name} is no text")))
+    }
+
+    /// The whole environment of a program that acts on this cluster: a home of its own, this context and no other.
+    pub fn kubectl_env(&self) -> Vec<(OsString, OsString)> {
+        let home = self.home.path();
+        let path = crate::env::raw("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
+        [("PATH", path), ("HOME", home.into()), ("KUBECONFIG", home.join(OWN_KUBECONFIG).into())]
+            .map(|(name, value)| (name.into(), value))
+            .into()
+    }
+}
+
+const OWN_KUBECONFIG: &str = "kubeconfig";
+
+/// A kubeconfig with one context, which is the current one. JSON, which is YAML too.
+fn only_context(file: &Kubeconfig, context: &str) -> Result<Vec<u8>, String> {
+    let named = file.contexts.iter().find(|named| named.name == context);
+    let named = named.ok_or_else(|| format!("no context `{context}`"))?.clone();
+    let inner = named.context.clone().ok_or_else(|| format!("context `{context}` is empty"))?;
+    let only = Kubeconfig {
+        clusters: file.clusters.iter().filter(|cluster| cluster.name == inner.cluster).cloned().collect(),
+        auth_infos: file.auth_infos.iter().filter(|user| inner.user.as_ref() == Some(&user.name)).cloned().collect(),
+        contexts: vec![named],
+        current_context: Some(context.to_owned()),
+        kind: Some("Config".to_owned()),
+        api_version: Some("v1".to_owned()),
+        ..Default::default()
+    };
+    serde_json::to_vec(&only).map_err(|error| error.to_string())
+}
+
+/// Writes a file that only this user can read.
+pub(crate) fn write_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+    file.write_all(content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TWO: &str = "{apiVersion: v1, kind: Config, current-context: other, \
+        clusters: [{name: a, cluster: {server: 'https://127.0.0.1:1'}}, {name: b, cluster: {server: 'https://127.0.0.1:2'}}], \
+        users: [{name: ua, user: {token: secret-a}}, {name: ub, user: {token: secret-b}}], \
+        contexts: [{name: mine, context: {cluster: a, user: ua}}, {name: other, context: {cluster: b, user: ub}}]}";
+
+    #[tokio::test]
+    async fn programs_see_one_context_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config");
+        write_private(&file, TWO.as_bytes()).unwrap();
+        let cluster = Cluster::connect("test", &file, "mine").await.unwrap();
+        let env: BTreeMap<_, _> = cluster.kubectl_env().into_iter().collect();
+        assert_eq!(env.len(), 3);
+        let seen = std::fs::read_to_string(&env[&OsString::from("KUBECONFIG")]).unwrap();
+        assert!(seen.contains("secret-a") && !seen.contains("secret-b"), "{seen}");
+        assert!(seen.contains(r#""current-context":"mine""#), "{seen}");
+        let home = PathBuf::from(&env[&OsString::from("HOME")]);
+        drop(cluster);
+        assert!(!home.exists());
+    }
+
+    #[tokio::test]
+    async fn an_unknown_context_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config");
+        write_private(&file, TWO.as_bytes()).unwrap();
+        let error = Cluster::connect("test", &file, "third").await.err().unwrap().to_string();
+        assert!(error.ends_with("no context `third`"), "{error}");
+    }
+}

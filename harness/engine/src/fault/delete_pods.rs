@@ -1,0 +1,66 @@
+//! A pod deleted at once, without grace: the object is gone before its processes have ended.
+
+use super::{FaultError, Proof, Tools};
+use crate::cluster::ClusterError;
+use firedrill_core::event::Undo;
+use firedrill_core::plan::Target;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Api, DeleteParams, Preconditions};
+use std::time::Duration;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+pub(super) fn undo_of(target: &Target) -> Undo {
+    Undo::HealsItself { what: format!("{target}: its controller makes it again") }
+}
+
+pub(super) fn preview(target: &Target) -> String {
+    let namespace = match target {
+        Target::Pod { namespace, .. } | Target::Container { namespace, .. } => namespace.as_str(),
+        Target::Node { .. } => "",
+    };
+    format!("delete {target} with no grace (delete pods in {namespace}); its controller makes it again")
+}
+
+fn pod_of(target: &Target) -> Result<(&str, &str, &str), FaultError> {
+    match target {
+        Target::Pod { namespace, pod, uid, .. } => Ok((namespace, pod, uid)),
+        Target::Container { .. } | Target::Node { .. } => Err(FaultError::Mismatch(format!("{target} is no pod"))),
+    }
+}
+
+/// Deletes exactly the pod that was chosen: one that took its name since is left alone.
+pub(super) async fn inject(tools: &Tools, target: &Target) -> Result<(), FaultError> {
+    let (namespace, name, uid) = pod_of(target)?;
+    let pods: Api<Pod> = Api::namespaced(tools.cluster.client(), namespace);
+    let preconditions = Some(Preconditions { uid: Some(uid.to_owned()), ..Preconditions::default() });
+    let params = DeleteParams { grace_period_seconds: Some(0), preconditions, ..DeleteParams::default() };
+    pods.delete(name, &params).await.map_err(ClusterError::api("delete a pod"))?;
+    Ok(())
+}
+
+/// The pod of that UID is gone from the API server.
+pub(super) async fn prove(tools: &Tools, target: &Target, deadline: Instant) -> Result<Vec<Proof>, FaultError> {
+    let (namespace, name, uid) = pod_of(target)?;
+    let pods: Api<Pod> = Api::namespaced(tools.cluster.client(), namespace);
+    let gone = async {
+        let mut tick = interval(LOOK_EVERY);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            match pods.get_opt(name).await.map_err(ClusterError::api("read a pod"))? {
+                None => return Ok::<_, FaultError>("no pod has its name".to_owned()),
+                Some(pod) if pod.metadata.uid.as_deref() != Some(uid) => {
+                    return Ok(format!("another pod has its name, uid {}", pod.metadata.uid.unwrap_or_default()));
+                }
+                Some(_) => {}
+            }
+        }
+    };
+    let (held, evidence) = match timeout_at(deadline, gone).await {
+        Ok(evidence) => (true, evidence?),
+        Err(_) => (false, "the pod is still there".to_owned()),
+    };
+    Ok(vec![Proof { subject: format!("pod {name}, uid {uid}"), evidence, held, at: tools.clock.now() }])
+}

@@ -1,0 +1,115 @@
+//! Faults: one file each. A fault acts on one target; how to undo it is known before it acts.
+//!
+//! The caller journals [`undo_of`] before [`Armed::inject`], and believes an injection only by [`Armed::prove`].
+
+mod armed;
+mod choose;
+mod delete_pods;
+mod freeze;
+mod held;
+mod line;
+mod node_agent;
+mod node_off;
+mod signal;
+mod undo;
+
+pub use armed::{Armed, Injected};
+pub use choose::choose_targets;
+pub use held::{Held, find_held};
+pub use undo::{finish_with, is_clean, undo};
+
+use crate::clock::Clock;
+use crate::cluster::{Cluster, ClusterError, RunMark};
+use crate::power::{Power, PowerError};
+use firedrill_core::event::Undo;
+use firedrill_core::plan::Target;
+use firedrill_core::scenario::Fault;
+use firedrill_core::time::At;
+use thiserror::Error;
+
+pub use crate::cluster::ANNOTATION_UNDO;
+
+/// What faults act with.
+#[derive(Clone)]
+pub struct Tools {
+    /// The cluster.
+    pub cluster: Cluster,
+    /// The run's clock.
+    pub clock: Clock,
+    /// The run's mark.
+    pub mark: RunMark,
+    /// The image of the agent.
+    pub image: String,
+    /// Who powers nodes.
+    pub power: Power,
+}
+
+/// How a fault, its proof or its undo did not work.
+#[derive(Debug, Error)]
+pub enum FaultError {
+    /// The cluster did not do its part.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// The power did not do its part.
+    #[error(transparent)]
+    Power(#[from] PowerError),
+    /// There is nothing, or too little, to act on.
+    #[error("{wanted} wanted that match `{selector}`, {found}")]
+    TooFewTargets {
+        /// Namespace and labels.
+        selector: String,
+        /// What was wanted: `2 running and ready pods`.
+        wanted: String,
+        /// What there is instead, for people.
+        found: String,
+    },
+    /// The agent on a victim's node did not come up, or did not do its part.
+    #[error("node agent on {node}: {reason}")]
+    Agent {
+        /// The node.
+        node: String,
+        /// Why.
+        reason: String,
+    },
+    /// Target and fault do not belong together, or the target was never armed.
+    #[error("{0}")]
+    Mismatch(String),
+}
+
+/// Something seen that proves a fault, or fails to, and that does not rest on the injection's own word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proof {
+    /// What was looked at.
+    pub subject: String,
+    /// What was seen.
+    pub evidence: String,
+    /// Whether that proves it.
+    pub held: bool,
+    /// When it was seen.
+    pub at: At,
+}
+
+/// How what a fault does to a target is undone.
+///
+/// # Errors
+/// Where the target is not of the fault's kind.
+pub fn undo_of(fault: &Fault, target: &Target) -> Result<Undo, FaultError> {
+    match (fault, target) {
+        (Fault::Signal { .. }, Target::Container { .. }) => Ok(signal::undo_of(target)),
+        (Fault::Freeze { .. }, Target::Container { .. }) => Ok(freeze::undo_of(target)),
+        (Fault::DeletePods { .. }, Target::Pod { .. }) => Ok(delete_pods::undo_of(target)),
+        (Fault::NodeOff { .. }, Target::Node { node, .. }) => Ok(node_off::undo_of(node)),
+        _ => Err(FaultError::Mismatch(format!("{} is no target of this fault", target))),
+    }
+}
+
+/// What would be done to a target, and by which rights, for people.
+pub fn preview(fault: &Fault, target: &Target) -> String {
+    match fault {
+        Fault::Signal { signal, .. } => signal::preview(target, *signal),
+        Fault::Freeze { .. } => freeze::preview(target),
+        Fault::DeletePods { .. } => delete_pods::preview(target),
+        Fault::NodeOff { .. } => node_off::preview(target),
+        Fault::Noop => "nothing is done".to_owned(),
+    }
+}

@@ -1,0 +1,102 @@
+//! Undoing from the record alone: whoever holds it needs nothing but the cluster, and its provider for a node.
+
+use super::{FaultError, Tools, freeze, node_off};
+use crate::cluster::ClusterError;
+use firedrill_core::event::Undo;
+use kube::api::{Api, DeleteParams, DynamicObject};
+use kube::core::{ApiResource, GroupVersion};
+use std::time::Duration;
+use tokio::time::{MissedTickBehavior, interval, timeout_at};
+
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Undoes one thing. Repeating it is harmless, and so is undoing what was never done.
+///
+/// # Errors
+/// Where it could not be undone in time, and where the record is not a fault's (what a probe wrote is the probe's to
+/// take away).
+pub async fn undo(tools: &Tools, undo: &Undo, within: Duration) -> Result<(), FaultError> {
+    let deadline = tools.clock.deadline(tools.clock.now().plus(within));
+    match undo {
+        Undo::Thaw { target } => freeze::undo(tools, target, deadline).await,
+        Undo::PowerOn { node } => node_off::undo(tools, node).await,
+        Undo::HealsItself { .. } => Ok(()),
+        Undo::DeleteObject { api_version, kind, namespace, name } => {
+            let objects = objects(tools, api_version, kind, namespace.as_deref())?;
+            match objects.delete(name, &DeleteParams::default()).await {
+                Ok(_) => {}
+                Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
+                Err(error) => return Err(ClusterError::api(format!("delete {kind} {name}"))(error).into()),
+            }
+            let gone = async {
+                let mut tick = interval(LOOK_EVERY);
+                tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                loop {
+                    tick.tick().await;
+                    let there = objects.get_metadata_opt(name).await;
+                    if there.map_err(ClusterError::api(format!("read {kind} {name}")))?.is_none() {
+                        return Ok(());
+                    }
+                }
+            };
+            timeout_at(deadline, gone).await.unwrap_or_else(|_| {
+                Err(ClusterError::Deadline { what: format!("the end of {kind} {name}"), limit: within }.into())
+            })
+        }
+        Undo::PurgeSubject { .. } | Undo::DropTable { .. } => Err(not_a_fault()),
+    }
+}
+
+/// Whether nothing is left of it, by a fresh look.
+///
+/// # Errors
+/// Where that could not be seen, and where the record is not a fault's.
+pub async fn is_clean(tools: &Tools, undo: &Undo, within: Duration) -> Result<bool, FaultError> {
+    let deadline = tools.clock.deadline(tools.clock.now().plus(within));
+    match undo {
+        Undo::Thaw { target } => freeze::is_clean(tools, target, deadline).await,
+        Undo::PowerOn { node } => node_off::is_clean(tools, node, deadline).await,
+        // That it has healed is what the scenario's conditions of redundancy say.
+        Undo::HealsItself { .. } => Ok(true),
+        Undo::DeleteObject { api_version, kind, namespace, name } => {
+            let objects = objects(tools, api_version, kind, namespace.as_deref())?;
+            let there = objects.get_metadata_opt(name).await;
+            Ok(there.map_err(ClusterError::api(format!("read {kind} {name}")))?.is_none())
+        }
+        Undo::PurgeSubject { .. } | Undo::DropTable { .. } => Err(not_a_fault()),
+    }
+}
+
+/// The command by which a person finishes an undo that did not work; `None` where there is nothing to do.
+pub fn finish_with(tools: &Tools, undo: &Undo) -> Option<String> {
+    let sweep = format!("firedrill sweep --run {}", tools.mark.run_id);
+    match undo {
+        Undo::HealsItself { .. } => None,
+        Undo::PowerOn { node } => Some(match tools.power.on_command(node) {
+            Some(command) => format!("{command} && {sweep}"),
+            None => sweep,
+        }),
+        Undo::Thaw { .. } | Undo::DeleteObject { .. } | Undo::PurgeSubject { .. } | Undo::DropTable { .. } => {
+            Some(sweep)
+        }
+    }
+}
+
+fn not_a_fault() -> FaultError {
+    FaultError::Mismatch("what a probe wrote is not a fault's to undo".to_owned())
+}
+
+fn objects(
+    tools: &Tools,
+    api_version: &str,
+    kind: &str,
+    namespace: Option<&str>,
+) -> Result<Api<DynamicObject>, FaultError> {
+    let version: GroupVersion =
+        api_version.parse().map_err(|_| FaultError::Mismatch(format!("`{api_version}` is no API version")))?;
+    let resource = ApiResource::from_gvk(&version.with_kind(kind));
+    Ok(match namespace {
+        Some(namespace) => Api::namespaced_with(tools.cluster.client(), namespace, &resource),
+        None => Api::all_with(tools.cluster.client(), &resource),
+    })
+}

@@ -1,0 +1,380 @@
+//! A lock on a cluster: two runs never share one, and a sweep never touches a run that is alive.
+//!
+//! It is a Lease object that its holder renews. Whether a holder is dead is judged as in client-go, by seeing the Lease
+//! unchanged for its whole duration on this machine's own monotonic clock, so that clocks need not agree. A holder on this
+//! machine is recognized as dead at once: its process is gone.
+
+mod process;
+
+use crate::clock::Clock;
+use crate::cluster::{Cluster, ClusterError, LABEL_MANAGED_BY, MANAGED_BY, Waiting, wait_for};
+use firedrill_core::time::At;
+use k8s_openapi::api::coordination::v1::{Lease as LeaseObject, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use kube::api::{Api, DeleteParams, PostParams, Preconditions};
+use process::ProcessId;
+use std::time::Duration;
+use thiserror::Error;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
+
+/// Name of the Lease, in `kube-system`.
+const NAME: &str = "firedrill";
+const NAMESPACE: &str = "kube-system";
+/// A Lease that is not renewed for this long is lost, and may be taken by another.
+pub const DURATION: Duration = Duration::from_secs(60);
+/// Time between two renewals, and between two looks at another's Lease.
+const RENEW_EVERY: Duration = Duration::from_secs(5);
+const RELEASE_LIMIT: Duration = Duration::from_secs(20);
+const ANNOTATION_PROCESS: &str = "firedrill.dev/process";
+
+/// How the lock was not had.
+#[derive(Debug, Error)]
+pub enum LeaseError {
+    /// A run that is alive has it.
+    #[error("the cluster is in use by {holder}")]
+    Held {
+        /// Who.
+        holder: String,
+    },
+    /// The API server did not do its part.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+}
+
+/// The lock, held and renewed until it is released or dropped. Dropped without release, it runs out by itself.
+pub struct Lease {
+    cluster: Cluster,
+    lost: watch::Receiver<Option<String>>,
+    renewal: JoinHandle<()>,
+    holder: String,
+}
+
+impl Lease {
+    /// Takes the lock: at once where it is free or its holder is a process of this machine that is gone, and after watching
+    /// it for [`DURATION`] where its holder may be dead on another machine.
+    ///
+    /// # Errors
+    /// Where a run that is alive holds it, or the API server does not answer.
+    pub async fn acquire(
+        cluster: &Cluster,
+        run_id: &str,
+        progress: &mut (dyn FnMut(String) + Send),
+    ) -> Result<Self, LeaseError> {
+        let own = ProcessId::of_this_process();
+        let holder = format!("run {run_id}, {own}");
+        let clock = Clock::start();
+        let mut watched: Option<(String, At)> = None;
+        let mut ticks = tokio::time::interval(RENEW_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let found = read(cluster).await?;
+            let version = found.as_ref().and_then(|lease| lease.metadata.resource_version.clone()).unwrap_or_default();
+            let unchanged = match &watched {
+                Some((seen, since)) if *seen == version => Some(clock.now().since(*since)),
+                Some(_) => Some(Duration::ZERO),
+                None => None,
+            };
+            let seen = found.as_ref().map(Seen::of);
+            match decide(seen.as_ref(), &own, process::is_alive, unchanged) {
+                Decision::Take => {
+                    let Some(taken) = write(cluster, &clock, run_id, &holder, &own, found).await? else { continue };
+                    return Ok(Self::keep(cluster, clock, holder, taken));
+                }
+                Decision::Held => {
+                    let holder = seen.map(|seen| seen.holder).unwrap_or_default();
+                    return Err(LeaseError::Held { holder });
+                }
+                Decision::Watch => {
+                    if watched.is_none() {
+                        let holder = seen.map(|seen| seen.holder).unwrap_or_default();
+                        let limit = DURATION.as_secs();
+                        progress(format!(
+                            "the cluster was in use by {holder}: watching for up to {limit} s whether it is alive"
+                        ));
+                    }
+                    if watched.as_ref().is_none_or(|(seen, _)| *seen != version) {
+                        watched = Some((version, clock.now()));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Who holds the lock now, alive or not, where somebody does.
+    ///
+    /// # Errors
+    /// Where the API server does not say.
+    pub async fn holder(cluster: &Cluster) -> Result<Option<String>, ClusterError> {
+        Ok(read(cluster).await?.map(|lease| Seen::of(&lease).holder).filter(|holder| !holder.is_empty()))
+    }
+
+    /// Who uses the cluster now: the holder, unless it is a process of this machine that is gone. One elsewhere counts as
+    /// alive.
+    ///
+    /// # Errors
+    /// Where the API server does not say.
+    pub async fn in_use_by(cluster: &Cluster) -> Result<Option<String>, ClusterError> {
+        let seen = read(cluster).await?.map(|lease| Seen::of(&lease));
+        let decision = decide(seen.as_ref(), &ProcessId::of_this_process(), process::is_alive, None);
+        Ok(seen.filter(|_| decision != Decision::Take).map(|seen| seen.holder))
+    }
+
+    /// Becomes `Some(reason)` when the lock is lost: the run must stop, for another may begin.
+    pub fn lost(&self) -> watch::Receiver<Option<String>> {
+        self.lost.clone()
+    }
+
+    /// Gives the lock back: the Lease object goes away. One that was lost is left to its new holder.
+    ///
+    /// # Errors
+    /// Where the API server does not do it.
+    pub async fn release(mut self) -> Result<(), ClusterError> {
+        self.renewal.abort();
+        let _ = (&mut self.renewal).await;
+        let api = api(&self.cluster);
+        // A renewal that was under way may still arrive between a look and the deletion: then it is looked again.
+        wait_for("the release of the lease", RELEASE_LIMIT, || async {
+            let Some(found) = read(&self.cluster).await? else { return Ok(Waiting::Done(())) };
+            if Seen::of(&found).holder != self.holder {
+                return Ok(Waiting::Done(()));
+            }
+            let exactly = Preconditions { resource_version: found.metadata.resource_version, uid: found.metadata.uid };
+            let params = DeleteParams::default().preconditions(exactly);
+            match self.cluster.ask("releasing the lease", api.delete(NAME, &params)).await {
+                Err(error) if is_conflict(&error) => Ok(Waiting::Not("it was renewed meanwhile".to_owned())),
+                Err(error) if !is_missing(&error) => Err(error),
+                _ => Ok(Waiting::Done(())),
+            }
+        })
+        .await
+    }
+
+    fn keep(cluster: &Cluster, clock: Clock, holder: String, taken: LeaseObject) -> Self {
+        let (tell, lost) = watch::channel(None);
+        let task = renew(cluster.clone(), clock, holder.clone(), taken, tell);
+        Self { cluster: cluster.clone(), lost, renewal: tokio::spawn(task), holder }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.renewal.abort();
+    }
+}
+
+async fn renew(
+    cluster: Cluster,
+    clock: Clock,
+    holder: String,
+    mut held: LeaseObject,
+    lost: watch::Sender<Option<String>>,
+) {
+    let mut renewed = clock.now();
+    // The first renewal is due one period after the lease was taken.
+    let mut ticks = tokio::time::interval_at(clock.deadline(renewed.plus(RENEW_EVERY)), RENEW_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let begun = clock.now();
+        let reason = match renew_once(&cluster, &clock, &holder, &held).await {
+            Ok(Renewal::Done(lease)) => {
+                (held, renewed) = (*lease, begun);
+                continue;
+            }
+            Ok(Renewal::Lost(reason)) => reason,
+            Err(_) if clock.now().since(renewed) < DURATION => continue,
+            Err(error) => {
+                let silent = clock.now().since(renewed).as_secs();
+                format!("the lease on the cluster could not be renewed for {silent} s: {error}")
+            }
+        };
+        lost.send_replace(Some(reason));
+        return;
+    }
+}
+
+enum Renewal {
+    Done(Box<LeaseObject>),
+    Lost(String),
+}
+
+async fn renew_once(
+    cluster: &Cluster,
+    clock: &Clock,
+    holder: &str,
+    held: &LeaseObject,
+) -> Result<Renewal, ClusterError> {
+    let mut next = held.clone();
+    if let Some(spec) = &mut next.spec {
+        spec.renew_time = Some(MicroTime(clock.timestamp(clock.now())));
+    }
+    let api = api(cluster);
+    match cluster.ask("renewing the lease", api.replace(NAME, &PostParams::default(), &next)).await {
+        Ok(lease) => Ok(Renewal::Done(Box::new(lease))),
+        Err(error) if is_conflict(&error) || is_missing(&error) => match read(cluster).await? {
+            // An earlier renewal whose answer was lost: it is still ours.
+            Some(found) if Seen::of(&found).holder == holder => Ok(Renewal::Done(Box::new(found))),
+            Some(found) => Ok(Renewal::Lost(format!("the cluster was taken over by {}", Seen::of(&found).holder))),
+            None => Ok(Renewal::Lost("the lease on the cluster was deleted".to_owned())),
+        },
+        Err(error) => Err(error),
+    }
+}
+
+/// Another's Lease, as far as it matters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Seen {
+    holder: String,
+    process: Option<ProcessId>,
+}
+
+impl Seen {
+    fn of(lease: &LeaseObject) -> Self {
+        let holder = lease.spec.as_ref().and_then(|spec| spec.holder_identity.clone()).unwrap_or_default();
+        let notes = lease.metadata.annotations.as_ref();
+        let process = notes.and_then(|notes| notes.get(ANNOTATION_PROCESS)).and_then(|text| ProcessId::parse(text));
+        Self { holder, process }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Decision {
+    Take,
+    Watch,
+    Held,
+}
+
+/// What to do about a Lease. `unchanged` is for how long it was watched without a change; `None` before the first look.
+fn decide(
+    seen: Option<&Seen>,
+    own: &ProcessId,
+    is_alive: impl Fn(&ProcessId) -> bool,
+    unchanged: Option<Duration>,
+) -> Decision {
+    let Some(seen) = seen.filter(|seen| !seen.holder.is_empty()) else { return Decision::Take };
+    match (&seen.process, unchanged) {
+        (Some(process), _) if process.is_visible_from(own) => {
+            if is_alive(process) {
+                Decision::Held
+            } else {
+                Decision::Take
+            }
+        }
+        (_, None) => Decision::Watch,
+        (_, Some(Duration::ZERO)) => Decision::Held,
+        (_, Some(unchanged)) if unchanged >= DURATION => Decision::Take,
+        _ => Decision::Watch,
+    }
+}
+
+fn api(cluster: &Cluster) -> Api<LeaseObject> {
+    Api::namespaced(cluster.client(), NAMESPACE)
+}
+
+async fn read(cluster: &Cluster) -> Result<Option<LeaseObject>, ClusterError> {
+    cluster.ask("the lease on the cluster", api(cluster).get_opt(NAME)).await
+}
+
+/// Writes this holder into the Lease, on the condition that nobody was faster; `None` where somebody was.
+async fn write(
+    cluster: &Cluster,
+    clock: &Clock,
+    run_id: &str,
+    holder: &str,
+    own: &ProcessId,
+    found: Option<LeaseObject>,
+) -> Result<Option<LeaseObject>, ClusterError> {
+    let now = MicroTime(clock.timestamp(clock.now()));
+    let transitions = found.as_ref().and_then(|lease| lease.spec.as_ref()?.lease_transitions);
+    let labels = [(LABEL_MANAGED_BY, MANAGED_BY)];
+    let notes = [(ANNOTATION_PROCESS, own.text()), ("firedrill.dev/holder-run", run_id.to_owned())];
+    let lease = LeaseObject {
+        metadata: ObjectMeta {
+            name: Some(NAME.to_owned()),
+            resource_version: found.as_ref().and_then(|lease| lease.metadata.resource_version.clone()),
+            labels: Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
+            annotations: Some(notes.map(|(key, value)| (key.to_owned(), value)).into()),
+            ..Default::default()
+        },
+        spec: Some(LeaseSpec {
+            holder_identity: Some(holder.to_owned()),
+            lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
+            acquire_time: Some(now.clone()),
+            renew_time: Some(now),
+            lease_transitions: Some(transitions.map_or(0, |count| count + 1)),
+            ..Default::default()
+        }),
+    };
+    let (api, params) = (api(cluster), PostParams::default());
+    let written = if found.is_some() {
+        cluster.ask("taking the lease over", api.replace(NAME, &params, &lease)).await
+    } else {
+        cluster.ask("taking the lease", api.create(&params, &lease)).await
+    };
+    match written {
+        Ok(lease) => Ok(Some(lease)),
+        Err(error) if is_conflict(&error) || is_missing(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn code_of(error: &ClusterError) -> Option<u16> {
+    match error {
+        ClusterError::Api { source, .. } => match &**source {
+            kube::Error::Api(status) => Some(status.code),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn is_conflict(error: &ClusterError) -> bool {
+    code_of(error) == Some(409)
+}
+
+fn is_missing(error: &ClusterError) -> bool {
+    code_of(error) == Some(404)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(process: Option<&str>) -> Seen {
+        Seen { holder: "run r1".into(), process: process.and_then(ProcessId::parse) }
+    }
+
+    fn own() -> ProcessId {
+        ProcessId::parse("host=here boot=b1 ns=4026 pid=10 start=1000").unwrap()
+    }
+
+    #[test]
+    fn a_free_lease_is_taken() {
+        assert_eq!(decide(None, &own(), |_| true, None), Decision::Take);
+        let released = Seen { holder: String::new(), process: None };
+        assert_eq!(decide(Some(&released), &own(), |_| true, None), Decision::Take);
+    }
+
+    #[test]
+    fn a_holder_on_this_machine_is_judged_by_its_process() {
+        let neighbour = seen(Some("host=here boot=b1 ns=4026 pid=11 start=900"));
+        assert_eq!(decide(Some(&neighbour), &own(), |_| true, None), Decision::Held);
+        assert_eq!(decide(Some(&neighbour), &own(), |_| false, None), Decision::Take);
+    }
+
+    #[test]
+    fn a_holder_elsewhere_is_judged_by_its_renewals() {
+        for elsewhere in ["host=there boot=b2 ns=4026 pid=11 start=900", "host=here boot=b1 ns=4999 pid=11 start=900"] {
+            let far = seen(Some(elsewhere));
+            let decide = |unchanged| decide(Some(&far), &own(), |_| panic!("not visible from here"), unchanged);
+            assert_eq!(decide(None), Decision::Watch);
+            assert_eq!(decide(Some(Duration::from_secs(59))), Decision::Watch);
+            assert_eq!(decide(Some(DURATION)), Decision::Take);
+            assert_eq!(decide(Some(Duration::ZERO)), Decision::Held, "it was renewed while being watched");
+        }
+        assert_eq!(decide(Some(&seen(None)), &own(), |_| true, None), Decision::Watch);
+    }
+}

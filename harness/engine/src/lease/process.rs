@@ -1,0 +1,100 @@
+//! Which process holds a Lease, in terms by which another process of the same machine can tell whether it is alive.
+
+use std::fmt;
+
+/// A process. A process id comes again; with the time of the process's start, the machine's boot and the namespace that the
+/// id is of, it does not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ProcessId {
+    host: String,
+    boot: String,
+    namespace: String,
+    pid: u32,
+    start: String,
+}
+
+impl ProcessId {
+    pub(super) fn of_this_process() -> Self {
+        let read = |path: &str| std::fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();
+        let namespace = std::fs::read_link("/proc/self/ns/pid").map(|link| link.to_string_lossy().into_owned());
+        let namespace = namespace.unwrap_or_default();
+        let pid = std::process::id();
+        Self {
+            host: read("/proc/sys/kernel/hostname").replace(' ', "-"),
+            boot: read("/proc/sys/kernel/random/boot_id"),
+            namespace: namespace.trim_start_matches("pid:[").trim_end_matches(']').to_owned(),
+            pid,
+            start: start_of(pid).unwrap_or_default(),
+        }
+    }
+
+    pub(super) fn text(&self) -> String {
+        let Self { host, boot, namespace, pid, start } = self;
+        format!("host={host} boot={boot} ns={namespace} pid={pid} start={start}")
+    }
+
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let mut fields = text.split(' ').filter_map(|field| field.split_once('='));
+        let mut field = |name: &str| fields.next().filter(|(key, _)| *key == name).map(|(_, value)| value.to_owned());
+        Some(Self {
+            host: field("host")?,
+            boot: field("boot")?,
+            namespace: field("ns")?,
+            pid: field("pid")?.parse().ok()?,
+            start: field("start")?,
+        })
+    }
+
+    /// Whether `other` can tell if this process is alive: same machine, same boot, same view of process ids.
+    pub(super) fn is_visible_from(&self, other: &Self) -> bool {
+        let known = !self.boot.is_empty() && !self.namespace.is_empty() && !self.start.is_empty();
+        known && self.boot == other.boot && self.namespace == other.namespace
+    }
+}
+
+impl fmt::Display for ProcessId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "process {} on {}", self.pid, self.host)
+    }
+}
+
+/// Whether a process that is visible from here is alive.
+pub(super) fn is_alive(process: &ProcessId) -> bool {
+    start_of(process.pid).is_some_and(|start| start == process.start)
+}
+
+/// When a process started, in the kernel's ticks since boot; `None` where it is gone, or dead and not yet collected.
+fn start_of(pid: u32) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    start_in(&stat)
+}
+
+/// Field 22 of `/proc/PID/stat`; the name in field 2 may hold spaces and brackets.
+fn start_in(stat: &str) -> Option<String> {
+    let (_, rest) = stat.rsplit_once(") ")?;
+    let mut fields = rest.split(' ');
+    let state = fields.next()?;
+    let start = fields.nth(18)?;
+    (!matches!(state, "Z" | "X")).then(|| start.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_is_alive_and_its_earlier_namesake_is_not() {
+        let own = ProcessId::of_this_process();
+        assert!(is_alive(&own) && own.is_visible_from(&own), "{own:?}");
+        assert_eq!(ProcessId::parse(&own.text()), Some(own.clone()));
+        assert!(!is_alive(&ProcessId { start: "1".into(), ..own }));
+    }
+
+    #[test]
+    fn stat_is_read_past_any_name() {
+        let rest = "1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20";
+        assert_eq!(start_in(&format!("9 (a) b (c) S {rest}")), Some("4711".to_owned()));
+        assert_eq!(start_in(&format!("9 (a) Z {rest}")), None);
+        assert_eq!(start_in(""), None);
+    }
+}

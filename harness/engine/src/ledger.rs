@@ -1,0 +1,348 @@
+//! What the stores hold of a drill's writes, read to the end, and the places that those writes go to.
+
+use crate::probe::postgres::{check_table, options};
+use crate::probe::{HttpClient, LIST_RUNS, redacted};
+use async_nats::jetstream;
+use async_nats::jetstream::consumer::{DeliverPolicy, pull};
+use bytes::Bytes;
+pub use firedrill_core::judge::ledger::Found;
+use firedrill_core::judge::ledger::FoundWrite;
+use firedrill_core::sample::{Connection as ConnectionKind, SeriesId};
+use futures::{StreamExt, TryStreamExt};
+use http::Method;
+use serde::{Deserialize, Serialize};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row};
+use std::fmt;
+use std::time::Duration;
+use thiserror::Error;
+
+/// The limit of one answer of a store while it is read.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
+/// Writes that are read at most, so that a store that never ends cannot fill the memory.
+const WRITES_MAX: usize = 20_000_000;
+/// Runs on a page.
+const PAGE: u32 = 200;
+
+/// Where writes are looked for.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Store {
+    /// A stream.
+    Jetstream {
+        /// The server.
+        url: String,
+        /// The stream.
+        stream: String,
+        /// The subject, which may have wildcards.
+        subject: String,
+    },
+    /// A table made by [`create_table`].
+    Postgres {
+        /// The database.
+        url: String,
+        /// The table.
+        table: String,
+    },
+    /// The runs of an Ironflow server.
+    Ironflow {
+        /// The server.
+        base_url: String,
+        /// The probe's `key_prefix`, which its runs carry in their input as `drill`.
+        key_prefix: String,
+    },
+}
+
+impl Store {
+    /// Its name in a ledger count.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Store::Jetstream { .. } => "nats",
+            Store::Postgres { .. } => "postgres",
+            Store::Ironflow { .. } => "ironflow",
+        }
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Store::Jetstream { url, stream, subject } => write!(f, "Jetstream({} {stream} {subject})", redacted(url)),
+            Store::Postgres { url, table } => write!(f, "Postgres({} {table})", redacted(url)),
+            Store::Ironflow { base_url, key_prefix } => write!(f, "Ironflow({} {key_prefix})", redacted(base_url)),
+        }
+    }
+}
+
+/// Why a store could not be read to its end, or prepared.
+#[derive(Debug, Error)]
+pub enum LedgerError {
+    /// It could not be asked, or refused.
+    #[error("{what}: {reason}")]
+    Store {
+        /// What was asked.
+        what: &'static str,
+        /// Why not.
+        reason: String,
+    },
+    /// It ended before everything was read that it said it holds.
+    #[error("read {read} of the {there} that the store holds")]
+    Incomplete {
+        /// Read.
+        read: u64,
+        /// There, by the store's own count.
+        there: u64,
+    },
+    /// The limit passed.
+    #[error("not read to the end within {} s", within.as_secs())]
+    Deadline {
+        /// The limit.
+        within: Duration,
+    },
+}
+
+fn cannot<E: fmt::Display>(what: &'static str) -> impl FnOnce(E) -> LedgerError {
+    move |error| LedgerError::Store { what, reason: error.to_string() }
+}
+
+async fn limited<T>(within: Duration, work: impl Future<Output = Result<T, LedgerError>>) -> Result<T, LedgerError> {
+    tokio::time::timeout(within, work).await.unwrap_or(Err(LedgerError::Deadline { within }))
+}
+
+/// Reads a store to its end. Nothing is tried twice: a store that cannot be read is reported as such.
+///
+/// # Errors
+/// Where it cannot be read, ends before its own count of what it holds, or takes longer than `within`.
+pub async fn read_back(store: &Store, within: Duration) -> Result<Found, LedgerError> {
+    let work = async {
+        match store {
+            Store::Jetstream { url, stream, subject } => read_jetstream(url, stream, subject).await,
+            Store::Postgres { url, table } => read_postgres(url, table).await,
+            Store::Ironflow { base_url, key_prefix } => read_ironflow(base_url, key_prefix).await,
+        }
+    };
+    limited(within, work).await
+}
+
+async fn jetstream_of(url: &str) -> Result<jetstream::Context, LedgerError> {
+    let client = async_nats::ConnectOptions::new()
+        .connection_timeout(ANSWER_MAX)
+        .request_timeout(Some(ANSWER_MAX))
+        .max_reconnects(1)
+        .ignore_discovered_servers()
+        .connect(url)
+        .await
+        .map_err(cannot("connecting to NATS"))?;
+    Ok(jetstream::ContextBuilder::new().timeout(ANSWER_MAX).build(client))
+}
+
+#[derive(Deserialize)]
+struct Identity {
+    series: SeriesId,
+    seq: u32,
+}
+
+async fn read_jetstream(url: &str, stream: &str, subject: &str) -> Result<Found, LedgerError> {
+    let stream = jetstream_of(url).await?.get_stream(stream).await.map_err(cannot("asking for the stream"))?;
+    let mut subjects = stream.info_with_subjects(subject).await.map_err(cannot("counting the messages"))?;
+    let mut there = 0_u64;
+    while let Some((_, count)) = subjects.try_next().await.map_err(cannot("counting the messages"))? {
+        there += count as u64;
+    }
+    if there == 0 {
+        return Ok(Found::default());
+    }
+    let config = pull::OrderedConfig {
+        filter_subject: subject.to_owned(),
+        deliver_policy: DeliverPolicy::All,
+        ..Default::default()
+    };
+    let consumer = stream.create_consumer(config).await.map_err(cannot("reading the stream"))?;
+    let mut messages = consumer.messages().await.map_err(cannot("reading the stream"))?;
+    let (mut keys, mut unreadable, mut read) = (Vec::new(), 0, 0_u64);
+    loop {
+        let next = tokio::time::timeout(ANSWER_MAX, messages.next()).await;
+        let message = match next {
+            Ok(Some(message)) => message.map_err(cannot("reading the stream"))?,
+            Ok(None) | Err(_) => return Err(LedgerError::Incomplete { read, there }),
+        };
+        match serde_json::from_slice::<Identity>(&message.payload) {
+            Ok(Identity { series, seq }) => keys.push((series, seq)),
+            Err(_) => unreadable += 1,
+        }
+        read += 1;
+        bounded(keys.len())?;
+        let left = message.info().map_err(cannot("reading the stream"))?.pending;
+        if left == 0 {
+            break;
+        }
+    }
+    if read < there {
+        return Err(LedgerError::Incomplete { read, there });
+    }
+    Ok(Found::new(keys).with_unreadable(unreadable))
+}
+
+async fn postgres_of(url: &str) -> Result<PgConnection, LedgerError> {
+    let options = options(url).map_err(cannot("reading the database's address"))?;
+    options.connect().await.map_err(cannot("connecting to PostgreSQL"))
+}
+
+async fn read_postgres(url: &str, table: &str) -> Result<Found, LedgerError> {
+    check_table(table).map_err(cannot("naming the table"))?;
+    let mut connection = postgres_of(url).await?;
+    // Both statements see the same state of the table.
+    sqlx::query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        .execute(&mut connection)
+        .await
+        .map_err(cannot("reading the table"))?;
+    let there: i64 = sqlx::query(AssertSqlSafe(format!("SELECT count(*) FROM {table}")))
+        .fetch_one(&mut connection)
+        .await
+        .and_then(|row| row.try_get(0))
+        .map_err(cannot("counting the rows"))?;
+    let there = there.unsigned_abs();
+    let text = format!("SELECT series, seq, count(*) FROM {table} GROUP BY series, seq ORDER BY series, seq");
+    let (mut writes, mut unreadable, mut read) = (Vec::new(), 0_u64, 0_u64);
+    {
+        let mut rows = sqlx::query(AssertSqlSafe(text)).fetch(&mut connection);
+        while let Some(row) = rows.try_next().await.map_err(cannot("reading the table"))? {
+            let series: Option<i32> = row.try_get(0).map_err(cannot("reading the table"))?;
+            let seq: Option<i64> = row.try_get(1).map_err(cannot("reading the table"))?;
+            let count: i64 = row.try_get(2).map_err(cannot("reading the table"))?;
+            let count = count.unsigned_abs();
+            read += count;
+            let key = series.zip(seq).and_then(|(series, seq)| Some((series.try_into().ok()?, seq.try_into().ok()?)));
+            match key {
+                Some((series, seq)) => {
+                    writes.push(FoundWrite { series, seq, count: u32::try_from(count).unwrap_or(u32::MAX) });
+                }
+                None => unreadable += count,
+            }
+            bounded(writes.len())?;
+        }
+    }
+    let _ = connection.close().await;
+    if read != there {
+        return Err(LedgerError::Incomplete { read, there });
+    }
+    Ok(Found::counted(writes).with_unreadable(unreadable))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Page {
+    runs: Vec<Run>,
+    next_cursor: Option<serde_json::Value>,
+    total_count: u64,
+}
+
+#[derive(Deserialize)]
+struct Run {
+    status: String,
+    #[serde(default, alias = "data")]
+    input: serde_json::Value,
+}
+
+#[derive(Deserialize)]
+struct RunInput {
+    drill: String,
+    series: SeriesId,
+    seq: u32,
+}
+
+async fn read_ironflow(base_url: &str, key_prefix: &str) -> Result<Found, LedgerError> {
+    let (client, base) =
+        HttpClient::new(base_url, ConnectionKind::New, 1).map_err(cannot("reading the server's address"))?;
+    let path =
+        format!("{}{LIST_RUNS}", base.path().trim_end_matches('/'))
+            .parse()
+            .map_err(cannot::<http::uri::InvalidUri>("reading the server's address"))?;
+    let mut session = client.session().await;
+    let (mut done, mut unfinished, mut read, mut there) = (Vec::new(), Vec::new(), 0_u64, 0_u64);
+    let mut cursor = None;
+    loop {
+        let mut ask = serde_json::json!({ "limit": PAGE });
+        if let Some(cursor) = cursor.take() {
+            ask["cursor"] = cursor;
+        }
+        let sent = Default::default();
+        let asked = session.ask(Method::POST, &path, Some(Bytes::from(ask.to_string())), &sent);
+        let reply =
+            tokio::time::timeout(ANSWER_MAX, asked).await.map_err(cannot("listing the runs"))?.map_err(|failure| {
+                LedgerError::Store { what: "listing the runs", reason: format!("{:?}", failure.cause) }
+            })?;
+        if !reply.status.is_success() {
+            return Err(LedgerError::Store { what: "listing the runs", reason: format!("status {}", reply.status) });
+        }
+        let page: Page = serde_json::from_slice(&reply.body).map_err(cannot("listing the runs"))?;
+        // Runs are listed newest first: those that come while the list is read stand before what is read.
+        there = if read == 0 { page.total_count } else { there };
+        let empty = page.runs.is_empty();
+        for run in page.runs {
+            read += 1;
+            let Ok(input) = serde_json::from_value::<RunInput>(run.input) else { continue };
+            if input.drill == key_prefix {
+                let list = if run.status == "completed" { &mut done } else { &mut unfinished };
+                list.push((input.series, input.seq));
+            }
+        }
+        bounded(done.len() + unfinished.len())?;
+        cursor = page.next_cursor.filter(|cursor| !cursor.is_null() && cursor.as_str() != Some(""));
+        if cursor.is_none() || empty {
+            break;
+        }
+    }
+    if read < there {
+        return Err(LedgerError::Incomplete { read, there });
+    }
+    Ok(Found::new(done).with_unfinished(unfinished))
+}
+
+fn bounded(writes: usize) -> Result<(), LedgerError> {
+    if writes > WRITES_MAX {
+        return Err(LedgerError::Store { what: "reading", reason: format!("more than {WRITES_MAX} writes") });
+    }
+    Ok(())
+}
+
+/// Makes the table that a PostgreSQL probe writes into: columns `series` and `seq`, no key, so that duplicates show.
+///
+/// # Errors
+/// Where it cannot be made, exists, or takes longer than `within`.
+pub async fn create_table(url: &str, table: &str, within: Duration) -> Result<(), LedgerError> {
+    check_table(table).map_err(cannot("naming the table"))?;
+    let text = format!("CREATE TABLE {table} (series integer NOT NULL, seq bigint NOT NULL)");
+    statement(url, text, "making the table", within).await
+}
+
+/// Drops the table; one that is not there is no error.
+///
+/// # Errors
+/// Where it cannot be dropped within `within`.
+pub async fn drop_table(url: &str, table: &str, within: Duration) -> Result<(), LedgerError> {
+    check_table(table).map_err(cannot("naming the table"))?;
+    statement(url, format!("DROP TABLE IF EXISTS {table}"), "dropping the table", within).await
+}
+
+async fn statement(url: &str, text: String, what: &'static str, within: Duration) -> Result<(), LedgerError> {
+    let work = async {
+        let mut connection = postgres_of(url).await?;
+        sqlx::query(AssertSqlSafe(text)).execute(&mut connection).await.map_err(cannot(what))?;
+        let _ = connection.close().await;
+        Ok(())
+    };
+    limited(within, work).await
+}
+
+/// Takes the messages of a subject out of a stream and returns how many they were.
+///
+/// # Errors
+/// Where the stream is not there, refuses, or takes longer than `within`.
+pub async fn purge(url: &str, stream: &str, subject: &str, within: Duration) -> Result<u64, LedgerError> {
+    let work = async {
+        let stream = jetstream_of(url).await?.get_stream(stream).await.map_err(cannot("asking for the stream"))?;
+        let done = stream.purge().filter(subject).await.map_err(cannot("purging the subject"))?;
+        Ok(done.purged)
+    };
+    limited(within, work).await
+}

@@ -1,0 +1,18 @@
+//! The part of firedrill that touches the world: clusters, faults, probes, runbooks, and the run that sequences them.
+
+pub mod agent;
+pub mod clock;
+pub mod cluster;
+pub mod doctor;
+pub mod env;
+pub mod fault;
+pub mod lease;
+pub mod ledger;
+pub mod observe;
+pub mod power;
+pub mod probe;
+pub mod process;
+pub mod provider;
+pub mod run;
+pub mod runbook;
+pub mod stack;

@@ -1,0 +1,282 @@
+//! Conditions and detectors, looked at afresh each time. What cannot be seen does not hold.
+
+use super::cnpg;
+use super::kubernetes::{node_ready, pod_is_ready, restarts};
+use super::nats_state::{all_current, quorum_lost};
+use super::nats_view::views;
+use crate::cluster::{Cluster, ClusterError};
+use firedrill_core::plan::Target;
+use firedrill_core::scenario::{Condition, Detector, Fault, PodSelector, Variant};
+use futures::future::try_join_all;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::ResourceExt;
+use kube::api::{Api, ListParams};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How things were before the fault.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Baseline {
+    /// How many pods each selector found.
+    pub pods: BTreeMap<PodSelector, usize>,
+    /// Restarts of each of these pods, by UID.
+    pub restarts: BTreeMap<String, i32>,
+    /// Every node.
+    pub nodes: BTreeSet<String>,
+}
+
+/// Whether a condition holds, and what was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holding {
+    /// Whether it does.
+    pub holds: bool,
+    /// What was seen, for people.
+    pub detail: String,
+}
+
+impl Baseline {
+    /// Takes it, right before the fault.
+    ///
+    /// # Errors
+    /// Where the API server does not answer.
+    pub async fn take(cluster: &Cluster, variant: &Variant) -> Result<Self, ClusterError> {
+        let mut baseline = Self::default();
+        for selector in selectors(variant) {
+            let pods = list(cluster, &selector).await?;
+            for pod in &pods {
+                baseline.restarts.insert(pod.uid().unwrap_or_default(), restarts(pod));
+            }
+            baseline.pods.insert(selector, pods.len());
+        }
+        let nodes: Api<Node> = Api::all(cluster.client());
+        let nodes = nodes.list_metadata(&ListParams::default()).await.map_err(ClusterError::api("list nodes"))?;
+        baseline.nodes = nodes.items.into_iter().filter_map(|node| node.metadata.name).collect();
+        Ok(baseline)
+    }
+}
+
+/// Every selector that the variant names.
+fn selectors(variant: &Variant) -> BTreeSet<PodSelector> {
+    let conditions = variant.redundancy.iter().filter_map(|condition| match condition {
+        Condition::NatsCurrent { pods, .. } | Condition::PodsReady { pods } => Some(pods),
+        Condition::CnpgHealthy { .. } | Condition::NodesReady => None,
+    });
+    let detected = match &variant.detect {
+        Detector::NatsQuorum { pods } => Some(pods),
+        Detector::PodNotReady | Detector::NodeNotReady | Detector::CnpgPhase { .. } => None,
+    };
+    let broken = match &variant.fault {
+        Fault::Signal { pods, .. }
+        | Fault::Freeze { pods, .. }
+        | Fault::DeletePods { pods, .. }
+        | Fault::NodeOff { pods, .. } => Some(pods),
+        Fault::Noop => None,
+    };
+    conditions.chain(detected).chain(broken).cloned().collect()
+}
+
+async fn list(cluster: &Cluster, selector: &PodSelector) -> Result<Vec<Pod>, ClusterError> {
+    let pods: Api<Pod> = Api::namespaced(cluster.client(), &selector.namespace);
+    let listed = pods.list(&ListParams::default().labels(&selector.labels)).await;
+    Ok(listed.map_err(ClusterError::api("list pods"))?.items)
+}
+
+/// Whether a condition holds now. Without an answer it does not.
+pub async fn holds(cluster: &Cluster, condition: &Condition, baseline: &Baseline) -> Holding {
+    match look(cluster, condition, baseline).await {
+        Ok(detail) => Holding { holds: true, detail },
+        Err(detail) => Holding { holds: false, detail },
+    }
+}
+
+async fn look(cluster: &Cluster, condition: &Condition, baseline: &Baseline) -> Result<String, String> {
+    match condition {
+        Condition::NatsCurrent { pods, servers } => {
+            let views = views(cluster, pods).await.map_err(|error| error.to_string())?;
+            all_current(&views, *servers as usize)
+        }
+        Condition::CnpgHealthy { cluster: name } => cnpg::is_healthy(cluster, name).await,
+        Condition::PodsReady { pods } => {
+            let wanted = baseline.pods.get(pods).copied().ok_or("how many there were is not known")?;
+            pods_ready(&list(cluster, pods).await.map_err(|error| error.to_string())?, wanted)
+        }
+        Condition::NodesReady => {
+            let nodes: Api<Node> = Api::all(cluster.client());
+            let nodes = nodes.list(&ListParams::default()).await.map_err(ClusterError::api("list nodes"));
+            let ready = nodes_ready(&nodes.map_err(|error| error.to_string())?.items, &baseline.nodes)?;
+            let mut asked = Vec::new();
+            for node in &baseline.nodes {
+                asked.push(kubelet(cluster.clone(), node.clone()));
+            }
+            try_join_all(asked).await?;
+            Ok(ready)
+        }
+    }
+}
+
+async fn kubelet(cluster: Cluster, node: String) -> Result<(), String> {
+    cluster.kubelet_answers(&node).await.map_err(|why| format!("kubelet of {node} does not answer: {why}"))
+}
+
+fn pods_ready(pods: &[Pod], wanted: usize) -> Result<String, String> {
+    let ended = |pod: &&Pod| pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Succeeded");
+    let pods: Vec<_> = pods.iter().filter(|pod| !ended(pod)).collect();
+    if let Some(pod) = pods.iter().find(|pod| !pod_is_ready(pod)) {
+        return Err(format!("{} is not ready", pod.name_any()));
+    }
+    if wanted == 0 || pods.len() < wanted {
+        return Err(format!("{} of {wanted} pods are there", pods.len()));
+    }
+    Ok(format!("{} pods ready", pods.len()))
+}
+
+fn nodes_ready(nodes: &[Node], wanted: &BTreeSet<String>) -> Result<String, String> {
+    if wanted.is_empty() {
+        return Err("which nodes there were is not known".to_owned());
+    }
+    for name in wanted {
+        let node = nodes.iter().find(|node| node.metadata.name.as_ref() == Some(name));
+        let node = node.ok_or_else(|| format!("node {name} is gone"))?;
+        node_ready(node).map_err(|why| format!("node {name}: {why}"))?;
+        let taints = node.spec.iter().flat_map(|spec| spec.taints.iter().flatten());
+        let bad =
+            ["node.kubernetes.io/unreachable", "node.kubernetes.io/not-ready", "node.kubernetes.io/out-of-service"];
+        if let Some(taint) = taints.into_iter().find(|taint| bad.contains(&taint.key.as_str())) {
+            return Err(format!("node {name} is tainted {}", taint.key));
+        }
+    }
+    Ok(format!("{} nodes ready", wanted.len()))
+}
+
+/// What shows that the system has noticed the fault; `None` where nothing does yet, or where it cannot be seen: without an
+/// answer nothing is detected.
+pub async fn detected(
+    cluster: &Cluster,
+    detector: &Detector,
+    targets: &[Target],
+    baseline: &Baseline,
+) -> Option<String> {
+    match detect(cluster, detector, targets, baseline).await {
+        Ok(detected) => detected,
+        Err(error) => {
+            tracing::debug!(%error, "the detector could not look");
+            None
+        }
+    }
+}
+
+async fn detect(
+    cluster: &Cluster,
+    detector: &Detector,
+    targets: &[Target],
+    baseline: &Baseline,
+) -> Result<Option<String>, ClusterError> {
+    match detector {
+        Detector::PodNotReady => {
+            for target in targets {
+                let (Target::Container { namespace, pod: name, uid, .. }
+                | Target::Pod { namespace, pod: name, uid, .. }) = target
+                else {
+                    continue;
+                };
+                let pods: Api<Pod> = Api::namespaced(cluster.client(), namespace);
+                let pod = pods.get_opt(name).await.map_err(ClusterError::api("read a target"))?;
+                if let Some(change) = pod_change(pod.as_ref(), uid, baseline) {
+                    return Ok(Some(format!("{name} {change}")));
+                }
+            }
+            Ok(None)
+        }
+        Detector::NodeNotReady => {
+            let nodes: Api<Node> = Api::all(cluster.client());
+            for target in targets {
+                let name = target.node();
+                match nodes.get_opt(name).await.map_err(ClusterError::api("read a node"))? {
+                    None => return Ok(Some(format!("node {name} is gone"))),
+                    Some(node) => {
+                        if let Err(why) = node_ready(&node) {
+                            return Ok(Some(format!("node {name}: {why}")));
+                        }
+                    }
+                }
+            }
+            Ok(None)
+        }
+        Detector::CnpgPhase { cluster: name } => {
+            let state = cnpg::read(cluster, name).await?;
+            let state = state.ok_or_else(|| ClusterError::Other(format!("there is no CNPG cluster {name}")))?;
+            Ok((state.phase != cnpg::HEALTHY).then(|| state.to_string()))
+        }
+        Detector::NatsQuorum { pods } => {
+            let views = views(cluster, pods).await?;
+            let servers = baseline.pods.get(pods).copied().unwrap_or(views.len());
+            Ok(quorum_lost(&views, servers))
+        }
+    }
+}
+
+fn pod_change(pod: Option<&Pod>, uid: &str, baseline: &Baseline) -> Option<String> {
+    let Some(pod) = pod else { return Some("is gone".to_owned()) };
+    if pod.metadata.uid.as_deref() != Some(uid) {
+        return Some("was replaced".to_owned());
+    }
+    let now = restarts(pod);
+    let before = baseline.restarts.get(uid).copied().unwrap_or(now);
+    if now > before {
+        return Some(format!("restarted, {before} to {now} restarts"));
+    }
+    (!pod_is_ready(pod)).then(|| "is not ready".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn pod(uid: &str, ready: &str, restarts: i32) -> Pod {
+        serde_json::from_value(json!({"metadata": {"name": "p", "uid": uid}, "status": {
+            "conditions": [{"type": "Ready", "status": ready}],
+            "containerStatuses": [{"name": "c", "ready": true, "restartCount": restarts, "image": "", "imageID": ""}]}}))
+        .unwrap()
+    }
+
+    #[test]
+    fn as_many_as_before_and_all_of_them() {
+        let ready = pod("a", "True", 0);
+        assert_eq!(pods_ready(&[ready.clone(), ready.clone()], 2).unwrap(), "2 pods ready");
+        assert_eq!(pods_ready(std::slice::from_ref(&ready), 2).unwrap_err(), "1 of 2 pods are there");
+        assert_eq!(pods_ready(&[ready.clone(), pod("b", "False", 0)], 1).unwrap_err(), "p is not ready");
+        let mut going = ready.clone();
+        going.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
+        assert!(pods_ready(&[ready, going], 1).is_err(), "a pod that is going away is not ready");
+        assert!(pods_ready(&[], 0).is_err(), "nothing is never all of them");
+    }
+
+    #[test]
+    fn every_node_of_before_is_ready_and_untainted() {
+        let node = |name: &str, ready: &str, taint: &str| -> Node {
+            serde_json::from_value(json!({"metadata": {"name": name},
+                "spec": {"taints": [{"key": taint, "effect": "NoExecute"}]},
+                "status": {"conditions": [{"type": "Ready", "status": ready, "reason": "R"}]}}))
+            .unwrap()
+        };
+        let wanted: BTreeSet<_> = ["w1".to_owned()].into();
+        let control_plane = "node-role.kubernetes.io/control-plane";
+        assert!(nodes_ready(&[node("w1", "True", control_plane)], &wanted).is_ok());
+        let tainted = nodes_ready(&[node("w1", "True", "node.kubernetes.io/unreachable")], &wanted);
+        assert_eq!(tainted.unwrap_err(), "node w1 is tainted node.kubernetes.io/unreachable");
+        assert_eq!(nodes_ready(&[node("w1", "Unknown", "x")], &wanted).unwrap_err(), "node w1: Ready is Unknown (R)");
+        assert_eq!(nodes_ready(&[], &wanted).unwrap_err(), "node w1 is gone");
+        assert!(nodes_ready(&[], &BTreeSet::new()).is_err());
+    }
+
+    #[test]
+    fn a_target_that_changed_is_a_detection() {
+        let baseline = Baseline { restarts: [("u".to_owned(), 1)].into(), ..Baseline::default() };
+        let change = |pod: Option<Pod>| pod_change(pod.as_ref(), "u", &baseline);
+        assert_eq!(change(Some(pod("u", "True", 1))), None);
+        assert_eq!(change(Some(pod("u", "True", 2))).unwrap(), "restarted, 1 to 2 restarts");
+        assert_eq!(change(Some(pod("u", "False", 1))).unwrap(), "is not ready");
+        assert_eq!(change(Some(pod("v", "True", 0))).unwrap(), "was replaced");
+        assert_eq!(change(None).unwrap(), "is gone");
+    }
+}

@@ -1,0 +1,22 @@
+//! What can be seen of the cluster: watchers that run during the whole drill, conditions that are looked at afresh, and
+//! what is kept of a run that did not pass.
+
+mod bundle;
+mod cnpg;
+mod condition;
+mod follow;
+mod kubernetes;
+mod nats;
+mod nats_state;
+mod nats_view;
+mod placement;
+mod poll;
+mod subjects;
+mod watchers;
+
+pub use bundle::bundle;
+pub use condition::{Baseline, Holding, detected, holds};
+pub use nats::backlog;
+pub use placement::placement;
+pub use poll::{Polled, poll};
+pub use watchers::watch;

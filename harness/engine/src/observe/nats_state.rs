@@ -1,0 +1,238 @@
+//! What the servers' views say together: whether all replicas are current, whether quorum is lost, what waits in a stream.
+
+use super::nats_view::{Answer, Group, ServerView};
+use std::collections::BTreeSet;
+
+/// Whether every server answers, is routed to all others, and every replica of every group is current.
+///
+/// # Errors
+/// The first thing that is not so, for people.
+pub(super) fn all_current(views: &[ServerView], servers: usize) -> Result<String, String> {
+    if views.len() != servers {
+        return Err(format!("{} of {servers} servers have a pod", views.len()));
+    }
+    let mut answers = Vec::new();
+    for view in views {
+        let answer = view.answer.as_ref().map_err(|why| format!("{}: {why}", view.pod))?;
+        answer.health.as_ref().map_err(|why| format!("{}: healthz says {why}", view.pod))?;
+        let peers = answer.routes.peers().len();
+        if peers + 1 != servers {
+            return Err(format!("{} has routes to {peers} of {} others", view.pod, servers - 1));
+        }
+        if answer.jetstream.disabled {
+            return Err(format!("{}: JetStream is off", view.pod));
+        }
+        answers.push(answer);
+    }
+    let mut groups = 0;
+    if servers > 1 {
+        let metas: Vec<_> =
+            answers.iter().map(|answer| answer.jetstream.meta_cluster.clone().unwrap_or_default()).collect();
+        let leaders: BTreeSet<_> = metas.iter().map(|meta| meta.leader.as_str()).collect();
+        let leader = match leaders.iter().next() {
+            Some(leader) if leaders.len() == 1 && !leader.is_empty() => *leader,
+            _ => return Err("the servers do not agree on a meta leader".to_owned()),
+        };
+        let own = answers.iter().zip(&metas).find(|(answer, _)| answer.routes.server_name == leader);
+        let (_, meta) = own.ok_or_else(|| format!("meta leader {leader} is none of the servers"))?;
+        group_current("the meta group", meta, servers)?;
+        groups += 1;
+    }
+    // A leader's own view is the complete one; that each stream has a leader is judged over all views together.
+    let mut led = BTreeSet::new();
+    let mut all = BTreeSet::new();
+    for answer in &answers {
+        for stream in answer.jetstream.streams() {
+            all.insert(stream.name.as_str());
+            let Some(group) = &stream.cluster else { continue };
+            if group.leader != answer.routes.server_name {
+                continue;
+            }
+            let wanted = stream.config.as_ref().map_or(1, |config| config.num_replicas.max(1));
+            group_current(&format!("stream {}", stream.name), group, wanted)?;
+            led.insert(stream.name.as_str());
+            groups += 1;
+        }
+    }
+    if servers > 1
+        && let Some(stream) = all.difference(&led).next()
+    {
+        return Err(format!("stream {stream} has no leader"));
+    }
+    let (mut led, mut all) = (BTreeSet::new(), BTreeSet::new());
+    for answer in &answers {
+        for stream in answer.jetstream.streams() {
+            for consumer in &stream.consumer_detail {
+                let key = (stream.name.as_str(), consumer.name.as_str());
+                all.insert(key);
+                let Some(group) = &consumer.cluster else { continue };
+                if group.leader != answer.routes.server_name {
+                    continue;
+                }
+                // How many replicas a consumer should have is its stream's affair unless it says otherwise.
+                group_current(&format!("consumer {} of {}", key.1, key.0), group, group.replicas.len() + 1)?;
+                led.insert(key);
+                groups += 1;
+            }
+        }
+    }
+    if servers > 1
+        && let Some((stream, consumer)) = all.difference(&led).next()
+    {
+        return Err(format!("consumer {consumer} of {stream} has no leader"));
+    }
+    Ok(format!("{servers} servers routed, {groups} groups with every replica current"))
+}
+
+fn group_current(what: &str, group: &Group, wanted: usize) -> Result<(), String> {
+    if group.replicas.len() + 1 < wanted {
+        return Err(format!("{what} has {} of {wanted} replicas", group.replicas.len() + 1));
+    }
+    match group.replicas.iter().find(|peer| !peer.current || peer.offline) {
+        Some(peer) => Err(format!("{what}: replica on {} is not current", peer.name)),
+        None => Ok(()),
+    }
+}
+
+/// Whether quorum is lost: no server that answers names a meta leader, or fewer than a majority answer. Says how.
+pub(super) fn quorum_lost(views: &[ServerView], servers: usize) -> Option<String> {
+    let answers: Vec<_> = views.iter().filter_map(|view| view.answer.as_ref().ok()).collect();
+    let majority = servers / 2 + 1;
+    if answers.len() < majority {
+        return Some(format!("{} of {servers} servers answer, {majority} are a majority", answers.len()));
+    }
+    let leader = |answer: &&Answer| answer.jetstream.meta_cluster.as_ref().is_some_and(|meta| !meta.leader.is_empty());
+    let named = answers.iter().filter(|answer| leader(answer)).count();
+    (named == 0).then(|| format!("{} servers answer and none names a meta leader", answers.len()))
+}
+
+/// Messages of a stream as its leader counts them; `None` where there is no such stream.
+///
+/// # Errors
+/// Where that cannot be told: too few servers answer, or nobody leads the stream.
+pub(super) fn messages(views: &[ServerView], stream: &str) -> Result<Option<u64>, String> {
+    let mut known = false;
+    for answer in views.iter().filter_map(|view| view.answer.as_ref().ok()) {
+        let Some(found) = answer.jetstream.streams().find(|found| found.name == stream) else { continue };
+        known = true;
+        match &found.cluster {
+            Some(group) if group.leader != answer.routes.server_name => {}
+            // A single server that is no cluster leads everything it has.
+            Some(_) | None => return Ok(Some(found.state.messages)),
+        }
+    }
+    if known {
+        return Err(format!("nobody leads stream {stream}"));
+    }
+    match views.iter().find_map(|view| view.answer.as_ref().err().map(|why| (&view.pod, why))) {
+        // A server that does not answer may be the one that has it.
+        Some((pod, why)) => Err(format!("{pod}: {why}")),
+        None => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// Three servers as NATS 2.15 tells of them; `n0` leads everything.
+    fn healthy() -> Vec<ServerView> {
+        (0..3)
+            .map(|index| {
+                let others = (0..3).filter(|other| *other != index);
+                let name = format!("n{index}");
+                // Several routes to each peer, as pooled routes are.
+                let routes: Vec<_> = others
+                    .clone()
+                    .flat_map(|other| {
+                        [json!({"remote_name": format!("n{other}")}), json!({"remote_name": format!("n{other}")})]
+                    })
+                    .collect();
+                let peers: Vec<_> =
+                    others.map(|other| json!({"name": format!("n{other}"), "current": true, "active": 1})).collect();
+                let group = json!({"name": "c", "leader": "n0", "replicas": peers});
+                let stream = json!({"name": "STEPS", "cluster": group, "config": {"num_replicas": 3},
+                    "state": {"messages": 7}, "consumer_detail": [{"name": "workers", "cluster": group}]});
+                let jetstream = json!({"meta_cluster": group, "account_details": [{"stream_detail": [stream]}]});
+                let answer = Answer {
+                    health: Ok(()),
+                    routes: serde_json::from_value(json!({"server_name": name, "routes": routes})).unwrap(),
+                    jetstream: serde_json::from_value(jetstream).unwrap(),
+                };
+                ServerView { pod: name, answer: Ok(answer) }
+            })
+            .collect()
+    }
+
+    fn change(at: usize, change: impl FnOnce(&mut Answer)) -> Vec<ServerView> {
+        let mut views = healthy();
+        change(views[at].answer.as_mut().unwrap());
+        views
+    }
+
+    #[test]
+    fn current_means_every_replica_of_every_group() {
+        assert_eq!(all_current(&healthy(), 3).unwrap(), "3 servers routed, 3 groups with every replica current");
+        let wrong = |views: Vec<ServerView>| all_current(&views, 3).unwrap_err();
+        assert_eq!(wrong(healthy()[..2].to_vec()), "2 of 3 servers have a pod");
+        let mut silent = healthy();
+        silent[2].answer = Err("no answer within 1000 ms".to_owned());
+        assert_eq!(wrong(silent), "n2: no answer within 1000 ms");
+        assert_eq!(wrong(change(1, |a| a.routes.routes.truncate(2))), "n1 has routes to 1 of 2 others");
+        assert_eq!(wrong(change(1, |a| a.health = Err("503 x".into()))), "n1: healthz says 503 x");
+        let stale = |a: &mut Answer| {
+            let stream = &mut a.jetstream.account_details[0].stream_detail[0];
+            stream.cluster.as_mut().unwrap().replicas[1].current = false;
+        };
+        assert_eq!(wrong(change(0, stale)), "stream STEPS: replica on n2 is not current");
+        assert!(all_current(&change(1, stale), 3).is_ok(), "only the leader's view of its replicas counts");
+        let consumer = |a: &mut Answer| {
+            let consumer = &mut a.jetstream.account_details[0].stream_detail[0].consumer_detail[0];
+            consumer.cluster.as_mut().unwrap().replicas[0].offline = true;
+        };
+        assert_eq!(wrong(change(0, consumer)), "consumer workers of STEPS: replica on n1 is not current");
+        let unled = |a: &mut Answer| {
+            let consumer = &mut a.jetstream.account_details[0].stream_detail[0].consumer_detail[0];
+            consumer.cluster.as_mut().unwrap().leader.clear();
+        };
+        assert_eq!(wrong(change(0, unled)), "consumer workers of STEPS has no leader");
+        let missing = |a: &mut Answer| {
+            let stream = &mut a.jetstream.account_details[0].stream_detail[0];
+            stream.cluster.as_mut().unwrap().replicas.pop();
+        };
+        assert_eq!(wrong(change(0, missing)), "stream STEPS has 2 of 3 replicas");
+        let leaderless = |a: &mut Answer| {
+            a.jetstream.account_details[0].stream_detail[0].cluster.as_mut().unwrap().leader.clear();
+        };
+        assert_eq!(wrong(change(0, leaderless)), "stream STEPS has no leader");
+        let split = |a: &mut Answer| a.jetstream.meta_cluster.as_mut().unwrap().leader = "n1".to_owned();
+        assert_eq!(wrong(change(1, split)), "the servers do not agree on a meta leader");
+    }
+
+    #[test]
+    fn quorum_is_lost_without_a_majority_or_without_a_leader() {
+        assert_eq!(quorum_lost(&healthy(), 3), None);
+        let mut one = healthy();
+        one[1].answer = Err("gone".to_owned());
+        assert_eq!(quorum_lost(&one, 3), None, "two of three are a majority");
+        one[2].answer = Err("gone".to_owned());
+        assert_eq!(quorum_lost(&one, 3).unwrap(), "1 of 3 servers answer, 2 are a majority");
+        let mut leaderless = healthy();
+        for view in &mut leaderless {
+            view.answer.as_mut().unwrap().jetstream.meta_cluster.as_mut().unwrap().leader.clear();
+        }
+        assert_eq!(quorum_lost(&leaderless, 3).unwrap(), "3 servers answer and none names a meta leader");
+    }
+
+    #[test]
+    fn the_backlog_is_the_leaders_count() {
+        assert_eq!(messages(&healthy(), "STEPS"), Ok(Some(7)));
+        assert_eq!(messages(&healthy(), "OTHER"), Ok(None));
+        assert_eq!(messages(&healthy()[1..], "STEPS").unwrap_err(), "nobody leads stream STEPS");
+        let mut silent = healthy();
+        silent[2].answer = Err("no answer".to_owned());
+        assert_eq!(messages(&silent, "OTHER").unwrap_err(), "n2: no answer");
+        assert_eq!(messages(&[], "STEPS"), Ok(None));
+    }
+}

@@ -1,0 +1,86 @@
+//! What a scenario is about, as far as it can be watched.
+
+use firedrill_core::scenario::{Condition, Detector, Fault, PodSelector, ProbeKind, Scenario};
+use std::collections::BTreeSet;
+
+/// The label of NATS servers, which their chart fixes.
+const NATS_LABELS: &str = "app.kubernetes.io/name=nats";
+
+/// What is watched beside the nodes and the API server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Subjects {
+    /// The stack's namespaces.
+    pub(super) namespaces: BTreeSet<String>,
+    /// CNPG clusters, `namespace/name`.
+    pub(super) cnpg: BTreeSet<String>,
+    /// NATS servers: a selector for each namespace that may have some.
+    pub(super) nats: Vec<PodSelector>,
+}
+
+impl Subjects {
+    /// Everything that the scenario's probes, faults, detectors and conditions name.
+    pub(super) fn of(scenario: &Scenario) -> Self {
+        let mut subjects = Self::default();
+        let mut servers = BTreeSet::new();
+        for probe in scenario.probes.values() {
+            match &probe.kind {
+                ProbeKind::Http { service, .. }
+                | ProbeKind::Jetstream { service, .. }
+                | ProbeKind::Ironflow { service, .. }
+                | ProbeKind::Tcp { service } => {
+                    subjects.namespaces.insert(service.namespace.clone());
+                }
+                ProbeKind::Postgres { cluster, namespace, .. } => {
+                    subjects.namespaces.insert(namespace.clone());
+                    subjects.cnpg.insert(format!("{namespace}/{cluster}"));
+                }
+            }
+        }
+        for variant in scenario.variants.values() {
+            match &variant.fault {
+                Fault::Signal { pods, .. }
+                | Fault::Freeze { pods, .. }
+                | Fault::DeletePods { pods, .. }
+                | Fault::NodeOff { pods, .. } => {
+                    subjects.namespaces.insert(pods.namespace.clone());
+                }
+                Fault::Noop => {}
+            }
+            match &variant.detect {
+                Detector::CnpgPhase { cluster } => {
+                    subjects.cnpg.insert(cluster.clone());
+                }
+                Detector::NatsQuorum { pods } => {
+                    servers.insert(pods.clone());
+                }
+                Detector::PodNotReady | Detector::NodeNotReady => {}
+            }
+            for condition in &variant.redundancy {
+                match condition {
+                    Condition::CnpgHealthy { cluster } => {
+                        subjects.cnpg.insert(cluster.clone());
+                    }
+                    Condition::NatsCurrent { pods, .. } => {
+                        servers.insert(pods.clone());
+                    }
+                    Condition::PodsReady { pods } => {
+                        subjects.namespaces.insert(pods.namespace.clone());
+                    }
+                    Condition::NodesReady => {}
+                }
+            }
+        }
+        let named =
+            subjects.cnpg.iter().filter_map(|name| name.split_once('/')).map(|(namespace, _)| namespace.to_owned());
+        subjects.namespaces.extend(named.collect::<Vec<_>>());
+        subjects.namespaces.extend(servers.iter().map(|pods| pods.namespace.clone()));
+        // A scenario about PostgreSQL names no NATS server, and its stack has some all the same.
+        let usual = |namespace: &String| PodSelector { namespace: namespace.clone(), labels: NATS_LABELS.to_owned() };
+        subjects.nats = if servers.is_empty() {
+            subjects.namespaces.iter().map(usual).collect()
+        } else {
+            servers.into_iter().collect()
+        };
+        subjects
+    }
+}

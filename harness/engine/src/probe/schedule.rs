@@ -1,0 +1,239 @@
+//! The open-loop schedule of one series.
+
+use super::client::Client;
+use super::endpoint::{Endpoint, EndpointError};
+use crate::clock::Clock;
+use firedrill_core::sample::{Cause, Connection, Outcome, Sample, SeriesId};
+use firedrill_core::time::{At, as_ms, micros};
+use futures::stream::{FuturesUnordered, StreamExt};
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+use std::pin::pin;
+use std::time::Duration;
+use tokio::sync::mpsc::Sender;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::oneshot;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+/// Attempts in flight beyond those that a hanging service explains.
+pub const IN_FLIGHT_SLACK: usize = 16;
+/// How much later than the next attempt's turn an attempt may start; later ones are not sent and count as stalled.
+pub const LATE_MAX: Duration = Duration::from_millis(20);
+/// Attempts not yet delivered, whatever the reason; beyond these the series waits for its reader, and what it misses counts as
+/// stalled.
+const PENDING_MAX: usize = 65_536;
+
+/// A dense series hands its samples over in batches: to wake the reader for each would cost as much as the attempt itself.
+const HAND_OVER_EVERY: Duration = Duration::from_millis(20);
+
+const EVERY_MIN: Duration = Duration::from_millis(1);
+const EVERY_MAX: Duration = Duration::from_secs(60);
+const TIMEOUT_MAX: Duration = Duration::from_secs(300);
+
+/// One series to probe.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbeSpec {
+    /// The series that its samples carry.
+    pub series: SeriesId,
+    /// What is asked.
+    pub endpoint: Endpoint,
+    /// Time between two attempts, 1 ms to 60 s.
+    #[serde(with = "as_ms")]
+    pub every: Duration,
+    /// Each attempt's own limit, from its start.
+    #[serde(with = "as_ms")]
+    pub timeout: Duration,
+    /// Whether each attempt opens its own connection. Connections that are kept carry one attempt at a time, and an attempt
+    /// that finds none idle opens another (NATS carries them all on one). A kept connection on which an attempt failed or
+    /// timed out is replaced.
+    pub connection: Connection,
+    /// Attempts in flight at most; what would exceed it is not sent and counts as stalled. See [`ProbeSpec::in_flight_for`].
+    pub in_flight_max: usize,
+}
+
+impl ProbeSpec {
+    /// The least bound on attempts in flight that a hanging service does not reach: one for each that is due within the
+    /// timeout, and some slack.
+    pub fn in_flight_for(every: Duration, timeout: Duration) -> usize {
+        let due = micros(timeout).div_ceil(micros(every).max(1));
+        usize::try_from(due).unwrap_or(usize::MAX).saturating_add(IN_FLIGHT_SLACK)
+    }
+
+    /// Whether this can be probed at all; nothing is asked of the endpoint.
+    ///
+    /// # Errors
+    /// Says what is wrong.
+    pub fn check(&self) -> Result<(), EndpointError> {
+        let Self { every, timeout, .. } = *self;
+        if !(EVERY_MIN..=EVERY_MAX).contains(&every) {
+            return Err(self.endpoint.error("the time between attempts must be 1 ms to 60 s"));
+        }
+        if timeout.is_zero() || timeout > TIMEOUT_MAX {
+            return Err(self.endpoint.error("the timeout must be 1 ms to 300 s"));
+        }
+        let least = Self::in_flight_for(every, timeout) - IN_FLIGHT_SLACK + 1;
+        if self.in_flight_max < least {
+            return Err(self.endpoint.error(format!("in flight: at least {least}, or a hang looks like a stall")));
+        }
+        if least > PENDING_MAX / 2 {
+            return Err(self.endpoint.error("the timeout is too long for attempts this close together"));
+        }
+        Client::new(self).map(|_| ())
+    }
+}
+
+/// Probes every series until told to stop, and then until the attempts in flight have ended, each within its timeout.
+///
+/// Samples of a series arrive in the order of their sequence numbers, which is the order in which they were intended. The
+/// series end early where the receiver of `sink` is gone. A series that [`ProbeSpec::check`] refuses fails every attempt with
+/// [`Cause::Other`].
+///
+/// The probes have a thread of their own: whatever else this process does, it does not delay them, and no attempt wakes
+/// more than one thread.
+pub fn start(specs: Vec<ProbeSpec>, clock: Clock, sink: Sender<Sample>, stop: CancellationToken) -> JoinHandle<()> {
+    let origin = clock.now();
+    let (done, ended) = oneshot::channel::<()>();
+    let probing = run_all(specs, clock, origin, sink, stop);
+    let alone = tokio::runtime::Builder::new_current_thread().enable_all().build().and_then(|runtime| {
+        let work = move || {
+            runtime.block_on(probing);
+            drop(done);
+            // A name that is still being looked up must not hold up the end.
+            runtime.shutdown_background();
+        };
+        std::thread::Builder::new().name("probes".to_owned()).spawn(work)
+    });
+    if let Err(error) = alone {
+        // The sink is gone with it, so that the reader sees the end.
+        tracing::error!(%error, "the probes could not be started");
+    }
+    tokio::spawn(async move { drop(ended.await) })
+}
+
+async fn run_all(specs: Vec<ProbeSpec>, clock: Clock, origin: At, sink: Sender<Sample>, stop: CancellationToken) {
+    let mut all = JoinSet::new();
+    for spec in specs {
+        let client = spec.check().and_then(|()| Client::new(&spec));
+        if let Err(error) = &client {
+            tracing::error!(series = spec.series, %error, "cannot be probed");
+        }
+        let series = Series { spec, clock, origin, client: client.ok() };
+        all.spawn(series.run(sink.clone(), stop.clone()));
+    }
+    drop(sink);
+    while all.join_next().await.is_some() {}
+}
+
+struct Series {
+    spec: ProbeSpec,
+    clock: Clock,
+    origin: At,
+    client: Option<Client>,
+}
+
+/// The attempts not yet delivered, in order; `None` where one is in flight.
+#[derive(Default)]
+struct Pending {
+    first: u32,
+    slots: VecDeque<Option<Sample>>,
+}
+
+impl Pending {
+    fn fill(&mut self, sample: Sample) {
+        if let Some(slot) = self.slots.get_mut(sample.seq.wrapping_sub(self.first) as usize) {
+            *slot = Some(sample);
+        }
+    }
+
+    fn ready(&self) -> Option<Sample> {
+        self.slots.front().copied().flatten()
+    }
+
+    fn pop(&mut self) {
+        self.slots.pop_front();
+        self.first = self.first.wrapping_add(1);
+    }
+}
+
+impl Series {
+    fn intended(&self, seq: u32) -> At {
+        At(self.origin.0.saturating_add(micros(self.spec.every).saturating_mul(u64::from(seq))))
+    }
+
+    async fn attempt(&self, seq: u32) -> Sample {
+        let started = self.clock.now();
+        let outcome = match &self.client {
+            Some(client) => client.attempt(seq).await,
+            None => Outcome::Failed { cause: Cause::Other, code: 0, maybe_applied: false },
+        };
+        let intended = self.intended(seq);
+        Sample { series: self.spec.series, seq, intended, started, ended: self.clock.now(), outcome }
+    }
+
+    async fn run(self, sink: Sender<Sample>, stop: CancellationToken) {
+        let late_max = micros(self.spec.every.saturating_add(LATE_MAX));
+        let mut stopped = pin!(stop.cancelled());
+        let mut stopping = false;
+        let mut in_flight = FuturesUnordered::new();
+        let mut pending = Pending::default();
+        let mut next = 0_u32;
+        let mut timer = pin!(tokio::time::sleep_until(self.clock.deadline(self.origin)));
+        // The next attempt's turn comes within this time at the latest, so nothing waits for longer.
+        let hand_over_every = if self.spec.every > HAND_OVER_EVERY { Duration::ZERO } else { HAND_OVER_EVERY };
+        let mut hand_over_at = self.origin;
+        loop {
+            let mut full = false;
+            let due = stopping || pending.ready().is_some() && self.clock.now() >= hand_over_at;
+            while let Some(sample) = pending.ready().filter(|_| due) {
+                match sink.try_send(sample) {
+                    Ok(()) => pending.pop(),
+                    Err(TrySendError::Full(_)) => {
+                        full = true;
+                        break;
+                    }
+                    Err(TrySendError::Closed(_)) => return,
+                }
+            }
+            if due {
+                hand_over_at = self.clock.now().plus(hand_over_every);
+            }
+            if stopping && pending.slots.is_empty() {
+                return;
+            }
+            let room = pending.slots.len() < PENDING_MAX && next != u32::MAX;
+            tokio::select! {
+                biased;
+                () = &mut stopped, if !stopping => stopping = true,
+                // Attempts are started before answers are looked at, so that a burst of answers does not delay them.
+                () = &mut timer, if !stopping && room => {
+                    let now = self.clock.now();
+                    while self.intended(next) <= now && pending.slots.len() < PENDING_MAX && next != u32::MAX {
+                        let intended = self.intended(next);
+                        let late = now.0 - intended.0;
+                        if late > late_max || in_flight.len() >= self.spec.in_flight_max {
+                            let outcome = Outcome::Stalled;
+                            let series = self.spec.series;
+                            let stalled = Sample { series, seq: next, intended, started: now, ended: now, outcome };
+                            pending.slots.push_back(Some(stalled));
+                        } else {
+                            pending.slots.push_back(None);
+                            in_flight.push(self.attempt(next));
+                        }
+                        next += 1;
+                    }
+                    timer.as_mut().reset(self.clock.deadline(self.intended(next)));
+                }
+                Some(sample) = in_flight.next(), if !in_flight.is_empty() => pending.fill(sample),
+                permit = sink.reserve(), if full => match (permit, pending.ready()) {
+                    (Ok(permit), Some(sample)) => {
+                        permit.send(sample);
+                        pending.pop();
+                    }
+                    (Ok(_), None) => {}
+                    (Err(_), _) => return,
+                },
+            }
+        }
+    }
+}

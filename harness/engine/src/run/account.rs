@@ -1,0 +1,64 @@
+//! The ledger: every acknowledged write is looked for where it was written.
+
+use super::arm::Armed;
+use super::context::{Context, Stop};
+use firedrill_core::event::{Event, LedgerCount};
+use firedrill_core::judge::ledger::{self, Found};
+use firedrill_core::plan::Series;
+use firedrill_core::sample::{Sample, SampleReader};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+/// How long one store may take to be read to its end.
+const READ_WITHIN: Duration = Duration::from_secs(60);
+
+/// Reads every store back and counts, series by series. A store that cannot be read is recorded as that, and counts for
+/// nothing.
+///
+/// # Errors
+/// Where the samples file cannot be read.
+pub(super) async fn count(context: &Context, armed: &Armed) -> Result<((), String), Stop> {
+    let mut found: BTreeMap<&str, Result<Found, String>> = BTreeMap::new();
+    for (probe, store) in &armed.endpoints.stores {
+        context.doing(format!("reading back what {probe} wrote"));
+        let read = armed.inside.read_back(store, READ_WITHIN).await.map_err(|error| error.to_string());
+        found.insert(probe, read);
+    }
+    let mut texts = Vec::new();
+    for series in context.plan.series.iter().filter(|series| series.kind.writes()) {
+        let store = armed.endpoints.stores.get(&series.probe);
+        let (Some(store), Some(read)) = (store, found.get(series.probe.as_str())) else { continue };
+        let count = match read {
+            Ok(found) => {
+                let attempts = attempts(&context.folder.join("samples.bin"), series).map_err(Stop::failed)?;
+                ledger::count(series.id, store.name(), attempts.into_iter(), found)
+            }
+            Err(error) => ledger::unreadable(series.id, store.name(), error.clone()),
+        };
+        texts.push(text(series, &count));
+        context.recorder.record(Event::Ledger(count));
+    }
+    Ok(((), texts.join("; ")))
+}
+
+fn text(series: &Series, count: &LedgerCount) -> String {
+    match &count.error {
+        Some(error) => format!("{}: {error}", series.probe),
+        None => format!("{} {} acknowledged, {} lost", series.probe, count.acknowledged, count.lost),
+    }
+}
+
+/// All attempts of one series. A drill's writes are some ten thousand at most, so they fit into memory.
+fn attempts(path: &Path, series: &Series) -> io::Result<Vec<Sample>> {
+    let mut reader = SampleReader::new(File::open(path)?)?;
+    let mut attempts = Vec::new();
+    while let Some(sample) = reader.next_sample()? {
+        if sample.series == series.id {
+            attempts.push(sample);
+        }
+    }
+    Ok(attempts)
+}

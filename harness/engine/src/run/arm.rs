@@ -1,0 +1,147 @@
+//! What a run makes before it breaks anything: its namespace, its agent, its doors, the fault's helper pods.
+
+use super::context::{Context, Stop};
+use super::endpoints::{self, Endpoints};
+use crate::agent::Inside;
+use crate::fault;
+use crate::observe;
+use crate::probe;
+use firedrill_core::event::{Event, Observation, Undo};
+use firedrill_core::sample::Sample;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// How long a pod of the run may take to be ready.
+const POD_WITHIN: Duration = Duration::from_secs(90);
+/// Observations that may wait to be recorded.
+const OBSERVATIONS_MAX: usize = 4_096;
+/// How long attempts in flight may take to end after the probes were told to stop.
+const DRAIN_WITHIN: Duration = Duration::from_secs(30);
+
+/// What is there while a run measures.
+pub(super) struct Armed {
+    /// The inside vantage.
+    pub(super) inside: Inside,
+    /// The fault, ready to be put in.
+    pub(super) fault: fault::Armed,
+    /// Where everything is measured.
+    pub(super) endpoints: Endpoints,
+    probes_stop: CancellationToken,
+    outside: Option<JoinHandle<()>>,
+    watchers_stop: CancellationToken,
+    watchers: Vec<JoinHandle<()>>,
+}
+
+/// Makes all of it. How to undo each part is on disk before it is made.
+///
+/// # Errors
+/// Where a part cannot be had.
+pub(super) async fn arm(context: &Context, sink: mpsc::Sender<Sample>) -> Result<(Armed, String), Stop> {
+    let mark = &context.mark;
+    let cluster = &context.cluster;
+    let namespace = Undo::DeleteObject {
+        api_version: "v1".to_owned(),
+        kind: "Namespace".to_owned(),
+        namespace: None,
+        name: mark.namespace(),
+    };
+    context.undo.before(namespace).map_err(Stop::Broken)?;
+    context.doing("making the run's namespace");
+    cluster.create_namespace(mark).await.map_err(Stop::failed)?;
+
+    context.doing("starting the probe agent and the fault's helper pods");
+    let victims: Vec<String> = context.plan.targets.iter().map(|target| target.node().to_owned()).collect();
+    let image = &context.drill.agent_image;
+    let targets = &context.plan.targets;
+    let (tools, fault) = (context.tools(), context.drill.fault());
+    let (inside, fault) = tokio::join!(
+        Inside::deploy(cluster, mark, image, &victims, POD_WITHIN),
+        fault::Armed::prepare(&tools, &fault, targets, POD_WITHIN),
+    );
+    let (mut inside, fault) = (inside.map_err(Stop::failed)?, fault.map_err(Stop::failed)?);
+
+    context.doing("making the outside ports");
+    let endpoints = endpoints::resolve(context).await?;
+    context.doing("making the probes' tables");
+    let subjects = endpoints.subjects.iter().map(|subject| subject.undo.clone());
+    let data: Vec<Undo> = subjects.chain(endpoints.tables.iter().map(|table| table.undo.clone())).collect();
+    cluster.note_undos(mark, &data).await.map_err(Stop::failed)?;
+    for undo in data {
+        context.undo.before(undo).map_err(Stop::Broken)?;
+    }
+    for table in &endpoints.tables {
+        inside.create_table(&table.url, &table.table).await.map_err(Stop::failed)?;
+    }
+
+    let places = observe::placement(cluster, &context.plan.targets, mark).await.map_err(Stop::failed)?;
+    let on_victim = places.iter().filter(|place| place.on_victim).count();
+    let text = format!(
+        "agent on {}, {} series, {} outside ports, {on_victim} of {} other pods on a victim's node",
+        inside.node(),
+        context.plan.series.len(),
+        endpoints.outside.len(),
+        places.len()
+    );
+    context.recorder.record(Event::Placement { places });
+
+    let (watchers_stop, watchers) = start_watchers(context);
+    let probes_stop = CancellationToken::new();
+    let clock = context.clock();
+    let outside = probe::start(endpoints.outside.clone(), clock, sink.clone(), probes_stop.clone());
+    inside.start(endpoints.inside.clone(), clock, sink).await.map_err(Stop::failed)?;
+    record_clock(context, &inside);
+    let outside = Some(outside);
+    Ok((Armed { inside, fault, endpoints, probes_stop, outside, watchers_stop, watchers }, text))
+}
+
+fn record_clock(context: &Context, inside: &Inside) {
+    context.recorder.record(Event::ClockCompared {
+        vantage: format!("probe agent on {}", inside.node()),
+        uncertainty_us: firedrill_core::time::micros(inside.uncertainty()),
+    });
+}
+
+fn start_watchers(context: &Context) -> (CancellationToken, Vec<JoinHandle<()>>) {
+    let stop = CancellationToken::new();
+    let (sender, mut receiver) = mpsc::channel::<Observation>(OBSERVATIONS_MAX);
+    let recorder = context.recorder.clone();
+    let record = tokio::spawn(async move {
+        while let Some(observation) = receiver.recv().await {
+            recorder.record(Event::Observed(observation));
+        }
+    });
+    let watch = observe::watch(context.cluster.clone(), &context.drill.scenario, sender, stop.clone());
+    (stop, vec![watch, record])
+}
+
+impl Armed {
+    /// Stops all probes and waits for what is in flight, so that the samples are whole.
+    ///
+    /// # Errors
+    /// Where samples of the inside vantage were lost; the outside ones are whole then all the same.
+    pub(super) async fn stop_probes(&mut self, context: &Context) -> Result<(), String> {
+        self.probes_stop.cancel();
+        let drained = self.inside.stop_and_drain(DRAIN_WITHIN).await.map_err(|error| error.to_string());
+        if drained.is_ok() {
+            record_clock(context, &self.inside);
+        }
+        if let Some(outside) = self.outside.take()
+            && tokio::time::timeout(DRAIN_WITHIN, outside).await.is_err()
+        {
+            return Err("attempts from outside did not end".to_owned());
+        }
+        drained.map(|_| ())
+    }
+
+    /// Stops to watch the cluster.
+    pub(super) async fn stop_watchers(&mut self) {
+        self.watchers_stop.cancel();
+        for watcher in self.watchers.drain(..) {
+            if tokio::time::timeout(Duration::from_secs(5), watcher).await.is_err() {
+                tracing::warn!("a watcher did not end in time");
+            }
+        }
+    }
+}

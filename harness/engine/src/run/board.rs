@@ -1,0 +1,216 @@
+//! All samples of a run: on disk at once, and as the state that the run's phases wait for.
+
+use firedrill_core::judge::outage::SeriesTracker;
+use firedrill_core::live::LiveProbe;
+use firedrill_core::plan::Series;
+use firedrill_core::sample::{Outcome, Sample, write_header};
+use firedrill_core::time::At;
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// Seconds of availability that people are shown.
+const RECENT_S: usize = 60;
+/// How many samples may wait to be written; probes wait beyond that, and their lateness shows as stalls.
+const QUEUE_MAX: usize = 65_536;
+/// How long samples may stay in this process's memory before they are with the operating system.
+const FLUSH_EVERY: Duration = Duration::from_millis(500);
+
+/// The state of every series. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Board {
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    series: Vec<SeriesState>,
+    broken: Option<String>,
+}
+
+struct SeriesState {
+    series: Series,
+    tracker: SeriesTracker,
+    recent: VecDeque<(u64, u32, u32)>, // second, attempts, successes
+    successes: u64,
+    last: Option<Sample>,
+    last_ok: Option<At>,
+}
+
+impl Board {
+    /// Opens the samples file and starts to take samples. The task ends when every sender is gone, with the file on disk.
+    ///
+    /// # Errors
+    /// As the file system.
+    pub(super) fn open(
+        path: &Path,
+        series: &[Series],
+        sustained: Duration,
+    ) -> io::Result<(Self, mpsc::Sender<Sample>, JoinHandle<io::Result<()>>)> {
+        let mut file = BufWriter::with_capacity(1 << 16, File::create_new(path)?);
+        write_header(&mut file)?;
+        file.flush()?;
+        let states = series.iter().map(|series| SeriesState {
+            series: series.clone(),
+            tracker: SeriesTracker::new(sustained).with_every(series.every),
+            recent: VecDeque::with_capacity(RECENT_S + 1),
+            successes: 0,
+            last: None,
+            last_ok: None,
+        });
+        let board = Self { state: Arc::new(Mutex::new(State { series: states.collect(), broken: None })) };
+        let (sender, receiver) = mpsc::channel(QUEUE_MAX);
+        let task = tokio::spawn(take(board.clone(), receiver, file));
+        Ok((board, sender, task))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, sample: &Sample) {
+        let mut state = self.lock();
+        let Some(one) = state.series.get_mut(usize::from(sample.series)) else { return };
+        one.tracker.push(sample);
+        one.last = Some(*sample);
+        if sample.outcome == Outcome::Stalled {
+            return;
+        }
+        let second = sample.intended.0 / 1_000_000;
+        if one.recent.back().is_none_or(|(latest, ..)| *latest < second) {
+            one.recent.push_back((second, 0, 0));
+            if one.recent.len() > RECENT_S {
+                one.recent.pop_front();
+            }
+        }
+        if let Some((_, attempts, successes)) = one.recent.back_mut() {
+            *attempts += 1;
+            *successes += u32::from(sample.is_ok());
+        }
+        if sample.is_ok() {
+            one.successes += 1;
+            one.last_ok = Some(sample.ended);
+        }
+    }
+
+    /// Why samples cannot be written, once that happened.
+    pub(super) fn broken(&self) -> Option<String> {
+        self.lock().broken.clone()
+    }
+
+    /// The latest of the moments since when each series of these probes succeeds; `None` while one does not.
+    pub(super) fn ok_since(&self, probes: &[String]) -> Option<At> {
+        let state = self.lock();
+        let mut latest = At(0);
+        for one in state.of(probes) {
+            latest = latest.max(one.tracker.ok_since()?);
+        }
+        Some(latest)
+    }
+
+    /// The names of the series of these probes that are not succeeding, with how their last attempt ended.
+    pub(super) fn failing(&self, probes: &[String]) -> Vec<String> {
+        let state = self.lock();
+        let failing = state.of(probes).filter(|one| one.tracker.ok_since().is_none());
+        failing
+            .map(|one| match one.last.map(|sample| sample.outcome) {
+                Some(Outcome::Failed { cause, code: 0, .. }) => format!("{}: {cause:?}", one.series),
+                Some(Outcome::Failed { cause, code, .. }) => format!("{}: {cause:?} {code}", one.series),
+                Some(Outcome::Stalled) => format!("{}: never sent", one.series),
+                Some(Outcome::Ok) => format!("{}: not yet long enough", one.series),
+                None => format!("{}: no attempt yet", one.series),
+            })
+            .map(|text| text.to_lowercase())
+            .collect()
+    }
+
+    /// Successes so far of all series of these probes.
+    pub(super) fn successes(&self, probes: &[String]) -> u64 {
+        self.lock().of(probes).map(|one| one.successes).sum()
+    }
+
+    /// For each series of a probe, the start of the outage that it is in; `None` while one of them is not in one that a
+    /// fault of `since` can have caused. An attempt that was in flight then may have started before.
+    pub(super) fn down_since(&self, probe: &str, since: At) -> Option<Vec<(Series, At)>> {
+        let state = self.lock();
+        let all = state.series.iter().filter(|one| one.series.probe == probe);
+        let down: Option<Vec<_>> = all
+            .map(|one| {
+                let at = one.tracker.down_since().filter(|at| at.plus(one.series.timeout) >= since)?;
+                Some((one.series.clone(), at.max(since)))
+            })
+            .collect();
+        down.filter(|down| !down.is_empty())
+    }
+
+    /// For each series of a probe: the end of its latest success.
+    pub(super) fn last_ok(&self, probe: &str) -> Vec<(Series, At)> {
+        let state = self.lock();
+        let all = state.series.iter().filter(|one| one.series.probe == probe);
+        all.filter_map(|one| Some((one.series.clone(), one.last_ok?))).collect()
+    }
+
+    /// Whether every series of a probe is down.
+    pub(super) fn is_down(&self, probe: &str) -> bool {
+        let state = self.lock();
+        let mut all = state.series.iter().filter(|one| one.series.probe == probe).peekable();
+        all.peek().is_some() && all.all(|one| one.tracker.is_down())
+    }
+
+    /// Every probe as people see it, at `now`.
+    pub(super) fn live(&self, now: At) -> Vec<LiveProbe> {
+        let state = self.lock();
+        let mut probes: BTreeMap<&str, Vec<&SeriesState>> = BTreeMap::new();
+        for one in &state.series {
+            probes.entry(&one.series.probe).or_default().push(one);
+        }
+        let second = now.0 / 1_000_000;
+        let live = probes.into_iter().map(|(name, all)| LiveProbe {
+            name: name.to_owned(),
+            down_since: all.iter().filter_map(|one| one.tracker.down_since()).min(),
+            recent: (second.saturating_sub(RECENT_S as u64 - 1)..=second)
+                .map(|second| {
+                    let sums = all.iter().flat_map(|one| one.recent.iter()).filter(|(at, ..)| *at == second);
+                    let (attempts, successes) =
+                        sums.fold((0, 0), |(attempts, successes), (_, a, s)| (attempts + a, successes + s));
+                    (attempts > 0).then(|| successes as f32 / attempts as f32)
+                })
+                .collect(),
+        });
+        live.collect()
+    }
+}
+
+impl State {
+    fn of<'a>(&'a self, probes: &'a [String]) -> impl Iterator<Item = &'a SeriesState> {
+        self.series.iter().filter(|one| probes.contains(&one.series.probe))
+    }
+}
+
+async fn take(board: Board, mut receiver: mpsc::Receiver<Sample>, mut file: BufWriter<File>) -> io::Result<()> {
+    let mut tick = tokio::time::interval(FLUSH_EVERY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        let written = tokio::select! {
+            sample = receiver.recv() => match sample {
+                Some(sample) => {
+                    board.push(&sample);
+                    file.write_all(&sample.encode())
+                }
+                None => {
+                    file.flush()?;
+                    return file.get_ref().sync_data();
+                }
+            },
+            _ = tick.tick() => file.flush(),
+        };
+        if let Err(error) = written {
+            board.lock().broken.get_or_insert(error.to_string());
+            return Err(error);
+        }
+    }
+}

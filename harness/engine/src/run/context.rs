@@ -1,0 +1,235 @@
+//! What every phase of a run has at hand, and how a phase is run.
+
+use super::Drill;
+use super::board::Board;
+use super::interrupt::Interrupts;
+use super::recorder::Recorder;
+use super::undo_log::UndoLog;
+use crate::clock::Clock;
+use crate::cluster::{Cluster, RunMark};
+use crate::fault::Tools;
+use firedrill_core::event::{Event, PhaseEnd};
+use firedrill_core::live::Live;
+use firedrill_core::plan::{Phase, Plan};
+use firedrill_core::scenario::Variant;
+use firedrill_core::time::At;
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// How often people are told how things stand.
+const LIVE_EVERY: Duration = Duration::from_millis(250);
+/// How often a phase looks at the board.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Why a phase did not end as it should.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// Its limit passed while this was being waited for.
+    Deadline(String),
+    /// It could not be done.
+    Failed(String),
+    /// The run was interrupted.
+    Interrupted,
+    /// The run must not go on: its lease is lost, or its journal or samples cannot be written.
+    Broken(String),
+}
+
+impl std::fmt::Display for Stop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Stop::Deadline(what) => write!(f, "the limit passed: {what}"),
+            Stop::Failed(what) | Stop::Broken(what) => f.write_str(what),
+            Stop::Interrupted => f.write_str("interrupted"),
+        }
+    }
+}
+
+impl Stop {
+    /// For `map_err`: it could not be done.
+    pub(super) fn failed(error: impl std::fmt::Display) -> Self {
+        Stop::Failed(error.to_string())
+    }
+}
+
+/// What every phase has at hand. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Context {
+    /// What is drilled.
+    pub(super) drill: Arc<Drill>,
+    /// The variant.
+    pub(super) variant: Arc<Variant>,
+    /// The plan.
+    pub(super) plan: Arc<Plan>,
+    /// The cluster.
+    pub(super) cluster: Cluster,
+    /// The run's mark on everything that it makes.
+    pub(super) mark: RunMark,
+    /// The run's folder.
+    pub(super) folder: PathBuf,
+    /// The folder of the stack's chart, which runbook commands name by a path of their own.
+    pub(super) chart: PathBuf,
+    /// The journal.
+    pub(super) recorder: Recorder,
+    /// The samples.
+    pub(super) board: Board,
+    /// What has to be undone.
+    pub(super) undo: UndoLog,
+    /// Interrupts.
+    pub(super) interrupts: Interrupts,
+    /// Says why, once another run may take the cluster.
+    pub(super) lease_lost: watch::Receiver<Option<String>>,
+    /// What people see.
+    pub(super) now: Arc<Mutex<Now>>,
+}
+
+/// The phase under way.
+#[derive(Clone, Debug)]
+pub(super) struct Now {
+    phase: Phase,
+    since: At,
+    deadline: Duration,
+    doing: String,
+}
+
+impl Default for Now {
+    fn default() -> Self {
+        Self { phase: Phase::Preflight, since: At(0), deadline: Duration::ZERO, doing: String::new() }
+    }
+}
+
+impl Context {
+    /// The run's clock.
+    pub(super) fn clock(&self) -> Clock {
+        self.recorder.clock()
+    }
+
+    /// Now.
+    pub(super) fn at(&self) -> At {
+        self.clock().now()
+    }
+
+    /// Says in a few words what is being waited for or done.
+    pub(super) fn doing(&self, what: impl Into<String>) {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner).doing = what.into();
+    }
+
+    /// What faults and their undo act with.
+    pub(super) fn tools(&self) -> Tools {
+        Tools {
+            cluster: self.cluster.clone(),
+            clock: self.clock(),
+            mark: self.mark.clone(),
+            image: self.drill.agent_image.clone(),
+            power: self.cluster.power.clone(),
+        }
+    }
+
+    /// The limit of a phase in the plan.
+    pub(super) fn deadline(&self, phase: Phase) -> Duration {
+        let planned = self.plan.phases.iter().find(|planned| planned.phase == phase);
+        planned.map_or(Duration::ZERO, |planned| planned.deadline)
+    }
+
+    /// Runs a phase within its limit, and records its start and its end. A phase that may not be interrupted (`undo`,
+    /// `clean`) says so by another count of interrupts.
+    ///
+    /// # Errors
+    /// Why it did not end as it should.
+    pub(super) async fn phase<T>(
+        &self,
+        phase: Phase,
+        limit: Duration,
+        interrupted_at: u32,
+        body: impl Future<Output = Result<(T, String), Stop>>,
+    ) -> Result<T, Stop> {
+        {
+            let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+            *now = Now { phase, since: self.at(), deadline: limit, doing: String::new() };
+        }
+        self.recorder.record(Event::PhaseStarted { phase, deadline: limit });
+        let ended = tokio::select! {
+            biased;
+            () = self.interrupts.at_least(interrupted_at) => Err(Stop::Interrupted),
+            reason = self.broken(), if interrupted_at == 1 => Err(Stop::Broken(reason)),
+            ended = body => ended,
+            () = tokio::time::sleep(limit) => {
+                let doing = self.now.lock().unwrap_or_else(PoisonError::into_inner).doing.clone();
+                Err(Stop::Deadline(doing))
+            }
+        };
+        let (result, end, detail) = match ended {
+            Ok((value, detail)) => (Ok(value), PhaseEnd::Done, detail),
+            Err(stop) => {
+                let end = match &stop {
+                    Stop::Deadline(_) => PhaseEnd::DeadlinePassed,
+                    Stop::Failed(reason) | Stop::Broken(reason) => PhaseEnd::Failed { reason: reason.clone() },
+                    Stop::Interrupted => PhaseEnd::Interrupted,
+                };
+                let detail = stop.to_string();
+                (Err(stop), end, detail)
+            }
+        };
+        self.recorder.record(Event::PhaseEnded { phase, end, detail });
+        result
+    }
+
+    /// Records a phase that is not needed.
+    pub(super) fn skip(&self, phase: Phase, because: &str) {
+        let deadline = self.deadline(phase);
+        self.recorder.record(Event::PhaseStarted { phase, deadline });
+        self.recorder.record(Event::PhaseEnded { phase, end: PhaseEnd::Skipped, detail: because.to_owned() });
+    }
+
+    /// Looks until `seen` finds something. The phase's limit bounds it.
+    pub(super) async fn look<T>(&self, mut seen: impl FnMut() -> Option<T>) -> T {
+        let mut tick = tokio::time::interval(LOOK_EVERY);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            if let Some(found) = seen() {
+                return found;
+            }
+        }
+    }
+
+    /// Returns, with the reason, once the run must not go on.
+    async fn broken(&self) -> String {
+        let failed = self.look(|| self.recorder.broken().or_else(|| self.board.broken()));
+        let mut lease_lost = self.lease_lost.clone();
+        let lost = async {
+            let reason = lease_lost.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
+            match reason {
+                Some(reason) => reason,
+                // The lease is being given back: nothing is lost any more.
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            reason = lost => reason,
+            reason = failed => reason,
+        }
+    }
+
+    /// Tells people a few times a second how things stand, until it is dropped.
+    pub(super) async fn show(self) {
+        let mut tick = tokio::time::interval(LIVE_EVERY);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            let now = self.now.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let at = self.at();
+            let probes = self.board.live(at);
+            self.recorder.live(Live {
+                at,
+                phase: now.phase,
+                since: now.since,
+                deadline: now.deadline,
+                doing: now.doing,
+                probes,
+            });
+        }
+    }
+}

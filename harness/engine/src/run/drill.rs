@@ -1,0 +1,353 @@
+//! A drill, whole: its plan, its phases in order, and its end, whatever happened.
+
+use super::arm::{self, Armed};
+use super::board::Board;
+use super::context::{Context, Stop};
+use super::interrupt::Interrupts;
+use super::recorder::{Progress, Recorder};
+use super::undo_log::UndoLog;
+use super::watching::Watching;
+use super::{account, break_it, finish, recover, steady};
+use crate::clock::Clock;
+use crate::cluster::{Cluster, ClusterError, Inventory, RunMark};
+use crate::lease::Lease;
+use crate::runbook::{PlannedStep, plan_steps};
+use crate::{fault, observe};
+use firedrill_core::event::{Event, JOURNAL_VERSION, RunStarted};
+use firedrill_core::plan::{self, Phase, Plan, Target};
+use firedrill_core::scenario::{Fault, Recovery, Scenario};
+use firedrill_core::time::At;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use thiserror::Error;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// What to drill.
+#[derive(Clone, Debug)]
+pub struct Drill {
+    /// The scenario.
+    pub scenario: Scenario,
+    /// One of its variants.
+    pub variant: String,
+    /// What random choices are drawn from; from the clock where it is not given.
+    pub seed: Option<u64>,
+    /// Whether nothing is broken (`--fault noop`).
+    pub noop: bool,
+    /// The image that holds this program.
+    pub agent_image: String,
+}
+
+impl Drill {
+    /// The fault that is put in.
+    pub(super) fn fault(&self) -> Fault {
+        match self.scenario.variants.get(&self.variant) {
+            Some(variant) if !self.noop => variant.fault.clone(),
+            _ => Fault::Noop,
+        }
+    }
+}
+
+/// Where and with what to run it.
+#[derive(Clone)]
+pub struct Options {
+    /// What.
+    pub drill: Drill,
+    /// Where.
+    pub cluster: Cluster,
+    /// The folder that gets the run's own.
+    pub runs: PathBuf,
+    /// The folder of the stack's chart.
+    pub chart: PathBuf,
+}
+
+/// A run that ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ran {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// Why the cluster could not be drilled, where it was not as it must be and nothing was broken.
+    pub environment: Option<String>,
+}
+
+/// Why there is no run.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// The environment is not as it must be. Nothing was broken.
+    #[error("{message}")]
+    Environment {
+        /// What is wrong.
+        message: String,
+        /// What to do about it.
+        hint: Option<String>,
+        /// Whether something is left behind.
+        dirty: bool,
+    },
+}
+
+impl From<ClusterError> for RunError {
+    fn from(error: ClusterError) -> Self {
+        environment(error.to_string())
+    }
+}
+
+fn environment(message: impl Into<String>) -> RunError {
+    RunError::Environment { message: message.into(), hint: None, dirty: false }
+}
+
+/// What a run would do. Reads only.
+///
+/// # Errors
+/// Where the cluster does not answer, is not marked for drills, or lacks the targets.
+pub async fn plan(drill: &Drill, cluster: &Cluster) -> Result<Plan, RunError> {
+    let clock = Clock::start();
+    let seed = drill.seed.unwrap_or_else(|| clock.seed());
+    if !cluster.is_allowed().await? {
+        return Err(RunError::Environment {
+            message: format!("cluster {} is not marked as one that drills may break", cluster.name),
+            hint: Some(format!(
+                "if it is one: kubectl --context {} create configmap {} -n kube-system",
+                cluster.context,
+                crate::cluster::MARKER
+            )),
+            dirty: false,
+        });
+    }
+    let targets = fault::choose_targets(cluster, &drill.fault(), seed, &[]).await;
+    let targets = targets.map_err(|error| environment(error.to_string()))?;
+    let phases = plan::phases(&drill.scenario, &drill.variant)
+        .ok_or_else(|| environment(format!("{} has no variant {}", drill.scenario.name, drill.variant)))?;
+    Ok(Plan {
+        run_id: run_id(&clock, &drill.variant),
+        scenario: drill.scenario.name.clone(),
+        variant: drill.variant.clone(),
+        seed,
+        targets,
+        series: plan::series(&drill.scenario),
+        expires_after: plan::expires_after(&phases),
+        phases,
+    })
+}
+
+/// Month, day, hour, minute, variant, and what tells runs of the same minute apart: at most 40 letters, as names want it.
+fn run_id(clock: &Clock, variant: &str) -> String {
+    let wall = clock.wall(At(0));
+    let digits: String = wall.chars().filter(char::is_ascii_digit).skip(4).take(8).collect();
+    let variant: String = variant.chars().take(20).collect();
+    format!("{digits}-{variant}-{:04x}", clock.seed() & 0xffff)
+}
+
+/// The runbook's commands as they would run against these targets.
+pub fn planned_steps(drill: &Drill, targets: &[Target]) -> Vec<PlannedStep> {
+    let Some(variant) = drill.scenario.variants.get(&drill.variant) else { return Vec::new() };
+    let Recovery::Runbook { file, .. } = &variant.recovery else { return Vec::new() };
+    let Some(runbook) = drill.scenario.runbooks.get(file) else { return Vec::new() };
+    let target_pods = targets.iter().filter_map(|target| match target {
+        Target::Container { pod, .. } | Target::Pod { pod, .. } => Some(pod.as_str()),
+        Target::Node { .. } => None,
+    });
+    let target_pods: Vec<&str> = target_pods.collect();
+    plan_steps(runbook, &drill.scenario.corrections, &drill.variant, &target_pods)
+}
+
+/// Runs a drill. Whatever happens, what it made is taken away again, or said to be left.
+///
+/// # Errors
+/// Where the cluster is not as it must be before anything was made, or the run's files cannot be written.
+pub async fn run(options: Options, progress: mpsc::Sender<Progress>, interrupts: Interrupts) -> Result<Ran, RunError> {
+    let plan = plan(&options.drill, &options.cluster).await?;
+    let info = options.cluster.info().await?;
+    let clock = Clock::start();
+    let folder = options.runs.join(&plan.run_id);
+    let io = |error: std::io::Error| environment(format!("{}: {error}", folder.display()));
+    let variant = options.drill.scenario.variants.get(&plan.variant).cloned();
+    let variant = variant.ok_or_else(|| environment("the variant is gone"))?;
+    let waiting = progress.clone();
+    let mut say = move |text| {
+        let _ = waiting.try_send(Progress::Waiting(text));
+    };
+    let lease = Lease::acquire(&options.cluster, &plan.run_id, &mut say).await;
+    let lease = lease.map_err(|error| environment(error.to_string()))?;
+    drop(say);
+    let made = std::fs::create_dir_all(&folder).and_then(|()| {
+        let recorder = Recorder::create(&folder.join("events.jsonl"), clock, progress)?;
+        let board = Board::open(&folder.join("samples.bin"), &plan.series, variant.sustained)?;
+        Ok((recorder, board))
+    });
+    let (recorder, (board, sink, samples)) = match made {
+        Ok(made) => made,
+        Err(error) => {
+            give_back(lease).await;
+            return Err(io(error));
+        }
+    };
+    recorder.record(Event::RunStarted(Box::new(RunStarted {
+        journal_version: JOURNAL_VERSION,
+        firedrill: env!("CARGO_PKG_VERSION").to_owned(),
+        plan: plan.clone(),
+        scenario: options.drill.scenario.clone(),
+        noop: options.drill.noop,
+        cluster: info,
+    })));
+    let expires_unix = clock.unix_seconds(clock.now().plus(plan.expires_after));
+    let context = Context {
+        variant: Arc::new(variant),
+        mark: RunMark { run_id: plan.run_id.clone(), expires_unix },
+        plan: Arc::new(plan),
+        cluster: options.cluster,
+        folder: folder.clone(),
+        chart: options.chart,
+        undo: UndoLog::new(recorder.clone()),
+        recorder,
+        board,
+        drill: Arc::new(options.drill),
+        interrupts,
+        lease_lost: lease.lost(),
+        now: Arc::default(),
+    };
+    let show = tokio::spawn(context.clone().show());
+    let counting = tokio::spawn(count_interrupts(context.clone()));
+    let environment = whole(&context, sink).await;
+    if let Ok(Err(error)) = samples.await {
+        context.recorder.record(Event::Note { text: format!("the samples file is not whole: {error}") });
+    }
+    context.recorder.record(Event::RunEnded { interrupted: context.interrupts.count() > 0 });
+    counting.abort();
+    show.abort();
+    give_back(lease).await;
+    Ok(Ran { folder, environment })
+}
+
+/// A lease that cannot be given back runs out by itself.
+async fn give_back(lease: Lease) {
+    if let Err(error) = lease.release().await {
+        tracing::warn!("the lease runs out by itself: {error}");
+    }
+}
+
+async fn count_interrupts(context: Context) {
+    for count in 1.. {
+        context.interrupts.at_least(count).await;
+        context.recorder.record(Event::Interrupted { count });
+    }
+}
+
+/// All phases. Returns why the cluster could not be drilled, where it could not and nothing was broken.
+async fn whole(context: &Context, sink: mpsc::Sender<firedrill_core::sample::Sample>) -> Option<String> {
+    let before = match context.phase(Phase::Preflight, context.deadline(Phase::Preflight), 1, preflight(context)).await
+    {
+        Ok(before) => before,
+        Err(stop) => return Some(stop.to_string()),
+    };
+    let armed = context.phase(Phase::Arm, context.deadline(Phase::Arm), 1, arm::arm(context, sink)).await;
+    let mut armed = match armed {
+        Ok(armed) => armed,
+        Err(stop) => {
+            finish::undo_and_compare(context, None, &before, false).await;
+            return Some(stop.to_string());
+        }
+    };
+    let drilled = drill(context, &mut armed).await;
+    let recovered = drilled.is_ok();
+    if let Err(stop) = &drilled
+        && *stop != Stop::Interrupted
+    {
+        finish::keep_bundle(context).await;
+    }
+    if recovered {
+        ledger(context, &mut armed).await;
+    }
+    finish::undo_and_compare(context, Some(&mut armed), &before, !recovered).await;
+    None
+}
+
+/// From the steady state to the drained backlog.
+async fn drill(context: &Context, armed: &mut Armed) -> Result<(), Stop> {
+    let limit = |phase| context.deadline(phase);
+    context.phase(Phase::SteadyState, limit(Phase::SteadyState), 1, steady::hold(context)).await?;
+    let usual = observe::backlog(&context.cluster, &context.drill.scenario).await.ok().flatten().unwrap_or(0);
+    let baseline = observe::Baseline::take(&context.cluster, &context.variant).await.map_err(Stop::failed)?;
+    let injecting = break_it::inject(context, &armed.fault);
+    let (injected_at, injected) = context.phase(Phase::Inject, limit(Phase::Inject), 1, injecting).await?;
+    let watching = Watching::start(context, &context.plan.targets, baseline);
+    let proving = break_it::prove(context, &armed.fault, injected_at, &injected);
+    let effect_at = context.phase(Phase::Effect, limit(Phase::Effect), 1, proving).await?;
+
+    // One limit for all that follows, from the effect on, so that phases cannot add up their limits.
+    let left = || {
+        let passed = context.at().since(effect_at);
+        context.variant.deadline.saturating_sub(passed).max(Duration::from_secs(1))
+    };
+    match &context.variant.recovery {
+        Recovery::Unattended => {
+            context.phase(Phase::Detect, left(), 1, recover::detect(&watching, effect_at)).await.ok();
+            context.skip(Phase::Recover, "nobody acts");
+        }
+        Recovery::Runbook { start, .. } => {
+            let trigger = async {
+                recover::trigger(context, &watching, start, effect_at).await?;
+                Ok(((), format!("start of the runbook: {start}")))
+            };
+            context.phase(Phase::Detect, left(), 1, trigger).await?;
+            let steps = planned_steps(&context.drill, &context.plan.targets);
+            let stop: CancellationToken = context.interrupts.token(1);
+            let running = recover::runbook(context, &steps, &stop, effect_at);
+            let ran = context.phase(Phase::Recover, left(), 1, running).await;
+            stop.cancel();
+            ran?;
+        }
+    }
+    context.phase(Phase::SustainedOk, left(), 1, recover::sustained(context)).await?;
+    if context.variant.redundancy.is_empty() {
+        context.skip(Phase::Redundancy, "this variant gives no condition of it before the fault is undone");
+    } else {
+        context.phase(Phase::Redundancy, left(), 1, recover::redundancy(context, &watching, effect_at)).await?;
+    }
+    context.phase(Phase::Backlog, limit(Phase::Backlog), 1, recover::backlog(context, usual)).await
+}
+
+async fn ledger(context: &Context, armed: &mut Armed) {
+    let counting = async {
+        context.doing("stopping the probes");
+        if let Err(error) = armed.stop_probes(context).await {
+            context.recorder.record(Event::Note { text: format!("samples are missing: {error}") });
+        }
+        account::count(context, armed).await
+    };
+    // What could not be counted stays unknown to the judge.
+    context.phase(Phase::Ledger, context.deadline(Phase::Ledger), 1, counting).await.ok();
+}
+
+/// The cluster is as the scenario needs it, by the conditions of all its variants, and is listed to be compared with later.
+async fn preflight(context: &Context) -> Result<(Inventory, String), Stop> {
+    let mut baselines = Vec::new();
+    for variant in context.drill.scenario.variants.values() {
+        let baseline = observe::Baseline::take(&context.cluster, variant).await.map_err(Stop::failed)?;
+        baselines.push((variant, baseline));
+    }
+    context.doing("waiting until everything is healthy");
+    let mut tick = tokio::time::interval(Duration::from_millis(500));
+    loop {
+        tick.tick().await;
+        let mut missing = BTreeSet::new();
+        for (variant, baseline) in &baselines {
+            for condition in &variant.redundancy {
+                let held = observe::holds(&context.cluster, condition, baseline).await;
+                if !held.holds {
+                    missing.insert(held.detail);
+                }
+            }
+        }
+        if missing.is_empty() {
+            break;
+        }
+        context.doing(missing.into_iter().collect::<Vec<_>>().join("; "));
+    }
+    context.doing("listing the cluster");
+    let before = context.cluster.inventory().await.map_err(Stop::failed)?;
+    let text =
+        format!("marked for drills, healthy, {} targets, {} objects listed", context.plan.targets.len(), before.len());
+    Ok((before, text))
+}

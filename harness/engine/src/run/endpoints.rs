@@ -1,0 +1,238 @@
+//! Where each series' attempts go: the Services of the stack, by name from inside and by loopback port from outside.
+
+use super::context::{Context, Stop};
+use crate::cluster::Cluster;
+use crate::ledger::Store;
+use crate::probe::{Endpoint, ProbeSpec};
+use firedrill_core::event::Undo;
+use firedrill_core::plan::Series;
+use firedrill_core::scenario::{ProbeKind, ServiceRef, Vantage};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// PostgreSQL's port in a CNPG cluster's Services.
+const POSTGRES_PORT: u16 = 5432;
+
+/// Every endpoint of a run, and what its writes leave behind.
+pub(super) struct Endpoints {
+    /// What the outside vantage measures.
+    pub(super) outside: Vec<ProbeSpec>,
+    /// What the inside vantage measures.
+    pub(super) inside: Vec<ProbeSpec>,
+    /// Tables to make before the first attempt, by database URL as seen from inside.
+    pub(super) tables: Vec<Table>,
+    /// Where the acknowledged writes of each probe are looked for, as seen from inside.
+    pub(super) stores: BTreeMap<String, Store>,
+    /// Streams and subjects that get messages, by NATS URL as seen from inside.
+    pub(super) subjects: Vec<Subject>,
+}
+
+/// A table that a probe writes into.
+pub(super) struct Table {
+    /// The database as seen from inside, with its password.
+    pub(super) url: String,
+    /// The table.
+    pub(super) table: String,
+    /// How to take it away.
+    pub(super) undo: Undo,
+}
+
+/// A subject that a probe publishes to.
+pub(super) struct Subject {
+    /// The NATS server as seen from inside.
+    pub(super) url: String,
+    /// How to take its messages away.
+    pub(super) undo: Undo,
+}
+
+/// Resolves all series, and makes the outside ports that they need. How to undo each is on disk before it is made.
+///
+/// # Errors
+/// Where a Service, a secret or a free port cannot be had.
+pub(super) async fn resolve(context: &Context) -> Result<Endpoints, Stop> {
+    let mut found = Endpoints {
+        outside: Vec::new(),
+        inside: Vec::new(),
+        tables: Vec::new(),
+        stores: BTreeMap::new(),
+        subjects: Vec::new(),
+    };
+    let doors = doors(context).await?;
+    let mut logins: BTreeMap<(String, String), Login> = BTreeMap::new();
+    for series in &context.plan.series {
+        let service = service_of(&series.kind);
+        if let ProbeKind::Postgres { namespace, cluster, .. } = &series.kind {
+            let key = (namespace.clone(), cluster.clone());
+            if let Entry::Vacant(vacant) = logins.entry(key) {
+                vacant.insert(login(&context.cluster, namespace, cluster).await?);
+            }
+        }
+        let (host, port) = match series.vantage {
+            Vantage::Inside => (format!("{}.{}.svc.cluster.local", service.name, service.namespace), service.port),
+            Vantage::Outside => {
+                let port = doors.get(&service).copied();
+                let port = port.ok_or_else(|| Stop::Failed(format!("no door was made for {}", service.name)))?;
+                ("127.0.0.1".to_owned(), port)
+            }
+        };
+        let endpoint = endpoint(context, series, &host, port, &logins);
+        if series.vantage == Vantage::Inside || series.kind.writes() {
+            let inside = format!("{}.{}.svc.cluster.local", service.name, service.namespace);
+            remember(context, series, &inside, service.port, &logins, &mut found);
+        }
+        let spec = ProbeSpec {
+            series: series.id,
+            endpoint,
+            every: series.every,
+            timeout: series.timeout,
+            connection: series.connection,
+            in_flight_max: ProbeSpec::in_flight_for(series.every, series.timeout),
+        };
+        match series.vantage {
+            Vantage::Inside => found.inside.push(spec),
+            Vantage::Outside => found.outside.push(spec),
+        }
+    }
+    Ok(found)
+}
+
+struct Login {
+    user: String,
+    password: String,
+}
+
+/// The database that a recorded table is in, as seen from inside.
+///
+/// # Errors
+/// Where its login cannot be had.
+pub(super) async fn database_url(cluster: &Cluster, of: &str, database: &str) -> Result<String, Stop> {
+    let (namespace, name) = of.split_once('/').ok_or_else(|| Stop::Failed(format!("`{of}` is no namespace/name")))?;
+    let login = login(cluster, namespace, name).await?;
+    let host = format!("{name}-rw.{namespace}.svc.cluster.local");
+    Ok(postgres_url(Some(&login), &host, POSTGRES_PORT, database))
+}
+
+/// The URL of a NATS Service as seen from inside.
+pub(super) fn nats_url(service: &ServiceRef) -> String {
+    format!("nats://{}.{}.svc.cluster.local:{}", service.name, service.namespace, service.port)
+}
+
+async fn login(cluster: &Cluster, namespace: &str, name: &str) -> Result<Login, Stop> {
+    let secret = format!("{name}-app");
+    let user = cluster.get_secret(namespace, &secret, "username").await.map_err(Stop::failed)?;
+    let password = cluster.get_secret(namespace, &secret, "password").await.map_err(Stop::failed)?;
+    Ok(Login { user, password })
+}
+
+/// Makes a door for every Service that is measured from outside; its port on the loopback address by Service.
+async fn doors(context: &Context) -> Result<BTreeMap<ServiceRef, u16>, Stop> {
+    let outside = context.plan.series.iter().filter(|series| series.vantage == Vantage::Outside);
+    let services: BTreeSet<ServiceRef> = outside.map(|series| service_of(&series.kind)).collect();
+    if services.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let services: Vec<_> = services.into_iter().collect();
+    let doors = context.cluster.plan_doors(&context.mark, &services).await.map_err(Stop::failed)?;
+    for door in &doors {
+        let undo = Undo::DeleteObject {
+            api_version: "v1".to_owned(),
+            kind: "Service".to_owned(),
+            namespace: Some(door.service.namespace.clone()),
+            name: door.name.clone(),
+        };
+        context.undo.before(undo).map_err(Stop::Broken)?;
+        context.cluster.open_door(&context.mark, door).await.map_err(Stop::failed)?;
+    }
+    Ok(doors.into_iter().map(|door| (door.service, door.host_port)).collect())
+}
+
+fn service_of(kind: &ProbeKind) -> ServiceRef {
+    match kind {
+        ProbeKind::Http { service, .. }
+        | ProbeKind::Jetstream { service, .. }
+        | ProbeKind::Ironflow { service, .. }
+        | ProbeKind::Tcp { service } => service.clone(),
+        ProbeKind::Postgres { cluster, namespace, .. } => {
+            ServiceRef { namespace: namespace.clone(), name: format!("{cluster}-rw"), port: POSTGRES_PORT }
+        }
+    }
+}
+
+/// The subject of a probe's messages in this run.
+fn subject(context: &Context, prefix: &str, probe: &str) -> String {
+    format!("{prefix}.{}.{probe}", context.mark.run_id)
+}
+
+/// The table of a probe's rows in this run.
+fn table(context: &Context, probe: &str) -> String {
+    format!("firedrill_{}_{probe}", context.mark.run_id).replace('-', "_")
+}
+
+/// What the keys of a probe's runs start with in this run.
+fn key_prefix(context: &Context, probe: &str) -> String {
+    format!("firedrill-{}-{probe}", context.mark.run_id)
+}
+
+fn postgres_url(login: Option<&Login>, host: &str, port: u16, database: &str) -> String {
+    let (user, password) = login.map_or(("", ""), |login| (login.user.as_str(), login.password.as_str()));
+    // CNPG's generated passwords are letters and digits; anything else is written as a URL wants it.
+    let escaped: String = password
+        .bytes()
+        .map(|byte| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect();
+    format!("postgres://{user}:{escaped}@{host}:{port}/{database}")
+}
+
+type Logins = BTreeMap<(String, String), Login>;
+
+fn endpoint(context: &Context, series: &Series, host: &str, port: u16, logins: &Logins) -> Endpoint {
+    match &series.kind {
+        ProbeKind::Http { path, status, body, .. } => {
+            Endpoint::Http { url: format!("http://{host}:{port}{path}"), status: *status, body: body.clone() }
+        }
+        ProbeKind::Tcp { .. } => Endpoint::Tcp { host: host.to_owned(), port },
+        ProbeKind::Jetstream { stream, subject: prefix, .. } => Endpoint::Jetstream {
+            url: format!("nats://{host}:{port}"),
+            stream: stream.clone(),
+            subject: subject(context, prefix, &series.probe),
+        },
+        ProbeKind::Postgres { cluster, namespace, database } => Endpoint::Postgres {
+            url: postgres_url(logins.get(&(namespace.clone(), cluster.clone())), host, port, database),
+            table: table(context, &series.probe),
+        },
+        ProbeKind::Ironflow { event, .. } => Endpoint::Ironflow {
+            base_url: format!("http://{host}:{port}"),
+            event: event.clone(),
+            key_prefix: key_prefix(context, &series.probe),
+        },
+    }
+}
+
+fn remember(context: &Context, series: &Series, host: &str, port: u16, logins: &Logins, found: &mut Endpoints) {
+    if found.stores.contains_key(&series.probe) {
+        return;
+    }
+    match endpoint(context, series, host, port, logins) {
+        Endpoint::Jetstream { url, stream, subject } => {
+            let service = service_of(&series.kind);
+            let undo = Undo::PurgeSubject { service, stream: stream.clone(), subject: subject.clone() };
+            found.subjects.push(Subject { url: url.clone(), undo });
+            found.stores.insert(series.probe.clone(), Store::Jetstream { url, stream, subject });
+        }
+        Endpoint::Postgres { url, table } => {
+            if let ProbeKind::Postgres { cluster, namespace, database } = &series.kind {
+                let undo = Undo::DropTable {
+                    cluster: format!("{namespace}/{cluster}"),
+                    database: database.clone(),
+                    table: table.clone(),
+                };
+                found.tables.push(Table { url: url.clone(), table: table.clone(), undo });
+            }
+            found.stores.insert(series.probe.clone(), Store::Postgres { url, table });
+        }
+        Endpoint::Ironflow { base_url, key_prefix, .. } => {
+            found.stores.insert(series.probe.clone(), Store::Ironflow { base_url, key_prefix });
+        }
+        Endpoint::Http { .. } | Endpoint::Tcp { .. } | Endpoint::Nats { .. } | Endpoint::PostgresRead { .. } => {}
+    }
+}

@@ -1,0 +1,253 @@
+//! The end of every run, whatever happened before: logs kept, faults out, objects gone, the cluster compared.
+
+use super::account;
+use super::arm::Armed;
+use super::context::{Context, Stop};
+use crate::cluster::{Inventory, diff};
+use crate::{fault, observe};
+use firedrill_core::event::{Event, Undo};
+use firedrill_core::plan::Phase;
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// How long keeping logs and states may take.
+const BUNDLE_WITHIN: Duration = Duration::from_secs(60);
+/// How long one undo may take.
+const UNDO_WITHIN: Duration = Duration::from_secs(60);
+/// How long faults may take to be out after their undo: a node that was powered on has to be ready again.
+const FAULTS_OUT_WITHIN: Duration = Duration::from_secs(100);
+/// How often it is looked.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Interrupts that stop an undo, and those that stop to wait for the cluster to settle.
+const LEAVE_AT: u32 = 3;
+const SKIP_SETTLING_AT: u32 = 2;
+
+/// Keeps logs and states before anything is cleaned.
+pub(super) async fn keep_bundle(context: &Context) {
+    context.doing("keeping logs and states");
+    let folder = context.folder.join("bundle");
+    let missing = observe::bundle(&context.cluster, &folder, &context.drill.scenario, BUNDLE_WITHIN).await;
+    context.recorder.record(Event::BundleKept { path: "bundle".to_owned(), missing });
+}
+
+/// Takes everything away in reverse, and compares the cluster with what it was before.
+pub(super) async fn undo_and_compare(
+    context: &Context,
+    armed: Option<&mut Armed>,
+    before: &Inventory,
+    count_late: bool,
+) {
+    let faulty = Mutex::new(None);
+    let undoing = undo(context, armed, count_late, &faulty);
+    let undone = context.phase(Phase::Undo, context.deadline(Phase::Undo) + UNDO_WITHIN, LEAVE_AT, undoing).await;
+    if undone.is_err() {
+        for (id, undo) in context.undo.open() {
+            context.undo.done(id, Some("not undone".to_owned()), fault::finish_with(&context.tools(), &undo));
+        }
+    }
+    let not_looked = || context.undo.recorded().iter().filter(|undo| is_of_fault(undo)).map(describe).collect();
+    let faulty = faulty.into_inner().unwrap_or_else(PoisonError::into_inner).unwrap_or_else(not_looked);
+    let comparing = compare(context, before, faulty);
+    context.phase(Phase::Clean, context.deadline(Phase::Clean), LEAVE_AT, comparing).await.ok();
+}
+
+/// Whether an undo is of the fault itself; these go first when a run breaks off, so that the service can recover.
+fn is_of_fault(undo: &Undo) -> bool {
+    matches!(undo, Undo::Thaw { .. } | Undo::PowerOn { .. } | Undo::HealsItself { .. })
+}
+
+async fn undo(
+    context: &Context,
+    armed: Option<&mut Armed>,
+    count_late: bool,
+    faulty: &Mutex<Option<Vec<String>>>,
+) -> Result<((), String), Stop> {
+    let (faults, rest): (Vec<_>, Vec<_>) = context.undo.open().into_iter().partition(|(_, undo)| is_of_fault(undo));
+    let mut failed = 0;
+    let total = faults.len() + rest.len();
+    for (id, undo) in faults {
+        failed += usize::from(!carry_out(context, armed.as_deref(), id, &undo).await);
+    }
+    // Looked at here, while the node agents that look are still there.
+    let still_faulty = look_at_faults(context).await;
+    *faulty.lock().unwrap_or_else(PoisonError::into_inner) = Some(still_faulty);
+    if let Some(armed) = armed {
+        if count_late {
+            late_ledger(context, armed).await;
+        }
+        armed.stop_watchers().await;
+        for (id, undo) in rest {
+            failed += usize::from(!carry_out(context, Some(armed), id, &undo).await);
+        }
+    } else {
+        for (id, undo) in rest {
+            failed += usize::from(!carry_out(context, None, id, &undo).await);
+        }
+    }
+    match failed {
+        0 => Ok(((), format!("{total} of {total} undone"))),
+        _ => Err(Stop::Failed(format!("{failed} of {total} could not be undone"))),
+    }
+}
+
+/// A run that broke off still says what became of its writes, once the fault is out, if the stores answer.
+async fn late_ledger(context: &Context, armed: &mut Armed) {
+    context.doing("stopping the probes");
+    if let Err(error) = armed.stop_probes(context).await {
+        context.recorder.record(Event::Note { text: format!("samples are missing: {error}") });
+    }
+    let limit = context.deadline(Phase::Ledger);
+    if tokio::time::timeout(limit, account::count(context, armed)).await.is_err() {
+        context.recorder.record(Event::Note { text: "acknowledged writes could not be read back in time".to_owned() });
+    }
+}
+
+async fn carry_out(context: &Context, armed: Option<&Armed>, id: u32, undo: &Undo) -> bool {
+    context.doing(describe(undo));
+    let done = tokio::time::timeout(UNDO_WITHIN, one(context, armed, undo)).await;
+    let error = match done {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(error),
+        Err(_) => Some(format!("not done within {} s", UNDO_WITHIN.as_secs())),
+    };
+    let ok = error.is_none();
+    let finish_with = if ok { None } else { fault::finish_with(&context.tools(), undo) };
+    context.undo.done(id, error, finish_with);
+    ok
+}
+
+async fn one(context: &Context, armed: Option<&Armed>, undo: &Undo) -> Result<(), String> {
+    let gone = || "the agent that could do it is gone".to_owned();
+    match undo {
+        Undo::PurgeSubject { stream, subject, .. } => {
+            let armed = armed.ok_or_else(gone)?;
+            let url = armed.endpoints.subjects.iter().find(|entry| entry.undo == *undo).map(|entry| entry.url.clone());
+            armed.inside.purge(&url.ok_or_else(gone)?, stream, subject).await.map_err(|error| error.to_string())
+        }
+        Undo::DropTable { table, .. } => {
+            let armed = armed.ok_or_else(gone)?;
+            let url = armed.endpoints.tables.iter().find(|entry| entry.undo == *undo).map(|entry| entry.url.clone());
+            armed.inside.drop_table(&url.ok_or_else(gone)?, table).await.map_err(|error| error.to_string())
+        }
+        Undo::DeleteObject { .. } | Undo::Thaw { .. } | Undo::PowerOn { .. } | Undo::HealsItself { .. } => {
+            fault::undo(&context.tools(), undo, UNDO_WITHIN).await.map_err(|error| error.to_string())
+        }
+    }
+}
+
+/// An undo for people.
+pub(super) fn describe(undo: &Undo) -> String {
+    match undo {
+        Undo::DeleteObject { kind, namespace: Some(namespace), name, .. } => {
+            format!("delete {kind} {namespace}/{name}")
+        }
+        Undo::DeleteObject { kind, namespace: None, name, .. } => format!("delete {kind} {name}"),
+        Undo::Thaw { target } => format!("thaw {target}"),
+        Undo::PowerOn { node } => format!("power on {node}"),
+        Undo::PurgeSubject { subject, .. } => format!("purge {subject}"),
+        Undo::DropTable { table, .. } => format!("drop table {table}"),
+        Undo::HealsItself { what } => format!("{what} heals by itself"),
+    }
+}
+
+/// Looks until no fault is in; what still is when the limit passes.
+async fn look_at_faults(context: &Context) -> Vec<String> {
+    let faults: Vec<Undo> = context.undo.recorded().into_iter().filter(is_of_fault).collect();
+    let deadline = context.clock().deadline(context.at().plus(FAULTS_OUT_WITHIN));
+    let mut tick = tokio::time::interval(LOOK_EVERY);
+    loop {
+        tick.tick().await;
+        let mut still = Vec::new();
+        for undo in &faults {
+            match fault::is_clean(&context.tools(), undo, UNDO_WITHIN).await {
+                Ok(true) => {}
+                Ok(false) => still.push(describe(undo)),
+                Err(error) => still.push(format!("{}: {error}", describe(undo))),
+            }
+        }
+        let late = context.clock().deadline(context.at()) >= deadline;
+        if still.is_empty() || late || context.interrupts.count() >= SKIP_SETTLING_AT {
+            return still;
+        }
+        context.doing(format!("waiting until the faults are out: {}", still.join("; ")));
+    }
+}
+
+/// Waits until nothing of the run is left and the cluster is as before; records what is not.
+async fn compare(context: &Context, before: &Inventory, still_faulty: Vec<String>) -> Result<((), String), Stop> {
+    let recorded = context.undo.recorded();
+    let made: BTreeSet<String> = recorded.iter().filter(|undo| is_object(undo)).map(describe).collect();
+    let made = u32::try_from(made.len()).unwrap_or(u32::MAX);
+    let deadline = context.clock().deadline(context.at().plus(context.deadline(Phase::Clean).mul_f64(0.9)));
+    let mut tick = tokio::time::interval(LOOK_EVERY);
+    loop {
+        tick.tick().await;
+        let silent = || Look { error: Some("the API server did not answer".to_owned()), ..Look::default() };
+        let looked = tokio::time::timeout_at(deadline, look(context, before)).await.unwrap_or_else(|_| silent());
+        let clean = looked.is_clean() && still_faulty.is_empty();
+        let late = context.clock().deadline(context.at()) >= deadline;
+        if !clean && !late && context.interrupts.count() < SKIP_SETTLING_AT {
+            context.doing(looked.text());
+            continue;
+        }
+        let mut differences = looked.differences.clone();
+        differences.extend(looked.error.clone());
+        context.recorder.record(Event::CleanChecked {
+            made,
+            gone: made.saturating_sub(looked.left),
+            differences,
+            still_faulty: still_faulty.clone(),
+            residue: Vec::new(),
+        });
+        return match clean {
+            true => Ok(((), format!("{made} objects made, {made} gone; listing as before"))),
+            false => Err(Stop::Failed([still_faulty.join("; "), looked.text()].join(" ").trim().to_owned())),
+        };
+    }
+}
+
+fn is_object(undo: &Undo) -> bool {
+    matches!(undo, Undo::DeleteObject { .. } | Undo::DropTable { .. } | Undo::PurgeSubject { .. })
+}
+
+#[derive(Default)]
+struct Look {
+    differences: Vec<String>,
+    left: u32,
+    error: Option<String>,
+}
+
+impl Look {
+    fn is_clean(&self) -> bool {
+        self.differences.is_empty() && self.left == 0 && self.error.is_none()
+    }
+
+    fn text(&self) -> String {
+        let left = (self.left > 0).then(|| format!("{} objects of the run are left", self.left));
+        let all = self.error.iter().chain(&self.differences).cloned().chain(left);
+        all.collect::<Vec<_>>().join("; ")
+    }
+}
+
+async fn look(context: &Context, before: &Inventory) -> Look {
+    let mut looked = Look::default();
+    match context.cluster.objects_of_runs().await {
+        Ok(left) => {
+            let mine = left.iter().filter(|left| left.run_id == context.mark.run_id).count();
+            looked.left = u32::try_from(mine + open_data(context)).unwrap_or(u32::MAX);
+        }
+        Err(error) => looked.error = Some(error.to_string()),
+    }
+    match context.cluster.inventory().await {
+        Ok(after) => looked.differences = diff(before, &after),
+        Err(error) => looked.error = Some(error.to_string()),
+    }
+    looked
+}
+
+/// Tables and messages whose undo did not work.
+fn open_data(context: &Context) -> usize {
+    let open = context.undo.open();
+    open.iter().filter(|(_, undo)| matches!(undo, Undo::DropTable { .. } | Undo::PurgeSubject { .. })).count()
+}

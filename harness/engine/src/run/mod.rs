@@ -1,0 +1,22 @@
+//! One drill, from preflight to the last trace of it: the only place that sequences.
+
+mod account;
+mod arm;
+mod board;
+mod break_it;
+mod context;
+mod drill;
+mod endpoints;
+mod finish;
+mod interrupt;
+mod recorder;
+mod recover;
+mod steady;
+mod sweep;
+mod undo_log;
+mod watching;
+
+pub use drill::{Drill, Options, Ran, RunError, plan, planned_steps, run};
+pub use interrupt::{InterruptSource, Interrupts};
+pub use recorder::{Progress, Recorder};
+pub use sweep::{Swept, sweep};

@@ -1,0 +1,136 @@
+//! The journal's writer: the first reporter of everything that happens.
+
+use crate::clock::Clock;
+use firedrill_core::event::{Event, Record};
+use firedrill_core::live::Live;
+use firedrill_core::time::At;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::mpsc;
+
+/// What a reporter gets while a run is under way.
+#[derive(Clone, Debug)]
+pub enum Progress {
+    /// A record, after it is in the journal.
+    Record(Box<Record>),
+    /// The state a few times a second; one that finds the queue full is dropped.
+    Live(Live),
+    /// What is waited for before there is a journal.
+    Waiting(String),
+}
+
+/// Writes the journal. Cheap to clone; records of all clones share one sequence.
+#[derive(Clone)]
+pub struct Recorder {
+    clock: Clock,
+    inner: Arc<Mutex<Inner>>,
+    progress: mpsc::Sender<Progress>,
+}
+
+struct Inner {
+    file: File,
+    next_seq: u64,
+    last_at: At,
+    /// The first failure to write: from then on the journal is not to be trusted, and the run must end.
+    broken: Option<String>,
+}
+
+impl Recorder {
+    /// Makes the journal's file, which must not exist.
+    ///
+    /// # Errors
+    /// As the file system.
+    pub fn create(path: &Path, clock: Clock, progress: mpsc::Sender<Progress>) -> io::Result<Self> {
+        let file = OpenOptions::new().create_new(true).append(true).open(path)?;
+        let inner = Inner { file, next_seq: 0, last_at: At(0), broken: None };
+        Ok(Self { clock, inner: Arc::new(Mutex::new(inner)), progress })
+    }
+
+    /// The run's clock.
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// Records an event. It is with the operating system when this returns, so a killed runner loses nothing.
+    pub fn record(&self, event: Event) {
+        self.write(event, false);
+    }
+
+    /// Records an event and waits until it is on disk: for what must be known before the next act.
+    ///
+    /// # Errors
+    /// Where it could not be written; then the act must not follow.
+    pub fn record_durably(&self, event: Event) -> Result<(), String> {
+        self.write(event, true);
+        match &self.lock().broken {
+            Some(reason) => Err(format!("the journal cannot be written: {reason}")),
+            None => Ok(()),
+        }
+    }
+
+    /// Why the journal cannot be written, once that happened.
+    pub fn broken(&self) -> Option<String> {
+        self.lock().broken.clone()
+    }
+
+    /// Tells the reporter how things stand; dropped where it is behind.
+    pub fn live(&self, live: Live) {
+        let _ = self.progress.try_send(Progress::Live(live));
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self, event: Event, durably: bool) {
+        let record = {
+            let mut inner = self.lock();
+            // Taken under the lock, so that records are in the order of their times.
+            let at = self.clock.now().max(inner.last_at);
+            let record = Record { seq: inner.next_seq, at, wall: self.clock.wall(at), event };
+            let written = serde_json::to_vec(&record).map_err(io::Error::other).and_then(|mut line| {
+                line.push(b'\n');
+                inner.file.write_all(&line)?;
+                if durably { inner.file.sync_data() } else { Ok(()) }
+            });
+            match written {
+                Ok(()) => {
+                    inner.next_seq += 1;
+                    inner.last_at = at;
+                }
+                Err(error) => {
+                    inner.broken.get_or_insert(error.to_string());
+                }
+            }
+            record
+        };
+        // The reporter is for people: a slow terminal never holds up a run. Its queue is far longer than a run's records.
+        let _ = self.progress.try_send(Progress::Record(Box::new(record)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use firedrill_core::journal::{Journal, JournalError};
+
+    #[test]
+    fn records_are_numbered_and_ordered() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events.jsonl");
+        let (progress, mut seen) = mpsc::channel(2);
+        let recorder = Recorder::create(&path, Clock::start(), progress).unwrap();
+        for text in ["one", "two", "three"] {
+            recorder.record_durably(Event::Note { text: text.to_owned() }).unwrap();
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let records: Vec<Record> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(records.iter().map(|r| r.seq).collect::<Vec<_>>(), [0, 1, 2]);
+        assert!(records.is_sorted_by_key(|r| r.at));
+        assert!(matches!(Journal::parse(&text), Err(JournalError::NoStart)));
+        assert!(matches!(seen.try_recv(), Ok(Progress::Record(_))));
+        assert!(Recorder::create(&path, Clock::start(), mpsc::channel(1).0).is_err());
+    }
+}

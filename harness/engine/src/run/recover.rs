@@ -1,0 +1,233 @@
+//! Recovery: the runbook's commands or waiting, then unbroken service, redundancy and the backlog.
+
+use super::context::{Context, Stop};
+use super::watching::Watching;
+use crate::cluster::ClusterError;
+use crate::observe;
+use crate::runbook::{CommandEnd, Environment, PlannedStep, run_command};
+use firedrill_core::event::{Event, StepEnd};
+use firedrill_core::scenario::{Moment, Start, StepCondition};
+use firedrill_core::time::{At, human};
+use std::path::Path;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// How often the backlog is asked for.
+const BACKLOG_EVERY: Duration = Duration::from_millis(500);
+/// A backlog of this many messages is work under way, not a backlog.
+const BACKLOG_IDLE: u64 = 10;
+
+/// Waits until the system has noticed.
+///
+/// # Errors
+/// Never by itself; its phase has a limit.
+pub(super) async fn detect(watching: &Watching, effect_at: At) -> Result<((), String), Stop> {
+    let mut seen = watching.seen.clone();
+    let seen = seen.wait_for(|seen| seen.detected.is_some()).await.map_err(Stop::failed)?;
+    let at = seen.detected.unwrap_or(effect_at);
+    Ok(((), format!("{} after the effect", human(at.since(effect_at)))))
+}
+
+/// Waits for the runbook's trigger.
+///
+/// # Errors
+/// Where there can be none.
+pub(super) async fn trigger(context: &Context, watching: &Watching, start: &Start, effect_at: At) -> Result<(), Stop> {
+    match start {
+        Start::Detected => {
+            context.doing("waiting until the system notices");
+            detect(watching, effect_at).await.map(|_| ())
+        }
+        Start::Alert => Err(Stop::Failed("no alert rules are evaluated by this version".to_owned())),
+        Start::After(after) => {
+            context.doing(format!("waiting until {} after the effect", human(*after)));
+            tokio::time::sleep_until(context.clock().deadline(effect_at.plus(*after))).await;
+            Ok(())
+        }
+    }
+}
+
+/// Runs a runbook's steps in order. A step that is not as expected is recorded and the next one runs, as an operator
+/// would go on; the judge says what it means.
+///
+/// # Errors
+/// Where the folder that they run in cannot be made.
+pub(super) async fn runbook(
+    context: &Context,
+    steps: &[PlannedStep],
+    stop: &CancellationToken,
+    effect_at: At,
+) -> Result<((), String), Stop> {
+    let directory = workplace(&context.folder, &context.chart).map_err(Stop::failed)?;
+    let environment = Environment { variables: context.cluster.kubectl_env(), directory };
+    let (mut held, mut corrected, mut skipped) = (0, 0, 0);
+    for planned in steps {
+        let step = &planned.step;
+        if let Some(StepCondition::StillDown { probe, after }) = &step.only_if {
+            context.doing(format!(
+                "step {} only if {probe} is still down {} after the effect",
+                planned.number,
+                human(*after)
+            ));
+            let due = effect_at.plus(*after);
+            let up = context.look(|| (!context.board.is_down(probe)).then_some(()));
+            let down = tokio::select! {
+                () = tokio::time::sleep_until(context.clock().deadline(due)) => context.board.is_down(probe),
+                () = up => false,
+            };
+            if !down {
+                skipped += 1;
+                context.recorder.record(Event::StepSkipped {
+                    step: planned.number,
+                    section: step.section.clone(),
+                    because: format!("{probe} works again within {} of the effect", human(*after)),
+                });
+                continue;
+            }
+        }
+        context.doing(format!("step {} of {}: {}", planned.number, steps.len(), step.command));
+        let documented =
+            one(context, planned, &step.command, step.exit, step.expect.as_deref(), false, &environment, stop).await;
+        let mut ok = documented.end.held();
+        if let (false, Some(correction)) = (ok, &planned.correction) {
+            corrected += 1;
+            let end = one(
+                context,
+                planned,
+                &correction.instead,
+                Some(0),
+                correction.expect.as_deref(),
+                true,
+                &environment,
+                stop,
+            );
+            ok = end.await.end.held();
+        }
+        held += usize::from(ok);
+        if stop.is_cancelled() {
+            return Err(Stop::Interrupted);
+        }
+    }
+    let ran = steps.len() - skipped;
+    let mut detail = format!("{held} of {ran} commands as expected");
+    if corrected > 0 {
+        detail.push_str(&format!(", {corrected} by a correction"));
+    }
+    if skipped > 0 {
+        detail.push_str(&format!(", {skipped} not needed"));
+    }
+    Ok(((), detail))
+}
+
+#[allow(clippy::too_many_arguments, reason = "one call of one command, spelled out where it is called")]
+async fn one(
+    context: &Context,
+    planned: &PlannedStep,
+    command: &str,
+    exit: Option<i32>,
+    expect: Option<&str>,
+    correction: bool,
+    environment: &Environment,
+    stop: &CancellationToken,
+) -> CommandEnd {
+    let limit = planned.step.timeout;
+    context.recorder.record(Event::StepStarted {
+        step: planned.number,
+        section: planned.step.section.clone(),
+        line: planned.step.line,
+        command: command.to_owned(),
+        correction,
+        deadline: limit,
+    });
+    let ended = run_command(command, environment, exit, expect, limit, stop).await;
+    context.recorder.record(Event::StepEnded {
+        step: planned.number,
+        correction,
+        end: ended.end.clone(),
+        stdout: ended.stdout.clone(),
+        stderr: ended.stderr.clone(),
+    });
+    if let StepEnd::NotStarted { reason } = &ended.end {
+        context.recorder.record(Event::Note { text: format!("a command could not be started: {reason}") });
+    }
+    ended
+}
+
+/// The folder that commands run in: the chart stands where the runbook's commands name it.
+fn workplace(folder: &Path, chart: &Path) -> Result<std::path::PathBuf, ClusterError> {
+    let io = |error: std::io::Error| ClusterError::Other(format!("{}: {error}", folder.display()));
+    let directory = folder.join("work");
+    let helm = directory.join("deploy/helm");
+    std::fs::create_dir_all(&helm).map_err(io)?;
+    let chart = std::path::absolute(chart).map_err(io)?;
+    std::os::unix::fs::symlink(chart, helm.join("ironflow")).map_err(io)?;
+    std::path::absolute(&directory).map_err(io)
+}
+
+/// Waits until every probe succeeds without a gap for as long as the variant demands.
+///
+/// # Errors
+/// Never by itself; its phase has a limit.
+pub(super) async fn sustained(context: &Context) -> Result<(At, String), Stop> {
+    let probes: Vec<String> = context.drill.scenario.probes.keys().cloned().collect();
+    let since = context
+        .look(|| {
+            let failing = context.board.failing(&probes);
+            if !failing.is_empty() {
+                context.doing(format!("still down: {}", failing.join("; ")));
+            }
+            let since = context.board.ok_since(&probes)?;
+            (context.at().since(since) >= context.variant.sustained).then_some(since)
+        })
+        .await;
+    Ok((since, format!("every probe without a gap for {}", human(context.variant.sustained))))
+}
+
+/// Waits until everything redundant is there, and stays so for as long as service has to.
+///
+/// # Errors
+/// Never by itself; its phase has a limit.
+pub(super) async fn redundancy(context: &Context, watching: &Watching, effect_at: At) -> Result<((), String), Stop> {
+    let (since, lost) = context
+        .look(|| {
+            let seen = watching.seen.borrow();
+            if !seen.missing.is_empty() {
+                context.doing(seen.missing.clone());
+            }
+            let since = seen.redundant_since?;
+            let stays = context.at().since(since) >= context.variant.sustained;
+            stays.then_some((since, seen.redundancy_lost))
+        })
+        .await;
+    if !lost {
+        return Err(Stop::Failed(
+            "redundancy was never seen to be lost, so its return cannot be seen either".to_owned(),
+        ));
+    }
+    let by = format!("{} conditions hold", context.variant.redundancy.len());
+    context.recorder.record(Event::MomentSeen { moment: Moment::Redundancy, seen_at: since, by: by.clone() });
+    Ok(((), format!("{by} since {} after the effect", human(since.since(effect_at)))))
+}
+
+/// Waits until what had piled up for Ironflow's workers is done.
+///
+/// # Errors
+/// Never by itself; its phase has a limit.
+pub(super) async fn backlog(context: &Context, usual: u64) -> Result<((), String), Stop> {
+    let enough = usual.max(BACKLOG_IDLE);
+    let mut tick = tokio::time::interval(BACKLOG_EVERY);
+    loop {
+        tick.tick().await;
+        match observe::backlog(&context.cluster, &context.drill.scenario).await {
+            Ok(Some(pending)) if pending <= enough => {
+                let seen_at = context.at();
+                let by = format!("{pending} steps wait, {enough} is usual");
+                context.recorder.record(Event::MomentSeen { moment: Moment::BacklogDrained, seen_at, by: by.clone() });
+                return Ok(((), by));
+            }
+            Ok(Some(pending)) => context.doing(format!("{pending} steps wait for a worker")),
+            Ok(None) => return Ok(((), "this stack has no work queue".to_owned())),
+            Err(error) => context.doing(error.to_string()),
+        }
+    }
+}

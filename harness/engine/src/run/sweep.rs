@@ -1,0 +1,223 @@
+//! Finishing what a dead run left behind: from its journal where that is at hand, from labels on the cluster where not.
+
+use super::endpoints::{database_url, nats_url};
+use super::finish::describe;
+use crate::agent::Inside;
+use crate::clock::Clock;
+use crate::cluster::{Cluster, ClusterError, RunMark};
+use crate::fault::{self, Tools};
+use crate::lease::Lease;
+use firedrill_core::event::{Event, Undo};
+use firedrill_core::journal::Journal;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+/// How long one undo may take.
+const UNDO_WITHIN: Duration = Duration::from_secs(90);
+/// How long the objects of one run may take to be gone.
+const GONE_WITHIN: Duration = Duration::from_secs(120);
+/// How long what a sweep makes itself may live.
+const SWEEP_EXPIRES: Duration = Duration::from_secs(600);
+
+/// What a sweep did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// What was done, a line each.
+    pub done: Vec<String>,
+    /// Runs that live and were not touched.
+    pub alive: Vec<String>,
+    /// What is still left behind, with why.
+    pub left: Vec<String>,
+}
+
+/// Sweeps one dead run, or all. A run that lives is never touched.
+///
+/// # Errors
+/// Where the cluster does not answer, or is not marked for drills.
+pub async fn sweep(
+    cluster: &Cluster,
+    runs: &Path,
+    only: Option<&str>,
+    agent_image: Option<&str>,
+) -> Result<Swept, ClusterError> {
+    if !cluster.is_allowed().await? {
+        return Err(ClusterError::Other(format!(
+            "cluster {} is not marked as one that drills may break",
+            cluster.name
+        )));
+    }
+    let mut swept = Swept::default();
+    let mut undos: BTreeMap<String, Vec<Undo>> = BTreeMap::new();
+    for (run, open) in from_journals(cluster, runs, only).await? {
+        undos.entry(run).or_default().extend(open);
+    }
+    for held in fault::find_held(cluster).await? {
+        undos.entry(held.run_id).or_default().extend(held.undos);
+    }
+    for leftover in cluster.objects_of_runs().await? {
+        undos.entry(leftover.run_id).or_default();
+    }
+    for (run, recorded) in cluster.noted_undos().await? {
+        undos.entry(run).or_default().extend(recorded);
+    }
+    undos.retain(|run, _| only.is_none_or(|only| only == run));
+    if undos.is_empty() {
+        return Ok(swept);
+    }
+    let lease = match Lease::acquire(cluster, "sweep", &mut |text| tracing::warn!("{text}")).await {
+        Ok(lease) => lease,
+        Err(error) => {
+            swept.alive.push(format!("a run lives on {}: {error}; nothing was touched", cluster.name));
+            return Ok(swept);
+        }
+    };
+    for (run_id, undos) in undos {
+        one_run(cluster, &run_id, undos, agent_image, &mut swept).await;
+    }
+    lease.release().await?;
+    Ok(swept)
+}
+
+/// What saved runs on this cluster have recorded and not undone.
+async fn from_journals(
+    cluster: &Cluster,
+    runs: &Path,
+    only: Option<&str>,
+) -> Result<BTreeMap<String, Vec<Undo>>, ClusterError> {
+    let uid = cluster.info().await?.uid;
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(runs).into_iter().flatten().flatten() {
+        let Ok(text) = std::fs::read_to_string(entry.path().join("events.jsonl")) else { continue };
+        let Ok(journal) = Journal::parse(&text) else { continue };
+        let Ok(start) = journal.start() else { continue };
+        if start.cluster.uid != uid || only.is_some_and(|only| only != start.plan.run_id) {
+            continue;
+        }
+        let open = open_undos(&journal);
+        if !open.is_empty() {
+            found.insert(start.plan.run_id.clone(), open);
+        }
+    }
+    Ok(found)
+}
+
+/// What a journal has recorded and not undone.
+fn open_undos(journal: &Journal) -> Vec<Undo> {
+    let mut open: BTreeMap<u32, Undo> = BTreeMap::new();
+    for record in &journal.records {
+        match &record.event {
+            Event::UndoRecorded { id, undo } => {
+                open.insert(*id, undo.clone());
+            }
+            Event::Undone { id, error: None, .. } => {
+                open.remove(id);
+            }
+            _ => {}
+        }
+    }
+    open.into_values().rev().collect()
+}
+
+async fn one_run(cluster: &Cluster, run_id: &str, undos: Vec<Undo>, agent_image: Option<&str>, swept: &mut Swept) {
+    let clock = Clock::start();
+    let expires_unix = clock.unix_seconds(clock.now().plus(SWEEP_EXPIRES));
+    let mark = RunMark { run_id: run_id.to_owned(), expires_unix };
+    let tools = Tools {
+        cluster: cluster.clone(),
+        clock,
+        mark,
+        image: agent_image.unwrap_or_default().to_owned(),
+        power: cluster.power.clone(),
+    };
+    let mut seen = BTreeSet::new();
+    let undos: Vec<Undo> = undos.into_iter().filter(|undo| seen.insert(describe(undo))).collect();
+    let is_data = |undo: &Undo| matches!(undo, Undo::PurgeSubject { .. } | Undo::DropTable { .. });
+    let is_fault = |undo: &Undo| matches!(undo, Undo::Thaw { .. } | Undo::PowerOn { .. });
+    let needs_pod = undos.iter().any(|undo| is_data(undo) || matches!(undo, Undo::Thaw { .. }));
+    if needs_pod {
+        if agent_image.is_none() {
+            swept.left.push(format!("run {run_id}: the agent's image is not known; give --agent-image"));
+            return;
+        }
+        if let Err(error) = cluster.create_namespace(&tools.mark).await {
+            swept.left.push(format!("run {run_id}: {error}"));
+            return;
+        }
+    }
+    // Faults first: the service that they hold down is needed for the rest.
+    for undo in undos.iter().filter(|undo| is_fault(undo)) {
+        let undone = fault::undo(&tools, undo, UNDO_WITHIN).await;
+        let clean = match undone {
+            Ok(()) => wait_clean(&tools, undo).await,
+            Err(error) => Err(error.to_string()),
+        };
+        match clean {
+            Ok(()) => swept.done.push(format!("run {run_id}: {}", describe(undo))),
+            Err(error) => swept.left.push(format!("run {run_id}: {}: {error}", describe(undo))),
+        }
+    }
+    let data: Vec<&Undo> = undos.iter().filter(|undo| is_data(undo)).collect();
+    if !data.is_empty() {
+        take_data_away(cluster, &tools, run_id, &data, swept).await;
+    }
+    match cluster.delete_by_label(run_id, GONE_WITHIN).await {
+        Ok(gone) => swept.done.extend(gone.iter().map(|object| format!("run {run_id}: delete {object}"))),
+        Err(error) => swept.left.push(format!("run {run_id}: {error}")),
+    }
+}
+
+async fn wait_clean(tools: &Tools, undo: &Undo) -> Result<(), String> {
+    let deadline = tools.clock.deadline(tools.clock.now().plus(UNDO_WITHIN));
+    let mut tick = tokio::time::interval(Duration::from_millis(500));
+    let mut last = "not looked".to_owned();
+    loop {
+        let round = async {
+            tick.tick().await;
+            fault::is_clean(tools, undo, UNDO_WITHIN).await
+        };
+        match tokio::time::timeout_at(deadline, round).await {
+            Ok(Ok(true)) => return Ok(()),
+            Ok(Ok(false)) => last = "still in place".to_owned(),
+            Ok(Err(error)) => last = error.to_string(),
+            Err(_) => return Err(last),
+        }
+    }
+}
+
+async fn take_data_away(cluster: &Cluster, tools: &Tools, run_id: &str, data: &[&Undo], swept: &mut Swept) {
+    // The dead run's own agent may still be there, with its probes: a fresh one takes its place.
+    let old = Undo::DeleteObject {
+        api_version: "v1".to_owned(),
+        kind: "Pod".to_owned(),
+        namespace: Some(tools.mark.namespace()),
+        name: crate::agent::PROBE_AGENT.to_owned(),
+    };
+    let inside = match fault::undo(tools, &old, UNDO_WITHIN).await {
+        Ok(()) => Inside::deploy(cluster, &tools.mark, &tools.image, &[], UNDO_WITHIN).await.map_err(|e| e.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    let inside = match inside {
+        Ok(inside) => inside,
+        Err(error) => {
+            swept.left.extend(data.iter().map(|undo| format!("run {run_id}: {}: {error}", describe(undo))));
+            return;
+        }
+    };
+    for undo in data {
+        let done = match undo {
+            Undo::PurgeSubject { service, stream, subject } => {
+                inside.purge(&nats_url(service), stream, subject).await.map_err(|error| error.to_string())
+            }
+            Undo::DropTable { cluster: of, database, table } => match database_url(cluster, of, database).await {
+                Ok(url) => inside.drop_table(&url, table).await.map_err(|error| error.to_string()),
+                Err(stop) => Err(stop.to_string()),
+            },
+            Undo::DeleteObject { .. } | Undo::Thaw { .. } | Undo::PowerOn { .. } | Undo::HealsItself { .. } => Ok(()),
+        };
+        match done {
+            Ok(()) => swept.done.push(format!("run {run_id}: {}", describe(undo))),
+            Err(error) => swept.left.push(format!("run {run_id}: {}: {error}", describe(undo))),
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What is looked for in the background from the injection on: detection, and redundancy lost and regained.
+
+use super::context::Context;
+use crate::observe;
+use firedrill_core::event::Event;
+use firedrill_core::plan::Target;
+use firedrill_core::scenario::Moment;
+use firedrill_core::time::At;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// How often the cluster is asked.
+const ASK_EVERY: Duration = Duration::from_millis(250);
+
+/// What the background has seen so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// When the system noticed.
+    pub(super) detected: Option<At>,
+    /// Since when everything redundant is there, without a break.
+    pub(super) redundant_since: Option<At>,
+    /// Whether redundancy was ever seen to be lost; before that, its being there says nothing.
+    pub(super) redundancy_lost: bool,
+    /// What is still missing.
+    pub(super) missing: String,
+}
+
+/// Watches in the background until dropped.
+pub(super) struct Watching {
+    /// What was seen; changes wake whoever waits.
+    pub(super) seen: watch::Receiver<Seen>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+impl Watching {
+    /// Starts to watch. `baseline` is how the cluster was in its steady state.
+    pub(super) fn start(context: &Context, targets: &[Target], baseline: observe::Baseline) -> Self {
+        let (sender, seen) = watch::channel(Seen::default());
+        let sender = Arc::new(sender);
+        let baseline = Arc::new(baseline);
+        let detection = detection(context.clone(), targets.to_vec(), baseline.clone(), sender.clone());
+        let redundancy = redundancy(context.clone(), baseline, sender);
+        Self { seen, tasks: vec![tokio::spawn(detection), tokio::spawn(redundancy)] }
+    }
+}
+
+fn ticks() -> tokio::time::Interval {
+    let mut tick = tokio::time::interval(ASK_EVERY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    tick
+}
+
+async fn detection(
+    context: Context,
+    targets: Vec<Target>,
+    baseline: Arc<observe::Baseline>,
+    sender: Arc<watch::Sender<Seen>>,
+) {
+    let mut tick = ticks();
+    loop {
+        tick.tick().await;
+        if let Some(by) = observe::detected(&context.cluster, &context.variant.detect, &targets, &baseline).await {
+            let seen_at = context.at();
+            context.recorder.record(Event::MomentSeen { moment: Moment::Detected, seen_at, by });
+            sender.send_modify(|seen| seen.detected = Some(seen_at));
+            return;
+        }
+    }
+}
+
+async fn redundancy(context: Context, baseline: Arc<observe::Baseline>, sender: Arc<watch::Sender<Seen>>) {
+    let mut tick = ticks();
+    loop {
+        tick.tick().await;
+        let mut missing = Vec::new();
+        for condition in &context.variant.redundancy {
+            let held = observe::holds(&context.cluster, condition, &baseline).await;
+            if !held.holds {
+                missing.push(held.detail);
+            }
+        }
+        let at = context.at();
+        sender.send_if_modified(|seen| {
+            let before = seen.clone();
+            seen.missing = missing.join("; ");
+            if missing.is_empty() {
+                seen.redundant_since.get_or_insert(at);
+            } else {
+                seen.redundant_since = None;
+                seen.redundancy_lost = true;
+            }
+            *seen != before
+        });
+    }
+}

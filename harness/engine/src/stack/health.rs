@@ -1,0 +1,123 @@
+//! Whether the stack works, as clients and operators would find out.
+
+use super::NAMESPACE;
+use crate::cluster::{Cluster, ClusterError};
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::core::v1::Service;
+use kube::api::{Api, DynamicObject, ListParams};
+use kube::core::{ApiResource, GroupVersionKind};
+
+/// The namespaces of both layouts, bundled and separate.
+const NAMESPACES: [&str; 2] = [NAMESPACE, "ironflow-system"];
+const SERVICE: &str = "ironflow";
+const HEALTHY: &str = "Cluster in healthy state";
+
+/// What is missing until the stack works; empty where it does.
+pub(super) async fn missing(cluster: &Cluster) -> Result<Vec<String>, ClusterError> {
+    let mut missing = Vec::new();
+    let mut databases = 0;
+    for namespace in NAMESPACES {
+        let all = ListParams::default();
+        let deployments: Api<Deployment> = Api::namespaced(cluster.client(), namespace);
+        let found = cluster.ask("the stack's deployments", deployments.list(&all)).await?;
+        missing.extend(found.iter().filter_map(of_deployment));
+        let sets: Api<StatefulSet> = Api::namespaced(cluster.client(), namespace);
+        missing.extend(cluster.ask("the stack's stateful sets", sets.list(&all)).await?.iter().filter_map(of_set));
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("postgresql.cnpg.io", "v1", "Cluster"));
+        let clusters: Api<DynamicObject> = Api::namespaced_with(cluster.client(), namespace, &resource);
+        let found = cluster.ask("the stack's database clusters", clusters.list(&all)).await?;
+        databases += found.items.len();
+        missing.extend(found.iter().filter_map(of_database));
+    }
+    if databases == 0 {
+        missing.push("no database cluster".to_owned());
+    }
+    if missing.is_empty() {
+        missing.extend(ready(cluster).await?);
+    }
+    Ok(missing)
+}
+
+/// Asks Ironflow itself, through its Service.
+async fn ready(cluster: &Cluster) -> Result<Option<String>, ClusterError> {
+    let services: Api<Service> = Api::namespaced(cluster.client(), NAMESPACE);
+    let service = cluster.ask(format!("service {NAMESPACE}/{SERVICE}"), services.get(SERVICE)).await?;
+    let port = service.spec.and_then(|spec| spec.ports).and_then(|ports| ports.first().map(|port| port.port));
+    let Some(port) = port else { return Ok(Some(format!("service {SERVICE} has no port"))) };
+    let path = format!("/api/v1/namespaces/{NAMESPACE}/services/{SERVICE}:{port}/proxy/ready");
+    let request = http::Request::get(&path).body(Vec::new());
+    let request = request.map_err(|error| ClusterError::Other(format!("{path}: {error}")))?;
+    match cluster.ask("Ironflow's /ready", cluster.client().request_text(request)).await {
+        Ok(_) => Ok(None),
+        Err(error) if error.is_transient() && !error.is_unreachable() => Ok(Some(format!("/ready refuses ({error})"))),
+        Err(error) => Err(error),
+    }
+}
+
+fn of_deployment(deployment: &Deployment) -> Option<String> {
+    let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    let status = deployment.status.clone().unwrap_or_default();
+    let seen = status.observed_generation >= deployment.metadata.generation;
+    let updated = status.updated_replicas.unwrap_or(0).min(status.available_replicas.unwrap_or(0));
+    let left = status.replicas.unwrap_or(0) > wanted;
+    (!seen || updated < wanted || left).then(|| line(deployment.metadata.name.as_deref(), updated, wanted))
+}
+
+fn of_set(set: &StatefulSet) -> Option<String> {
+    let wanted = set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    let status = set.status.clone().unwrap_or_default();
+    let seen = status.observed_generation >= set.metadata.generation;
+    let current = status.update_revision.is_none()
+        || status.current_revision == status.update_revision
+        || status.updated_replicas == Some(wanted);
+    let ready = status.ready_replicas.unwrap_or(0);
+    (!seen || !current || ready < wanted).then(|| line(set.metadata.name.as_deref(), ready, wanted))
+}
+
+fn of_database(database: &DynamicObject) -> Option<String> {
+    let name = database.metadata.name.as_deref();
+    let wanted = database.data["spec"]["instances"].as_i64().unwrap_or(1);
+    let ready = database.data["status"]["readyInstances"].as_i64().unwrap_or(0);
+    let phase = database.data["status"]["phase"].as_str().unwrap_or("no phase yet");
+    if phase != HEALTHY {
+        return Some(format!("{}: {phase}", name.unwrap_or_default()));
+    }
+    (ready < wanted).then(|| line(name, ready, wanted))
+}
+
+fn line(name: Option<&str>, ready: impl Into<i64>, wanted: impl Into<i64>) -> String {
+    format!("{} {} of {}", name.unwrap_or_default(), ready.into(), wanted.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_database_is_healthy_by_phase_and_by_count() {
+        let database = |phase: &str, ready: i64| -> DynamicObject {
+            let json = json!({"metadata": {"name": "pg"}, "spec": {"instances": 2},
+                "status": {"phase": phase, "readyInstances": ready}});
+            serde_json::from_value(json).unwrap()
+        };
+        assert_eq!(of_database(&database(HEALTHY, 2)), None);
+        assert_eq!(of_database(&database(HEALTHY, 1)).unwrap(), "pg 1 of 2");
+        assert_eq!(of_database(&database("Failing over", 2)).unwrap(), "pg: Failing over");
+    }
+
+    #[test]
+    fn a_set_is_complete_when_its_update_is() {
+        let set = |ready: i64, current: &str, updated: i64| -> StatefulSet {
+            let json = json!({"metadata": {"name": "nats", "generation": 2},
+                "spec": {"replicas": 3, "selector": {}, "serviceName": "nats", "template": {}},
+                "status": {"replicas": 3, "observedGeneration": 2, "readyReplicas": ready, "currentRevision": current,
+                    "updateRevision": "b", "updatedReplicas": updated}});
+            serde_json::from_value(json).unwrap()
+        };
+        assert_eq!(of_set(&set(3, "b", 3)), None);
+        assert_eq!(of_set(&set(2, "b", 3)).unwrap(), "nats 2 of 3");
+        assert_eq!(of_set(&set(3, "a", 1)).unwrap(), "nats 3 of 3");
+        assert_eq!(of_set(&set(3, "a", 3)), None);
+    }
+}

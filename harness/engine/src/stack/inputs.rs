@@ -1,0 +1,150 @@
+//! What a stack is made from, and a digest that tells whether an installed one was made from the same.
+
+use super::StackError;
+use sha2::{Digest, Sha256};
+use std::path::{Path, PathBuf};
+
+/// What a stack is made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StackOptions {
+    /// The chart's template: `small`, `medium`. Its values are the chart's `values-TEMPLATE.yaml`.
+    pub template: String,
+    /// The chart's folder.
+    pub chart: PathBuf,
+    /// Values files that come after the template's, the last one wins.
+    pub values: Vec<PathBuf>,
+    /// Ironflow's image, where it is not the chart's own.
+    pub ironflow_image: Option<String>,
+    /// The release manifest of the PostgreSQL operator.
+    pub cnpg_manifest: PathBuf,
+}
+
+impl StackOptions {
+    /// All values files, the last one wins.
+    pub(super) fn values_files(&self) -> impl Iterator<Item = PathBuf> {
+        let template = self.chart.join(format!("values-{}.yaml", self.template));
+        std::iter::once(template).chain(self.values.iter().cloned())
+    }
+
+    /// The chart's values for the image.
+    pub(super) fn image_values(&self) -> Vec<(&'static str, String)> {
+        let Some(image) = &self.ironflow_image else { return Vec::new() };
+        // A colon belongs to a port where a slash comes after it.
+        match image.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')) {
+            Some((repository, tag)) => {
+                vec![("image.repository", repository.to_owned()), ("image.tag", tag.to_owned())]
+            }
+            None => vec![("image.repository", image.clone())],
+        }
+    }
+}
+
+/// What tells whether something was made from the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Digests {
+    /// Of chart, values and image.
+    pub(super) stack: String,
+    /// Of the operator's manifest.
+    pub(super) operator: String,
+}
+
+impl Digests {
+    /// Reads everything.
+    pub(super) fn of(options: &StackOptions) -> Result<Self, StackError> {
+        let mut stack = Sha256::new();
+        add(&mut stack, options.template.as_bytes());
+        add(&mut stack, options.ironflow_image.as_deref().unwrap_or_default().as_bytes());
+        let mut files = Vec::new();
+        walk(&options.chart, &mut files)?;
+        files.sort();
+        for file in &files {
+            add(&mut stack, file.strip_prefix(&options.chart).unwrap_or(file).as_os_str().as_encoded_bytes());
+            add(&mut stack, &read(file)?);
+        }
+        for file in options.values_files() {
+            add(&mut stack, &read(&file)?);
+        }
+        let mut operator = Sha256::new();
+        add(&mut operator, &read(&options.cnpg_manifest)?);
+        Ok(Self { stack: text(stack), operator: text(operator) })
+    }
+}
+
+/// Length first, so that no two different sequences of parts look the same.
+fn add(hash: &mut Sha256, part: &[u8]) {
+    hash.update((part.len() as u64).to_le_bytes());
+    hash.update(part);
+}
+
+fn text(hash: Sha256) -> String {
+    hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), StackError> {
+    for entry in std::fs::read_dir(folder).map_err(|error| unreadable(folder, &error))? {
+        let path = entry.map_err(|error| unreadable(folder, &error))?.path();
+        if path.is_dir() { walk(&path, files)? } else { files.push(path) }
+    }
+    Ok(())
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, StackError> {
+    std::fs::read(file).map_err(|error| unreadable(file, &error))
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> StackError {
+    StackError::Input { path: path.to_owned(), reason: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(folder: &Path) -> StackOptions {
+        let chart = folder.join("chart");
+        std::fs::create_dir_all(chart.join("templates")).unwrap();
+        for (name, text) in [("Chart.yaml", "a"), ("values-medium.yaml", "b"), ("templates/x.yaml", "c")] {
+            std::fs::write(chart.join(name), text).unwrap();
+        }
+        std::fs::write(folder.join("cnpg.yaml"), "d").unwrap();
+        StackOptions {
+            template: "medium".into(),
+            chart,
+            values: Vec::new(),
+            ironflow_image: Some("firedrill.local/ironflow:1".into()),
+            cnpg_manifest: folder.join("cnpg.yaml"),
+        }
+    }
+
+    #[test]
+    fn any_change_of_an_input_changes_the_digest() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = options(folder.path());
+        let before = Digests::of(&options).unwrap();
+        assert_eq!(Digests::of(&options).unwrap(), before);
+        let other = StackOptions { ironflow_image: Some("firedrill.local/ironflow:2".into()), ..options.clone() };
+        let other = Digests::of(&other).unwrap();
+        assert!(other.stack != before.stack && other.operator == before.operator);
+        std::fs::write(options.chart.join("templates/x.yaml"), "C").unwrap();
+        assert_ne!(Digests::of(&options).unwrap().stack, before.stack);
+    }
+
+    #[test]
+    fn a_missing_input_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = StackOptions { template: "huge".into(), ..options(folder.path()) };
+        let error = Digests::of(&options).unwrap_err().to_string();
+        assert!(error.contains("values-huge.yaml"), "{error}");
+    }
+
+    #[test]
+    fn images_split_at_the_tag() {
+        let folder = tempfile::tempdir().unwrap();
+        let values = |image: &str| {
+            let options = StackOptions { ironflow_image: Some(image.into()), ..options(folder.path()) };
+            options.image_values().into_iter().map(|(_, value)| value).collect::<Vec<_>>()
+        };
+        assert_eq!(values("localhost:5000/a/b:1.2"), ["localhost:5000/a/b", "1.2"]);
+        assert_eq!(values("localhost:5000/a/b"), ["localhost:5000/a/b"]);
+    }
+}
