@@ -1,0 +1,3 @@
+module firedrill.local/nc
+
+go 1.26.0

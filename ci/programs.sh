@@ -1,0 +1,60 @@
+# The Rust programs, and the two images that run in the cluster. Sourced by ci/setup.
+# shellcheck shell=bash
+
+programs() {
+  step "cargo build" cargo
+  step "image firedrill.local/ironflow" program ironflow ironflow ironflow-worker
+  step "image firedrill.local/agent" program agent firedrill
+}
+
+cargo_ready() { # cargo knows best what is fresh: it is asked every time
+  [ "$MODE" = check ] && [ -x "$PROGRAMS/firedrill" ] && [ -x "$PROGRAMS/ironflow" ] && [ -x "$PROGRAMS/ironflow-worker" ]
+}
+cargo_make() { cd "$ROOT" && cargo build --workspace --bins; }
+
+# Tagged by what is in them, so that a cluster runs exactly what was built, and an unchanged program is not pushed again.
+program_files() {
+  local name=$1 program
+  shift
+  for program in "$@"; do echo "$PROGRAMS/$program"; done
+  [ "$name" != ironflow ] || printf '%s\n' "$KIT"/bin/{busybox,mksh,nc} /etc/ssl/certs/ca-certificates.crt
+}
+program_ref() {
+  local files
+  mapfile -t files < <(program_files "$@")
+  echo "firedrill.local/$1:$({ cat "${files[@]}"; declare -f program_make; } | sha256sum | cut -c1-12)"
+}
+program_ready() {
+  local ref
+  ref=$(program_ref "$@") && [ "$(cat "$CACHE/ref/$1")" = "$ref" ] && is_pushed "$ref"
+}
+program_make() {
+  local name=$1 ref context file files
+  ref=$(program_ref "$@")
+  context=$(mktemp -d)
+  mapfile -t files < <(program_files "$@")
+  for file in "${files[@]}"; do cp "$file" "$context/"; done
+  shift
+  (cd "$context" && strip "$@")
+  if [ "$name" = ironflow ]; then
+    # The runbook runs wget in this container, and the original image has a shell.
+    cat > "$context/Dockerfile" <<'D'
+FROM scratch
+COPY busybox nc /bin/
+COPY mksh /bin/sh
+RUN ["/bin/busybox", "sh", "-c", "PATH=/bin; for name in wget nslookup; do busybox ln -s busybox /bin/$name; done; busybox mkdir -m 1777 /tmp"]
+COPY ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY ironflow ironflow-worker /
+USER 65532:65532
+ENTRYPOINT ["/ironflow"]
+D
+  else
+    printf 'FROM scratch\nCOPY firedrill /firedrill\nENTRYPOINT ["/firedrill"]\n' > "$context/Dockerfile"
+  fi
+  docker build -q --label "firedrill=$name" -t "$ref" "$context"
+  pushed_make "$ref"
+  echo "$ref" > "$CACHE/ref/$name"
+  rm -rf "$context"
+  # Earlier builds go from the engine; clusters that run them have pulled them, and the registry keeps them.
+  docker images -q --filter "label=firedrill=$name" --filter "before=$ref" | xargs -r docker rmi -f
+}
