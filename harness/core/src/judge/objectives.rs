@@ -57,10 +57,11 @@ impl Finding {
 }
 
 impl Court<'_> {
-    /// Judges one objective; `None` where it says nothing of this variant.
+    /// Judges one objective; `None` where it says nothing of this variant: one that gates others and not this one is not
+    /// meant for it, and so is one without any figure.
     pub(crate) fn judge(&self, objective: &Objective) -> Option<ObjectiveResult> {
         let accepted = objective.accepted.get(self.variant).map(|accepted| accepted.0);
-        if accepted.is_none() && objective.documented.is_none() {
+        if accepted.is_none() && (objective.documented.is_none() || !objective.accepted.is_empty()) {
             return None;
         }
         let judged = self.measure(objective).into_iter().map(|finding| {
@@ -137,7 +138,8 @@ impl Court<'_> {
             return self.never_failed(objective, seen, inject, horizon);
         };
         let (first_outage, last_outage) = (&seen.summary.outages[first], &seen.summary.outages[last]);
-        if first_outage.first_failure < inject {
+        // An attempt in flight at the injection started before it and was failed by it all the same.
+        if seen.summary.details[first].first_failure_ended < inject {
             return fail("it was already failing when the fault was put in".to_owned());
         }
         let span = |moment: Moment, not_before: At| match moment {

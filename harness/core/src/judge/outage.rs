@@ -41,6 +41,8 @@ pub struct Gap {
 pub struct OutageDetail {
     /// The latest moment at which the service is known to have been down, as the lower bound counts it.
     pub down_until: At,
+    /// The end of the first failed attempt. One that was in flight when a fault came may have started before it.
+    pub first_failure_ended: At,
     /// The end of the last failure before the first success after the first failure, and that success's end: the
     /// service answered again, if only for a flap, between these two.
     pub first_success: Option<(At, At)>,
@@ -111,6 +113,7 @@ struct Run {
 struct Open {
     last_ok_before: At,
     first_failure: At,
+    first_failure_ended: At,
     last_failure_started: At,
     last_failure_ended: At,
     failed: u64,
@@ -214,6 +217,7 @@ impl SeriesTracker {
         let open = self.open.get_or_insert_with(|| Open {
             last_ok_before: last_ok.map_or(sample.started, |(started, _)| started.min(sample.started)),
             first_failure: sample.started,
+            first_failure_ended: sample.ended,
             last_failure_started: sample.started,
             last_failure_ended: sample.ended,
             failed: 0,
@@ -362,7 +366,8 @@ impl Open {
             flaps: self.flaps,
             cause: most.copied().unwrap_or(Cause::Other),
         };
-        let (first_success, longest_flap) = (self.first_success, self.longest_flap);
-        (outage, OutageDetail { down_until, first_success, longest_flap })
+        let (first_failure_ended, first_success) = (self.first_failure_ended, self.first_success);
+        let longest_flap = self.longest_flap;
+        (outage, OutageDetail { down_until, first_failure_ended, first_success, longest_flap })
     }
 }

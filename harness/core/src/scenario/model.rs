@@ -489,6 +489,10 @@ pub struct Step {
     pub timeout: Duration,
     /// The exit code that counts as done; `None` where any does (a look that may fail).
     pub exit: Option<i32>,
+    /// How long its expectation may take to come: the command is repeated until then, as an operator looks again. `None`
+    /// where it must hold at once.
+    #[serde(with = "as_ms_option")]
+    pub within: Option<Duration>,
     /// Only in these variants; in all where empty.
     pub variants: Vec<String>,
     /// Only where this holds when the step's turn comes; a step passed over says so in the journal.

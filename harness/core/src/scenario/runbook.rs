@@ -1,7 +1,7 @@
 //! Reads a runbook: its fenced `sh` blocks are its steps, one command a line, and all else is for people.
 //!
 //! What the harness needs to know of a step stands behind the fence's language:
-//! `sh expect='text' timeout=90s exit=any variants=hung,killed only-if-down='probe after 60s'`.
+//! `sh expect='text' timeout=90s within=60s exit=any variants=hung,killed only-if-down='probe after 60s'`.
 
 use super::command::{bound, object_to_step, placeholders};
 use super::mistake::Mistakes;
@@ -22,7 +22,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// The bounds of a step's limit.
 const TIMEOUT_BOUNDS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30 * 60));
 /// The attributes of a step.
-const ATTRIBUTES: [&str; 5] = ["expect", "timeout", "exit", "variants", "only-if-down"];
+const ATTRIBUTES: [&str; 6] = ["expect", "timeout", "within", "exit", "variants", "only-if-down"];
 /// Names of languages that mean a shell.
 const OTHER_SHELLS: [&str; 6] = ["bash", "shell", "console", "zsh", "shell-session", "terminal"];
 
@@ -133,6 +133,7 @@ fn read_block(text: &str, block: &Block, section: Option<&String>, draft: &mut D
             timeout: TIMEOUT,
             exit: Some(0),
             variants: Vec::new(),
+            within: None,
             only_if: None,
         },
         variants: Vec::new(),
@@ -214,8 +215,9 @@ fn attribute(text: &str, word: Range<usize>, to: &mut DraftStep, mistakes: &mut 
     }
     match &text[key.clone()] {
         "expect" => to.step.expect = Some(value.to_owned()),
-        "timeout" => match text::duration(value, TIMEOUT_BOUNDS.0, TIMEOUT_BOUNDS.1) {
-            Ok(timeout) => to.step.timeout = timeout,
+        name @ ("timeout" | "within") => match text::duration(value, TIMEOUT_BOUNDS.0, TIMEOUT_BOUNDS.1) {
+            Ok(limit) if name == "within" => to.step.within = Some(limit),
+            Ok(limit) => to.step.timeout = limit,
             Err(wrong) => match wrong.hint {
                 Some(hint) => mistakes.add_hint(span, wrong.message, hint),
                 None => mistakes.add(span, wrong.message),

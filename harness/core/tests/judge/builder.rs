@@ -77,6 +77,7 @@ fn step(line: u32, section: &str, command: &str, exit: Option<i32>) -> Step {
         timeout: Duration::from_secs(30),
         exit,
         variants: Vec::new(),
+        within: None,
         only_if: None,
     }
 }

@@ -1,9 +1,9 @@
 //! Verdicts on whole runs.
 
-use crate::builder::{CONTROL, PUBLISH, Run};
+use crate::builder::{CONTROL, EVERY_MS, INJECT_MS, PUBLISH, Run};
 use firedrill_core::event::{Event, PhaseEnd, Place, StepEnd};
 use firedrill_core::plan::Phase;
-use firedrill_core::sample::Outcome;
+use firedrill_core::sample::{Cause, Outcome};
 use firedrill_core::scenario::{Accepted, Fault, Moment};
 use firedrill_core::time::{At, human};
 use firedrill_core::verdict::{Part, Value, Verdict};
@@ -413,4 +413,41 @@ fn what_ran_on_a_victims_node_is_said() {
     let verdict = run.judge();
     let texts: Vec<_> = verdict.findings.iter().map(|finding| finding.text.as_str()).collect();
     assert_eq!(texts, ["CNPG operator (p-0) ran on worker1, a victim's node"]);
+}
+
+#[test]
+fn an_attempt_in_flight_at_the_injection_is_of_the_fault() {
+    let failed = Outcome::Failed { cause: Cause::Timeout, code: 0, maybe_applied: true };
+    let begins = At::from_ms(INJECT_MS - EVERY_MS);
+    let run_with = |first_ended: At| {
+        let mut run = Run::recovered(68_400);
+        run.change_samples(|sample| {
+            if sample.series == PUBLISH && (begins..At::from_ms(40_500)).contains(&sample.intended) {
+                sample.outcome = failed;
+                if sample.intended == begins {
+                    sample.ended = first_ended;
+                }
+            }
+        });
+        run.judge()
+    };
+    // The first failure hung from shortly before the injection on.
+    let verdict = run_with(At::from_ms(INJECT_MS + 400));
+    assert_eq!(verdict.recovery.value, Value::Pass, "{:?}", verdict.recovery);
+    // One that failed before the injection is not of it: the service was failing by itself.
+    let verdict = run_with(At::from_ms(INJECT_MS - 10));
+    assert_eq!(verdict.recovery.value, Value::Unknown, "{:?}", verdict.recovery);
+}
+
+#[test]
+fn an_objective_that_gates_other_variants_alone_is_not_shown() {
+    let run = Run::recovered(68_400);
+    let mut scenario = run.start.scenario.clone();
+    let mut extra = scenario.objectives[0].clone();
+    extra.name = "of another variant".to_owned();
+    extra.accepted = [("another".to_owned(), Accepted(Duration::from_secs(1)))].into();
+    extra.documented = Some(Duration::from_secs(1));
+    scenario.objectives.push(extra);
+    let verdict = run.judge_with(Some(&scenario)).unwrap();
+    assert!(verdict.objectives.iter().all(|objective| objective.name != "of another variant"));
 }

@@ -271,7 +271,7 @@ async fn drill(context: &Context, armed: &mut Armed) -> Result<(), Stop> {
     let baseline = observe::Baseline::take(&context.cluster, &context.variant).await.map_err(Stop::failed)?;
     let injecting = break_it::inject(context, &armed.fault);
     let (injected_at, injected) = context.phase(Phase::Inject, limit(Phase::Inject), 1, injecting).await?;
-    let watching = Watching::start(context, &context.plan.targets, baseline);
+    let watching = Watching::start(context, &context.plan.targets, baseline, usual);
     let proving = break_it::prove(context, &armed.fault, injected_at, &injected);
     let effect_at = context.phase(Phase::Effect, limit(Phase::Effect), 1, proving).await?;
 
@@ -299,13 +299,14 @@ async fn drill(context: &Context, armed: &mut Armed) -> Result<(), Stop> {
             ran?;
         }
     }
-    context.phase(Phase::SustainedOk, left(), 1, recover::sustained(context)).await?;
+    let sustained_at = context.phase(Phase::SustainedOk, left(), 1, recover::sustained(context)).await?;
     if context.variant.redundancy.is_empty() {
         context.skip(Phase::Redundancy, "this variant gives no condition of it before the fault is undone");
     } else {
         context.phase(Phase::Redundancy, left(), 1, recover::redundancy(context, &watching, effect_at)).await?;
     }
-    context.phase(Phase::Backlog, limit(Phase::Backlog), 1, recover::backlog(context, usual)).await
+    let draining = recover::backlog(context, &watching, sustained_at);
+    context.phase(Phase::Backlog, limit(Phase::Backlog), 1, draining).await
 }
 
 async fn ledger(context: &Context, armed: &mut Armed) {

@@ -1,9 +1,8 @@
 //! Recovery: the runbook's commands or waiting, then unbroken service, redundancy and the backlog.
 
 use super::context::{Context, Stop};
-use super::watching::Watching;
+use super::watching::{Backlog, Watching};
 use crate::cluster::ClusterError;
-use crate::observe;
 use crate::runbook::{CommandEnd, Environment, PlannedStep, run_command};
 use firedrill_core::event::{Event, StepEnd};
 use firedrill_core::scenario::{Moment, Start, StepCondition};
@@ -12,10 +11,8 @@ use std::path::Path;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// How often the backlog is asked for.
-const BACKLOG_EVERY: Duration = Duration::from_millis(500);
-/// A backlog of this many messages is work under way, not a backlog.
-const BACKLOG_IDLE: u64 = 10;
+/// How long after an expectation did not hold its command runs again, where the runbook gives it time.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// Waits until the system has noticed.
 ///
@@ -131,15 +128,23 @@ async fn one(
     stop: &CancellationToken,
 ) -> CommandEnd {
     let limit = planned.step.timeout;
+    let until = planned.step.within.map(|within| context.at().plus(within));
     context.recorder.record(Event::StepStarted {
         step: planned.number,
         section: planned.step.section.clone(),
         line: planned.step.line,
         command: command.to_owned(),
         correction,
-        deadline: limit,
+        deadline: limit + planned.step.within.unwrap_or_default(),
     });
-    let ended = run_command(command, environment, exit, expect, limit, stop).await;
+    let ended = loop {
+        let ended = run_command(command, environment, exit, expect, limit, stop).await;
+        let look_again = !ended.end.held() && until.is_some_and(|until| context.at() < until);
+        if !look_again || stop.is_cancelled() {
+            break ended;
+        }
+        tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+    };
     context.recorder.record(Event::StepEnded {
         step: planned.number,
         correction,
@@ -209,25 +214,23 @@ pub(super) async fn redundancy(context: &Context, watching: &Watching, effect_at
     Ok(((), format!("{by} since {} after the effect", human(since.since(effect_at)))))
 }
 
-/// Waits until what had piled up for Ironflow's workers is done.
+/// Waits until what had piled up for Ironflow's workers is done. It cannot be done before service is back.
 ///
 /// # Errors
 /// Never by itself; its phase has a limit.
-pub(super) async fn backlog(context: &Context, usual: u64) -> Result<((), String), Stop> {
-    let enough = usual.max(BACKLOG_IDLE);
-    let mut tick = tokio::time::interval(BACKLOG_EVERY);
-    loop {
-        tick.tick().await;
-        match observe::backlog(&context.cluster, &context.drill.scenario).await {
-            Ok(Some(pending)) if pending <= enough => {
-                let seen_at = context.at();
-                let by = format!("{pending} steps wait, {enough} is usual");
-                context.recorder.record(Event::MomentSeen { moment: Moment::BacklogDrained, seen_at, by: by.clone() });
-                return Ok(((), by));
+pub(super) async fn backlog(context: &Context, watching: &Watching, sustained_at: At) -> Result<((), String), Stop> {
+    let drained = context
+        .look(|| match watching.seen.borrow().backlog.clone() {
+            Backlog::Drained { since } => Some(Some(since.max(sustained_at))),
+            Backlog::None => Some(None),
+            Backlog::Waiting { what } => {
+                context.doing(what);
+                None
             }
-            Ok(Some(pending)) => context.doing(format!("{pending} steps wait for a worker")),
-            Ok(None) => return Ok(((), "this stack has no work queue".to_owned())),
-            Err(error) => context.doing(error.to_string()),
-        }
-    }
+        })
+        .await;
+    let Some(seen_at) = drained else { return Ok(((), "this stack has no work queue".to_owned())) };
+    let by = "no more steps wait for a worker than usual".to_owned();
+    context.recorder.record(Event::MomentSeen { moment: Moment::BacklogDrained, seen_at, by: by.clone() });
+    Ok(((), by))
 }

@@ -12,6 +12,8 @@ use tokio::sync::watch;
 
 /// How often the cluster is asked.
 const ASK_EVERY: Duration = Duration::from_millis(250);
+/// So many messages are work under way, not a backlog.
+const BACKLOG_IDLE: u64 = 10;
 
 /// What the background has seen so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +26,31 @@ pub(super) struct Seen {
     pub(super) redundancy_lost: bool,
     /// What is still missing.
     pub(super) missing: String,
+    /// What waits for Ironflow's workers.
+    pub(super) backlog: Backlog,
+}
+
+/// What waits for Ironflow's workers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Backlog {
+    /// The stack has no work queue.
+    None,
+    /// More than usual, or it is not known.
+    Waiting {
+        /// What, for people.
+        what: String,
+    },
+    /// No more than usual.
+    Drained {
+        /// Since when, without a break.
+        since: At,
+    },
+}
+
+impl Default for Backlog {
+    fn default() -> Self {
+        Self::Waiting { what: "not looked at yet".to_owned() }
+    }
 }
 
 /// Watches in the background until dropped.
@@ -43,13 +70,19 @@ impl Drop for Watching {
 
 impl Watching {
     /// Starts to watch. `baseline` is how the cluster was in its steady state.
-    pub(super) fn start(context: &Context, targets: &[Target], baseline: observe::Baseline) -> Self {
+    pub(super) fn start(
+        context: &Context,
+        targets: &[Target],
+        baseline: observe::Baseline,
+        usual_backlog: u64,
+    ) -> Self {
         let (sender, seen) = watch::channel(Seen::default());
         let sender = Arc::new(sender);
         let baseline = Arc::new(baseline);
         let detection = detection(context.clone(), targets.to_vec(), baseline.clone(), sender.clone());
-        let redundancy = redundancy(context.clone(), baseline, sender);
-        Self { seen, tasks: vec![tokio::spawn(detection), tokio::spawn(redundancy)] }
+        let redundancy = redundancy(context.clone(), baseline, sender.clone());
+        let backlog = backlog(context.clone(), usual_backlog.max(BACKLOG_IDLE), sender);
+        Self { seen, tasks: vec![tokio::spawn(detection), tokio::spawn(redundancy), tokio::spawn(backlog)] }
     }
 }
 
@@ -99,6 +132,26 @@ async fn redundancy(context: Context, baseline: Arc<observe::Baseline>, sender: 
                 seen.redundancy_lost = true;
             }
             *seen != before
+        });
+    }
+}
+
+async fn backlog(context: Context, enough: u64, sender: Arc<watch::Sender<Seen>>) {
+    let mut tick = ticks();
+    loop {
+        tick.tick().await;
+        let asked = observe::backlog(&context.cluster, &context.drill.scenario).await;
+        let at = context.at();
+        sender.send_modify(|seen| {
+            seen.backlog = match (asked, &seen.backlog) {
+                (Ok(None), _) => Backlog::None,
+                (Ok(Some(waiting)), Backlog::Drained { since }) if waiting <= enough => {
+                    Backlog::Drained { since: *since }
+                }
+                (Ok(Some(waiting)), _) if waiting <= enough => Backlog::Drained { since: at },
+                (Ok(Some(waiting)), _) => Backlog::Waiting { what: format!("{waiting} steps wait for a worker") },
+                (Err(error), _) => Backlog::Waiting { what: error.to_string() },
+            };
         });
     }
 }

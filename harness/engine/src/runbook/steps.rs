@@ -53,6 +53,7 @@ mod tests {
             timeout: Duration::from_secs(1),
             exit: Some(0),
             variants: variants.iter().map(|name| (*name).to_owned()).collect(),
+            within: None,
             only_if: None,
         }
     }

@@ -98,9 +98,17 @@ impl Contained {
         format!("postgres://app:unused@127.0.0.1:{}/postgres", self.port)
     }
 
-    /// Stops every process of it, without ending one.
+    /// Stops every process of it, without ending one. With cgroup v1 a container that forks meanwhile can escape the
+    /// engine's freezer, which then gives up: it is asked again.
     pub(crate) async fn freeze(&self) {
-        self.container.pause().await.unwrap();
+        let mut last = None;
+        for _ in 0..5 {
+            match self.container.pause().await {
+                Ok(()) => return,
+                Err(error) => last = Some(error),
+            }
+        }
+        panic!("the container could not be frozen: {last:?}");
     }
 
     /// Lets them go on.

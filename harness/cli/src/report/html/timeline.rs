@@ -136,9 +136,14 @@ pub(super) fn timeline(verdict: &Verdict, journal: &Journal, steps: &[StepRun], 
     }
 }
 
+/// How long before the injection an attempt that it hit may have started.
+const IN_FLIGHT_US: u64 = 5_000_000;
+
 /// The moments of the run, with the earliest failure and the latest recovery of its series, in order.
 pub(super) fn moments(verdict: &Verdict) -> Vec<(Moment, At)> {
-    let outages = || verdict.series.iter().flat_map(|series| &series.outages);
+    // What failed before the injection is not of the fault; an attempt in flight then may have started a little before.
+    let from = verdict.moments.get(&Moment::Inject).map_or(At(0), |at| At(at.0.saturating_sub(IN_FLIGHT_US)));
+    let outages = || verdict.series.iter().flat_map(|series| &series.outages).filter(|o| o.first_failure >= from);
     let mut all = verdict.moments.clone();
     if let Some(first) = outages().map(|outage| outage.first_failure).min() {
         all.entry(Moment::FirstFailure).or_insert(first);
