@@ -30,6 +30,8 @@ pub(super) fn manifest(
     }
     let spec = json!({
         "restartPolicy": "Never",
+        // Names are whole: a search list would ask the resolver beyond the cluster first, and measure that one.
+        "dnsConfig": {"options": [{"name": "ndots", "value": "1"}]},
         "activeDeadlineSeconds": left_s,
         "terminationGracePeriodSeconds": 2,
         "automountServiceAccountToken": false,

@@ -157,8 +157,8 @@ pub(super) fn moments(verdict: &Verdict) -> Vec<(Moment, At)> {
     moments
 }
 
-/// Labels in as many rows as they need: each in the highest row in which no label is under it and no line runs through
-/// another one's label.
+/// Labels in as many rows as they need: each in the highest row in which no label is under it and, where that can be, no
+/// line runs through another one's label.
 fn flags(verdict: &Verdict, axis: &Axis) -> Vec<Flag> {
     let mut flags = Vec::new();
     for (moment, at) in moments(verdict) {
@@ -176,9 +176,7 @@ fn flags(verdict: &Verdict, axis: &Axis) -> Vec<Flag> {
     let mut placed: Vec<Spot> = Vec::new();
     for index in order {
         let spot = &mut flags[index].1;
-        while placed.iter().any(|other| spot.meets(other)) {
-            spot.row += 1;
-        }
+        spot.row = row_for(spot, &placed);
         placed.push(*spot);
     }
     flags.into_iter().map(|(flag, spot)| Flag { row: spot.row, ..flag }).collect()
@@ -193,12 +191,27 @@ struct Spot {
     row: usize,
 }
 
+/// The highest row for a label. A line that runs through it from above does so in every lower row too, so that cannot
+/// always be avoided; labels never lie on each other, for which as many rows as labels are enough.
+fn row_for(spot: &Spot, placed: &[Spot]) -> usize {
+    let free = |meets: fn(&Spot, &Spot) -> bool| {
+        (0..=placed.len()).find(|row| {
+            let spot = Spot { row: *row, ..*spot };
+            !placed.iter().any(|other| meets(&spot, other))
+        })
+    };
+    free(Spot::meets).or_else(|| free(Spot::overlaps)).unwrap_or(placed.len())
+}
+
 impl Spot {
+    fn overlaps(&self, other: &Spot) -> bool {
+        self.row == other.row && self.from < other.until && other.from < self.until
+    }
+
     fn meets(&self, other: &Spot) -> bool {
         let crosses =
             |line: &Spot, label: &Spot| line.row < label.row && label.from < line.place && line.place < label.until;
-        let overlap = self.row == other.row && self.from < other.until && other.from < self.until;
-        overlap || crosses(self, other) || crosses(other, self)
+        self.overlaps(other) || crosses(self, other) || crosses(other, self)
     }
 }
 
@@ -329,4 +342,21 @@ fn observed(journal: &Journal, axis: &Axis) -> Vec<Observed> {
         lane.summary = format!("{} changes, {} for the worse", lane.marks.len(), of("unhealthy"));
     }
     lanes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_that_a_line_must_cross_still_finds_a_row() {
+        let placed = [
+            Spot { place: 0.80, from: 0.80, until: 0.95, row: 0 },
+            Spot { place: 0.90, from: 0.75, until: 0.90, row: 1 },
+        ];
+        let crossed = Spot { place: 0.99, from: 0.78, until: 0.99, row: 0 };
+        let row = row_for(&crossed, &placed);
+        let found = Spot { row, ..crossed };
+        assert!(placed.iter().all(|other| !found.overlaps(other)), "row {row}");
+    }
 }
