@@ -13,6 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
+/// In a dead run's folder: what a sweep did, once nothing was left.
+const SWEPT_FILE: &str = "swept.txt";
 /// How long one undo may take.
 const UNDO_WITHIN: Duration = Duration::from_secs(90);
 /// How long the objects of one run may take to be gone.
@@ -73,7 +75,14 @@ pub async fn sweep(
         }
     };
     for (run_id, undos) in undos {
+        let left = swept.left.len();
         one_run(cluster, &run_id, undos, agent_image, &mut swept).await;
+        // The dead run's journal stays as it ended; a file beside it says that what it names is done.
+        let folder = runs.join(&run_id);
+        if swept.left.len() == left && folder.is_dir() {
+            let text = swept.done.join("\n") + "\n";
+            std::fs::write(folder.join(SWEPT_FILE), text).map_err(|error| ClusterError::Other(error.to_string()))?;
+        }
     }
     lease.release().await?;
     Ok(swept)
@@ -88,6 +97,9 @@ async fn from_journals(
     let uid = cluster.info().await?.uid;
     let mut found = BTreeMap::new();
     for entry in std::fs::read_dir(runs).into_iter().flatten().flatten() {
+        if entry.path().join(SWEPT_FILE).exists() {
+            continue;
+        }
         let Ok(text) = std::fs::read_to_string(entry.path().join("events.jsonl")) else { continue };
         let Ok(journal) = Journal::parse(&text) else { continue };
         let Ok(start) = journal.start() else { continue };
