@@ -491,7 +491,7 @@ pub struct Step {
     pub exit: Option<i32>,
     /// How long its expectation may take to come: the command is repeated until then, as an operator looks again. `None`
     /// where it must hold at once.
-    #[serde(with = "as_ms_option")]
+    #[serde(default, with = "as_ms_option")]
     pub within: Option<Duration>,
     /// Only in these variants; in all where empty.
     pub variants: Vec<String>,

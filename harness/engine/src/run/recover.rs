@@ -214,18 +214,23 @@ pub(super) async fn redundancy(context: &Context, watching: &Watching, effect_at
     Ok(((), format!("{by} since {} after the effect", human(since.since(effect_at)))))
 }
 
-/// Waits until what had piled up for Ironflow's workers is done. It cannot be done before service is back.
+/// Waits until what had piled up for Ironflow's workers is done, the last of all: service and redundancy are back by then.
 ///
 /// # Errors
 /// Never by itself; its phase has a limit.
 pub(super) async fn backlog(context: &Context, watching: &Watching, sustained_at: At) -> Result<((), String), Stop> {
     let drained = context
-        .look(|| match watching.seen.borrow().backlog.clone() {
-            Backlog::Drained { since } => Some(Some(since.max(sustained_at))),
-            Backlog::None => Some(None),
-            Backlog::Waiting { what } => {
-                context.doing(what);
-                None
+        .look(|| {
+            let seen = watching.seen.borrow().clone();
+            match seen.backlog {
+                Backlog::Drained { since } => {
+                    Some(Some(since.max(sustained_at).max(seen.redundant_since.unwrap_or(sustained_at))))
+                }
+                Backlog::None => Some(None),
+                Backlog::Waiting { what } => {
+                    context.doing(what);
+                    None
+                }
             }
         })
         .await;
