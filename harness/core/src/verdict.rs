@@ -261,3 +261,16 @@ pub enum FindingKind {
     /// Acknowledged writes were lost or doubled within what is accepted.
     Data,
 }
+
+/// A count with its thousands apart: `1,204`.
+pub fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}

@@ -103,14 +103,6 @@ impl Lease {
         }
     }
 
-    /// Who holds the lock now, alive or not, where somebody does.
-    ///
-    /// # Errors
-    /// Where the API server does not say.
-    pub async fn holder(cluster: &Cluster) -> Result<Option<String>, ClusterError> {
-        Ok(read(cluster).await?.map(|lease| Seen::of(&lease).holder).filter(|holder| !holder.is_empty()))
-    }
-
     /// Who uses the cluster now: the holder, unless it is a process of this machine that is gone. One elsewhere counts as
     /// alive.
     ///

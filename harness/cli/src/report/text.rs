@@ -115,18 +115,7 @@ pub(crate) fn latency(ms: f64) -> String {
     }
 }
 
-/// A count with its thousands apart: `1,204`.
-pub(crate) fn count(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
+pub(crate) use firedrill_core::verdict::grouped as count;
 
 /// `1 fault`, `2 faults`.
 pub(crate) fn plural(number: u64, one: &str, many: &str) -> String {

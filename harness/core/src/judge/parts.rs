@@ -6,7 +6,7 @@ use crate::event::{PhaseEnd, Undo};
 use crate::plan::{Phase, Target};
 use crate::scenario::{DataPolicy, Effect, Fault, Moment, Vantage, Variant};
 use crate::time::human;
-use crate::verdict::{Finding, FindingKind, Part, Value};
+use crate::verdict::{Finding, FindingKind, Part, Value, grouped};
 use std::collections::BTreeMap;
 
 pub(crate) fn part(value: Value, reasons: Vec<String>, hint: Option<&str>) -> Part {
@@ -193,19 +193,6 @@ pub(crate) fn data(
         part(Value::Pass, vec![text], None)
     };
     (judged, findings)
-}
-
-/// A count with its thousands apart: `1,204`.
-fn grouped(count: u64) -> String {
-    let digits = count.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// Is the cluster as before?

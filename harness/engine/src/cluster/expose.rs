@@ -46,18 +46,6 @@ impl Cluster {
         self.ask(what, api.create(&PostParams::default(), &made)).await?;
         Ok(())
     }
-
-    /// Plans and makes one door; the port of 127.0.0.1 that leads to the Service through the control plane's node.
-    ///
-    /// # Errors
-    /// Those of [`Cluster::plan_doors`] and [`Cluster::open_door`].
-    pub async fn expose(&self, mark: &RunMark, service: &ServiceRef) -> Result<u16, ClusterError> {
-        let doors = self.plan_doors(mark, std::slice::from_ref(service)).await?;
-        for door in &doors {
-            self.open_door(mark, door).await?;
-        }
-        doors.first().map(|door| door.host_port).ok_or_else(|| ClusterError::Other("no door was planned".to_owned()))
-    }
 }
 
 fn choose(

@@ -10,7 +10,6 @@ mod nats;
 mod nats_state;
 mod nats_view;
 mod placement;
-mod poll;
 mod subjects;
 mod watchers;
 
@@ -18,5 +17,4 @@ pub use bundle::bundle;
 pub use condition::{Baseline, Holding, detected, holds};
 pub use nats::backlog;
 pub use placement::placement;
-pub use poll::{Polled, poll};
 pub use watchers::watch;

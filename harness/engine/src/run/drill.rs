@@ -7,7 +7,7 @@ use super::interrupt::Interrupts;
 use super::recorder::{Progress, Recorder};
 use super::undo_log::UndoLog;
 use super::watching::Watching;
-use super::{account, break_it, finish, recover, steady};
+use super::{account, break_it, finish, recover, steady, watching};
 use crate::clock::Clock;
 use crate::cluster::{Cluster, ClusterError, Inventory, RunMark};
 use crate::lease::Lease;
@@ -334,12 +334,7 @@ async fn preflight(context: &Context) -> Result<(Inventory, String), Stop> {
         tick.tick().await;
         let mut missing = BTreeSet::new();
         for (variant, baseline) in &baselines {
-            for condition in &variant.redundancy {
-                let held = observe::holds(&context.cluster, condition, baseline).await;
-                if !held.holds {
-                    missing.insert(held.detail);
-                }
-            }
+            missing.extend(watching::missing(context, variant, baseline).await);
         }
         if missing.is_empty() {
             break;

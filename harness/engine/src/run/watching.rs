@@ -4,7 +4,7 @@ use super::context::Context;
 use crate::observe;
 use firedrill_core::event::Event;
 use firedrill_core::plan::Target;
-use firedrill_core::scenario::Moment;
+use firedrill_core::scenario::{Moment, Variant};
 use firedrill_core::time::At;
 use std::sync::Arc;
 use std::time::Duration;
@@ -110,17 +110,23 @@ async fn detection(
     }
 }
 
+/// What a variant's conditions of redundancy still lack, in their order; empty where all hold.
+pub(super) async fn missing(context: &Context, variant: &Variant, baseline: &observe::Baseline) -> Vec<String> {
+    let mut missing = Vec::new();
+    for condition in &variant.redundancy {
+        let held = observe::holds(&context.cluster, condition, baseline).await;
+        if !held.holds {
+            missing.push(held.detail);
+        }
+    }
+    missing
+}
+
 async fn redundancy(context: Context, baseline: Arc<observe::Baseline>, sender: Arc<watch::Sender<Seen>>) {
     let mut tick = ticks();
     loop {
         tick.tick().await;
-        let mut missing = Vec::new();
-        for condition in &context.variant.redundancy {
-            let held = observe::holds(&context.cluster, condition, &baseline).await;
-            if !held.holds {
-                missing.push(held.detail);
-            }
-        }
+        let missing = missing(&context, &context.variant, &baseline).await;
         let at = context.at();
         sender.send_if_modified(|seen| {
             let before = seen.clone();
