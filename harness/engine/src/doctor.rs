@@ -12,6 +12,8 @@ const GIB: u64 = 1 << 30;
 const DISK_MIN_BYTES: u64 = 15 * GIB;
 /// Memory that a cluster with the stack takes, in bytes.
 const MEMORY_MIN_BYTES: u64 = 6 * GIB;
+/// inotify instances that two clusters take together, with room to spare; as in `ci/setup`.
+const INOTIFY_INSTANCES_MIN: u64 = 512;
 const SETUP: &str = "run ci/setup";
 const SETUP_ENV: &str = "run ci/setup, then: eval \"$(ci/setup --env)\"";
 
@@ -65,6 +67,7 @@ pub async fn examine() -> Vec<Check> {
     checks.push(memory());
     checks.push(capabilities());
     checks.push(loop_devices());
+    checks.push(inotify());
     checks.push(ports());
     checks.push(manifest());
     if has_engine {
@@ -182,6 +185,22 @@ fn loop_devices() -> Check {
     let is_loop = |name: &str| name.strip_prefix("loop").is_some_and(|rest| rest.parse::<u32>().is_ok());
     let count = entries.filter(|entry| is_loop(&entry.file_name().to_string_lossy())).count();
     Check::ok("loop devices", format!("{count}, and more can be made"))
+}
+
+/// Each node's kubelet, kube-proxy and containerd take some; with too few, a second cluster's kube-proxy ends at its start.
+fn inotify() -> Check {
+    let path = "/proc/sys/fs/inotify/max_user_instances";
+    let count = std::fs::read_to_string(path).ok().and_then(|text| text.trim().parse::<u64>().ok());
+    match count {
+        Some(count) if count >= INOTIFY_INSTANCES_MIN => Check::ok("inotify", format!("{count} instances")),
+        Some(count) => Check::not(
+            "inotify",
+            State::Warning,
+            format!("{count} instances, too few for two clusters at once"),
+            "run ci/setup, or: sysctl -w fs.inotify.max_user_instances=512",
+        ),
+        None => Check::not("inotify", State::Warning, format!("{path} cannot be read"), "see whether /proc is mounted"),
+    }
 }
 
 fn ports() -> Check {

@@ -175,8 +175,15 @@ mod tests {
         assert_eq!(end.end, StepEnd::DeadlinePassed);
         let child: i32 = end.stdout.trim().parse().unwrap();
         assert!(clock.now().since(firedrill_core::time::At(0)) < Duration::from_secs(10));
-        let gone = !std::path::Path::new(&format!("/proc/{child}")).exists()
-            || std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default().contains(") Z ");
+        // A killed process closes its pipes before it is seen as dead: the kernel is given a second for the rest.
+        let stat = format!("/proc/{child}/stat");
+        let dead =
+            || !matches!(std::fs::read_to_string(&stat), Ok(stat) if !stat.contains(") Z ") && !stat.contains(") X "));
+        let deadline = clock.now().plus(Duration::from_secs(1));
+        while !dead() && clock.now() < deadline {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let gone = dead();
         assert!(gone, "process {child} outlived its step");
     }
 
