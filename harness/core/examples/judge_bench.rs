@@ -10,7 +10,7 @@ use firedrill_core::plan::{Plan, Series};
 use firedrill_core::sample::{Cause, Connection, Outcome, Sample, SampleReader, write_header};
 use firedrill_core::scenario::{
     Accepted, DataPolicy, Detector, Effect, Fault, Moment, Needs, Objective, PodSelector, ProbeKind, Recovery,
-    Scenario, ServiceRef, SteadyState, Vantage, Variant,
+    Scenario, ServiceRef, Shown, SteadyState, Vantage, Variant,
 };
 use firedrill_core::time::At;
 use std::collections::BTreeMap;
@@ -105,7 +105,11 @@ fn journal(end: At) -> Result<Journal, Box<dyn Error>> {
         about: String::new(),
         expected: Duration::from_secs(60),
         fault: Fault::DeletePods { pods: pods.clone(), count: 1 },
-        effect: Effect { down: "p0".into(), within: Duration::from_secs(20), control: "p1".into() },
+        then: Vec::new(),
+        effect: Effect {
+            shown: Shown::Down { probe: "p0".into(), control: "p1".into() },
+            within: Duration::from_secs(20),
+        },
         detect: Detector::NatsQuorum { pods },
         recovery: Recovery::Unattended,
         redundancy: Vec::new(),
@@ -135,7 +139,7 @@ fn journal(end: At) -> Result<Journal, Box<dyn Error>> {
         scenario: "bench".into(),
         variant: "v".into(),
         seed: 1,
-        targets: Vec::new(),
+        faults: Vec::new(),
         series: (0..SERIES).map(series).collect(),
         phases: Vec::new(),
         expires_after: Duration::from_secs(3_600),

@@ -2,13 +2,13 @@
 
 use crate::plan::{Phase, Plan, Target};
 use crate::sample::SeriesId;
-use crate::scenario::{Moment, Scenario, ServiceRef};
+use crate::scenario::{Moment, ObjectRef, Scenario, ServiceRef};
 use crate::time::{At, as_ms};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// The journal's format; a reader refuses another one.
-pub const JOURNAL_VERSION: u32 = 1;
+pub const JOURNAL_VERSION: u32 = 2;
 
 /// One line of `events.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -279,6 +279,24 @@ pub enum Undo {
         /// The node.
         node: String,
     },
+    /// Roll a Helm release back.
+    RollBack {
+        /// Its namespace.
+        namespace: String,
+        /// The release.
+        release: String,
+        /// The revision that it had.
+        revision: u32,
+    },
+    /// Put the fields of an object back as they were.
+    Restore {
+        /// The object.
+        object: ObjectRef,
+        /// Its UID: one that was made since under the same name is not touched.
+        uid: String,
+        /// The JSON merge patch that does it.
+        merge: String,
+    },
     /// Take away the messages that a probe published.
     PurgeSubject {
         /// The Service of its NATS servers.
@@ -302,6 +320,20 @@ pub enum Undo {
         /// What.
         what: String,
     },
+}
+
+impl Undo {
+    /// Whether it takes a fault out, rather than something that the run made.
+    pub fn is_of_a_fault(&self) -> bool {
+        match self {
+            Undo::Thaw { .. }
+            | Undo::PowerOn { .. }
+            | Undo::RollBack { .. }
+            | Undo::Restore { .. }
+            | Undo::HealsItself { .. } => true,
+            Undo::DeleteObject { .. } | Undo::PurgeSubject { .. } | Undo::DropTable { .. } => false,
+        }
+    }
 }
 
 /// How a runbook step ended.

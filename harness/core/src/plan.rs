@@ -1,7 +1,7 @@
 //! What a run will do, decided before anything is touched.
 
 use crate::sample::{Connection, SeriesId};
-use crate::scenario::{ProbeKind, Recovery, Scenario, Vantage};
+use crate::scenario::{Fault, ObjectRef, ProbeKind, Recovery, Scenario, Vantage};
 use crate::time::as_ms;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -18,8 +18,8 @@ pub struct Plan {
     pub variant: String,
     /// What the random choices of this run are drawn from.
     pub seed: u64,
-    /// What the fault acts on.
-    pub targets: Vec<Target>,
+    /// The faults in the order in which they are put in; none for the control.
+    pub faults: Vec<PlannedFault>,
     /// Everything that is measured.
     pub series: Vec<Series>,
     /// Every phase with its limit, in order.
@@ -27,6 +27,22 @@ pub struct Plan {
     /// When everything that this run makes counts as abandoned, after its start.
     #[serde(with = "as_ms")]
     pub expires_after: Duration,
+}
+
+impl Plan {
+    /// Everything that is hit, in order.
+    pub fn targets(&self) -> Vec<Target> {
+        self.faults.iter().flat_map(|fault| fault.targets.iter().cloned()).collect()
+    }
+}
+
+/// A fault with what it acts on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedFault {
+    /// The fault.
+    pub fault: Fault,
+    /// What it acts on.
+    pub targets: Vec<Target>,
 }
 
 /// One phase with its limit.
@@ -133,13 +149,42 @@ pub enum Target {
         /// The pod it was chosen by.
         because_of: String,
     },
+    /// A Helm release.
+    Release {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        release: String,
+        /// Its revision when it was chosen, to which it is rolled back.
+        revision: u32,
+    },
+    /// An object whose fields are changed.
+    Object {
+        /// Which.
+        object: ObjectRef,
+        /// Its UID when it was chosen.
+        uid: String,
+        /// The JSON merge patch that puts the fields back as they were then.
+        restore: String,
+    },
 }
 
 impl Target {
-    /// The node that is hit, or that holds what is hit.
-    pub fn node(&self) -> &str {
+    /// The node that is hit, or that holds what is hit; `None` where it is on none.
+    pub fn node(&self) -> Option<&str> {
         match self {
-            Target::Container { node, .. } | Target::Pod { node, .. } | Target::Node { node, .. } => node,
+            Target::Container { node, .. } | Target::Pod { node, .. } | Target::Node { node, .. } => Some(node),
+            Target::Release { .. } | Target::Object { .. } => None,
+        }
+    }
+
+    /// The name by which it goes: its pod's, its node's, its own.
+    pub fn name(&self) -> &str {
+        match self {
+            Target::Container { pod, .. } | Target::Pod { pod, .. } => pod,
+            Target::Node { node, .. } => node,
+            Target::Release { release, .. } => release,
+            Target::Object { object, .. } => &object.name,
         }
     }
 }
@@ -150,6 +195,10 @@ impl fmt::Display for Target {
             Target::Container { pod, container, node, .. } => write!(f, "{container} in {pod} (on {node})"),
             Target::Pod { pod, node, .. } => write!(f, "{pod} (on {node})"),
             Target::Node { node, because_of, .. } => write!(f, "node {node} (holds {because_of})"),
+            Target::Release { namespace, release, revision } => {
+                write!(f, "release {release} in {namespace} (revision {revision})")
+            }
+            Target::Object { object, .. } => object.fmt(f),
         }
     }
 }
@@ -193,8 +242,8 @@ impl fmt::Display for Series {
 const ARM_WITHIN: Duration = Duration::from_secs(120);
 /// How long preflight may take.
 const PREFLIGHT_WITHIN: Duration = Duration::from_secs(60);
-/// How long the injection's calls may take.
-const INJECT_WITHIN: Duration = Duration::from_secs(30);
+/// How long the injection's calls may take, of each fault.
+const INJECT_WITHIN: Duration = Duration::from_secs(60);
 /// How long the backlog may take to drain after redundancy is back.
 const BACKLOG_WITHIN: Duration = Duration::from_secs(120);
 /// How long reading all acknowledged writes back may take.
@@ -231,6 +280,7 @@ pub fn phases(scenario: &Scenario, variant: &str) -> Option<Vec<PlannedPhase>> {
     let steady = &scenario.steady_state;
     let recover = match &chosen.recovery {
         Recovery::Unattended => "nobody acts: it has to heal by itself".to_owned(),
+        Recovery::StaysBroken => "nobody acts: it has to stay broken, since it needs its runbook".to_owned(),
         Recovery::Runbook { file, start } => {
             let steps = scenario.runbooks.get(file).map_or(0, |runbook| {
                 let of = |step: &&crate::scenario::Step| {
@@ -255,15 +305,8 @@ pub fn phases(scenario: &Scenario, variant: &str) -> Option<Vec<PlannedPhase>> {
                 steady.load_min_per_s
             ),
         ),
-        phase(Phase::Inject, INJECT_WITHIN, &chosen.about),
-        phase(
-            Phase::Effect,
-            chosen.effect.within,
-            &format!(
-                "the targets are seen to be hit, {} fails while {} works",
-                chosen.effect.down, chosen.effect.control
-            ),
-        ),
+        phase(Phase::Inject, INJECT_WITHIN * (1 + u32::try_from(chosen.then.len()).unwrap_or(0)), &chosen.about),
+        phase(Phase::Effect, chosen.effect.within, &format!("the targets are seen to be hit; {}", chosen.effect.shown)),
         phase(Phase::Detect, chosen.deadline, "the system itself notices"),
         phase(Phase::Recover, chosen.deadline, &recover),
         phase(

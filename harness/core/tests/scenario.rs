@@ -68,6 +68,36 @@ recovery = "unattended"
 redundancy = ["nodes-ready"]
 deadline = "3m"
 
+[variant.values]
+about = "values, then everything else"
+expected = "5m"
+fault.helm-values = { release = "ironflow", namespace = "ironflow", set = ["a.b=c"] }
+effect.seen.pods-failing = { pods = "app=nats", namespace = "ironflow", reason = "OOMKilled" }
+detect.event = { reason = "FailedCreate", namespace = "ironflow", contains = "quota" }
+recovery = "stays-broken"
+redundancy = ["nodes-ready"]
+deadline = "3m"
+then = [
+  { patch = { api-version = "apps/v1", kind = "Deployment", namespace = "ironflow", name = "d", merge = '{"spec":{}}' } },
+  { helm-values = { release = "ironflow", namespace = "ironflow", set = ["a.b=c"] } },
+  { signal = { pods = "app=nats", namespace = "ironflow", container = "nats", count = 1, signal = "TERM" } },
+  { delete-pods = { pods = "app=nats", namespace = "ironflow", count = 1 } },
+]
+
+[variant.patch]
+about = "a patch, then the rest"
+expected = "5m"
+fault.patch = { api-version = "apps/v1", kind = "Deployment", namespace = "ironflow", name = "d", merge = '{"spec":{}}' }
+effect.seen.event = { reason = "FailedCreate", namespace = "ironflow", contains = "quota" }
+detect.pods-failing = { pods = "app=nats", namespace = "ironflow", reason = "OOMKilled" }
+recovery = "stays-broken"
+redundancy = ["nodes-ready"]
+deadline = "3m"
+then = [
+  { freeze = { pods = "app=nats", namespace = "ironflow", container = "nats", count = 1 } },
+  { node-off = { pods = "app=nats", namespace = "ironflow", count = 1 } },
+]
+
 [variant.node]
 about = "off"
 expected = "5m"
@@ -161,11 +191,12 @@ fn every_key_is_read() {
     };
     assert_eq!(scenario.objectives[0].accepted, accepted(&[("hung", 60), ("dead", 20)]));
     assert_eq!(scenario.objectives[0].because, "measured");
-    let all = accepted(&[("hung", 100), ("dead", 100), ("node", 100), ("deleted", 100)]);
+    let names = ["hung", "dead", "node", "deleted", "values", "patch"];
+    let all = accepted(&names.map(|name| (name, 100)));
     assert_eq!(scenario.objectives[1].accepted, all);
     assert_eq!(scenario.objectives[2].accepted, accepted(&[("hung", 90)]), "only one variant has a runbook");
     assert_eq!(scenario.data.lost_acked_max, BTreeMap::from([("dead".to_owned(), 7)]));
-    assert_eq!(scenario.data.duplicated_max.len(), 4);
+    assert_eq!(scenario.data.duplicated_max.len(), names.len());
     assert_eq!(scenario.runbooks["runbook.md"].steps[0].line, 6);
     assert_eq!(scenario.corrections[0].expect.as_deref(), Some("deleted"));
 }

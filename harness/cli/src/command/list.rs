@@ -38,6 +38,7 @@ fn scenarios(folders: &Folders, printer: &mut Printer) -> Result<(), CliError> {
         for (name, variant) in &scenario.variants {
             let recovery = match &variant.recovery {
                 Recovery::Unattended => "heals by itself",
+                Recovery::StaysBroken => "stays broken",
                 Recovery::Runbook { .. } => "by its runbook",
             };
             let minutes = variant.expected.as_secs_f64() / 60.0;

@@ -7,6 +7,7 @@ use crate::printer::Printer;
 use firedrill_core::scenario::{Fault, Recovery};
 use firedrill_core::time::human;
 use firedrill_engine::cluster::Cluster;
+use firedrill_engine::fault::preview;
 use firedrill_engine::run::{self, Drill};
 use std::fmt::Write;
 
@@ -49,10 +50,12 @@ fn text(drill: &Drill, cluster: &Cluster, plan: &firedrill_core::plan::Plan) -> 
         plan.scenario, plan.variant, cluster.name, plan.seed, scenario.title
     );
     let _ = writeln!(out, "  would hit");
-    for target in &plan.targets {
-        let _ = writeln!(out, "    {target}");
+    for planned in &plan.faults {
+        for target in &planned.targets {
+            let _ = writeln!(out, "    {}", preview(&planned.fault, target));
+        }
     }
-    if plan.targets.is_empty() {
+    if plan.faults.is_empty() {
         let _ = writeln!(out, "    nothing: the fault is replaced by the control");
     }
     let _ = writeln!(out, "\n  would measure");
@@ -63,7 +66,7 @@ fn text(drill: &Drill, cluster: &Cluster, plan: &firedrill_core::plan::Plan) -> 
     for phase in &plan.phases {
         let _ = writeln!(out, "    {:<14} {:>9}  {}", phase.phase.name(), human(phase.deadline), phase.about);
     }
-    let commands = run::planned_steps(drill, &plan.targets);
+    let commands = run::planned_steps(drill, &plan.targets());
     if !commands.is_empty() {
         let _ = writeln!(out, "\n  would run");
     }
@@ -74,14 +77,18 @@ fn text(drill: &Drill, cluster: &Cluster, plan: &firedrill_core::plan::Plan) -> 
         }
     }
     if let Some(variant) = scenario.variants.get(&plan.variant) {
-        let undone = match variant.fault {
+        let undone = variant.faults().map(|fault| match fault {
             Fault::Freeze { .. } => "the helper pod thaws by itself when the run ends, is killed, or its time is up",
             Fault::NodeOff { .. } => "a dead run leaves the node off: firedrill sweep powers it on",
+            Fault::HelmValues { .. } => "a dead run leaves the release changed: firedrill sweep rolls it back",
+            Fault::Patch { .. } => "a dead run leaves the object changed: firedrill sweep puts it back",
             Fault::Signal { .. } | Fault::DeletePods { .. } => "nothing: the cluster makes it again",
             Fault::Noop => "nothing",
-        };
+        });
+        let undone = undone.collect::<Vec<_>>().join("; ");
         let healed = match variant.recovery {
             Recovery::Unattended => "nobody: it heals by itself",
+            Recovery::StaysBroken => "the undo: nobody acts before",
             Recovery::Runbook { .. } => "the runbook",
         };
         let _ = writeln!(out, "\n  could be left behind: {undone}; healed by {healed}");

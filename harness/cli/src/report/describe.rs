@@ -142,6 +142,10 @@ pub(super) fn undo_words(undo: &Undo) -> String {
         Undo::DeleteObject { api_version: _, kind, namespace: None, name } => format!("delete {kind} {name}"),
         Undo::Thaw { target } => format!("let {target} go on"),
         Undo::PowerOn { node } => format!("power {node} on"),
+        Undo::RollBack { namespace, release, revision } => {
+            format!("roll release {release} in {namespace} back to revision {revision}")
+        }
+        Undo::Restore { object, .. } => format!("put {object} back as it was"),
         Undo::PurgeSubject { stream, subject, .. } => format!("purge {subject} from stream {stream}"),
         Undo::DropTable { cluster, database, table } => format!("drop table {table} of {database} in {cluster}"),
         Undo::HealsItself { what } => format!("nothing, it heals by itself: {what}"),

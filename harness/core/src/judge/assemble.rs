@@ -47,7 +47,7 @@ pub fn judge<R: Read>(
     let court = Court { history: &history, series: &series, variant: &plan.variant, blocked: blocked.as_deref() };
     let objectives: Vec<_> = scenario.objectives.iter().filter_map(|objective| court.judge(objective)).collect();
     let steps = recovery::steps(&history);
-    let recovery = recovery::recovery(&history, blocked.as_deref(), &objectives, &steps);
+    let recovery = recovery::recovery(&history, blocked.as_deref(), &variant.recovery, &objectives, &steps);
     let (data, data_findings) = parts::data(&history, &scenario.data, &plan.variant, &series);
     let cleanup = parts::cleanup(&history);
 

@@ -277,6 +277,10 @@ pub(crate) fn in_words(undo: &Undo) -> String {
         Undo::DeleteObject { kind, namespace: None, name, .. } => format!("delete {kind} {name}"),
         Undo::Thaw { target } => format!("thaw {target}"),
         Undo::PowerOn { node } => format!("power on node {node}"),
+        Undo::RollBack { namespace, release, revision } => {
+            format!("roll release {release} in {namespace} back to revision {revision}")
+        }
+        Undo::Restore { object, .. } => format!("restore {object}"),
         Undo::PurgeSubject { stream, subject, .. } => format!("purge {subject} from stream {stream}"),
         Undo::DropTable { cluster, database, table } => format!("drop table {table} in {cluster}, database {database}"),
         Undo::HealsItself { what } => format!("wait for {what} to heal"),

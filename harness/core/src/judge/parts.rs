@@ -4,7 +4,7 @@ use super::moments::{History, Injection, UndoSeen, in_words};
 use super::series::Seen;
 use crate::event::{PhaseEnd, Undo};
 use crate::plan::{Phase, Target};
-use crate::scenario::{DataPolicy, Effect, Fault, Moment, Vantage, Variant};
+use crate::scenario::{DataPolicy, Effect, Fault, Moment, Shown, Vantage, Variant};
 use crate::time::human;
 use crate::verdict::{Finding, FindingKind, Part, Value, grouped};
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ pub(crate) fn injection(history: &History<'_>, variant: &Variant, series: &[Seen
         let why = "control run: nothing was put in, so nothing was shown".to_owned();
         return part(Value::Unknown, vec![why], Some("run it without `--fault noop`"));
     }
-    let targets = &history.start.plan.targets;
+    let targets = &history.start.plan.targets();
     if targets.is_empty() {
         let hint = "look at the pods with the scenario's selector: `firedrill plan` shows what it finds";
         return part(Value::Unknown, vec!["the plan has no target".to_owned()], Some(hint));
@@ -84,7 +84,7 @@ fn not_felt(history: &History<'_>, effect: &Effect, targets: usize) -> Part {
     let why = match history.phase(Phase::Effect).and_then(|phase| phase.end) {
         Some((PhaseEnd::Failed { reason }, _)) => reason.clone(),
         Some((PhaseEnd::DeadlinePassed, "")) => {
-            format!("{} never failed in {} after the injection", effect.down, human(effect.within))
+            format!("not seen in {} after the injection: {}", human(effect.within), effect.shown)
         }
         Some((PhaseEnd::DeadlinePassed, detail)) => detail.to_owned(),
         Some(_) | None => "the run ended before the effect was proven".to_owned(),
@@ -95,29 +95,27 @@ fn not_felt(history: &History<'_>, effect: &Effect, targets: usize) -> Part {
 
 /// Whether a proof's subject names a target: its pod or its node as a whole word.
 fn names(subject: &str, target: &Target) -> bool {
-    let name = match target {
-        Target::Container { pod, .. } | Target::Pod { pod, .. } => pod,
-        Target::Node { node, .. } => node,
-    };
+    let name = target.name();
     let of_a_name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
     subject
-        .match_indices(name.as_str())
+        .match_indices(name)
         .any(|(at, _)| !subject[..at].ends_with(of_a_name) && !subject[at + name.len()..].starts_with(of_a_name))
 }
 
 /// Samples must bear the effect's proof out: its probe failed, and its control worked from the same place.
 fn control_missing(effect: &Effect, series: &[Seen<'_>]) -> Option<String> {
+    // What was seen in the cluster is borne out by its own proof in the journal.
+    let Shown::Down { probe: down_probe, control: control_probe } = &effect.shown else { return None };
     let shown = |probe: &str| -> Vec<Vantage> {
         series.iter().filter(|s| s.plan.probe == probe && s.shows_effect).map(|s| s.plan.vantage).collect()
     };
-    let (down, control) = (shown(&effect.down), shown(&effect.control));
+    let (down, control) = (shown(down_probe), shown(control_probe));
     if down.is_empty() {
-        return Some(format!("no sample of {} failed between the injection and 5 s after the effect", effect.down));
+        return Some(format!("no sample of {down_probe} failed between the injection and 5 s after the effect"));
     }
     let same_place = down.iter().any(|vantage| control.contains(vantage));
-    let why = || {
-        format!("no sample of the control {} succeeded from the same place within 5 s of the effect", effect.control)
-    };
+    let why =
+        || format!("no sample of the control {control_probe} succeeded from the same place within 5 s of the effect");
     (!same_place).then(why)
 }
 

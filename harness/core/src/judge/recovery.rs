@@ -4,7 +4,7 @@ use super::moments::{History, StepSeen};
 use super::parts::part;
 use crate::event::{PhaseEnd, StepEnd};
 use crate::plan::Phase;
-use crate::scenario::{Recovery, Step};
+use crate::scenario::{Moment, Recovery, Step};
 use crate::time::human;
 use crate::verdict::{Finding, FindingKind, Measured, ObjectiveResult, Part, Value};
 use std::time::Duration;
@@ -28,6 +28,7 @@ pub(crate) struct Steps {
 pub(crate) fn recovery(
     history: &History<'_>,
     blocked: Option<&str>,
+    wanted: &Recovery,
     objectives: &[ObjectiveResult],
     steps: &Steps,
 ) -> Judged {
@@ -36,6 +37,9 @@ pub(crate) fn recovery(
             part: part(Value::Unknown, vec![why.to_owned()], Some("what was measured is listed, but proves nothing")),
             headline: format!("UNKNOWN: {why}"),
         };
+    }
+    if *wanted == Recovery::StaysBroken {
+        return stays_broken(history);
     }
     let gating: Vec<_> = objectives.iter().filter(|objective| objective.accepted_ms.is_some()).collect();
     let given_up = history.gave_up_in().filter(|phase| *phase != Phase::Detect);
@@ -74,6 +78,32 @@ pub(crate) fn recovery(
         (false, false) => "RECOVERED, later than documented",
     };
     Judged { part: part(Value::Pass, reasons, None), headline: headline.to_owned() }
+}
+
+/// Nobody acted: was it still broken when the limit passed?
+fn stays_broken(history: &History<'_>) -> Judged {
+    let effect = history.moment(Moment::Effect);
+    let waited = effect.map_or(Duration::ZERO, |effect| history.measured_until().since(effect));
+    match (history.gave_up_in().filter(|phase| *phase != Phase::Detect), cut_short(history)) {
+        (Some(phase), None) => {
+            let what = history.phase(phase).and_then(|seen| seen.end).map_or("", |(_, detail)| detail);
+            let still = format!("still broken {} after the effect, as the scenario says: {what}", human(waited));
+            let headline = "STILL BROKEN, as it must be: it needs its runbook".to_owned();
+            Judged { part: part(Value::Pass, vec![still], None), headline }
+        }
+        (_, Some(why)) => {
+            let headline = format!("UNKNOWN: {why}");
+            Judged { part: part(Value::Unknown, vec![why], Some("run it again")), headline }
+        }
+        (None, None) => {
+            let why = "it healed by itself, and the scenario says that it needs its runbook".to_owned();
+            let hint = "see in the report what healed it; a drill whose runbook is not needed proves nothing of it";
+            Judged {
+                part: part(Value::Fail, vec![why], Some(hint)),
+                headline: "HEALED BY ITSELF: its runbook is not needed".to_owned(),
+            }
+        }
+    }
 }
 
 fn fail_hint(steps: &Steps, late: bool) -> &'static str {

@@ -5,7 +5,7 @@ use super::moments::History;
 use super::outage::{Gap, SeriesSummary, SeriesTracker};
 use crate::plan::Series;
 use crate::sample::{Outcome, Sample};
-use crate::scenario::{Effect, Moment, Vantage};
+use crate::scenario::{Effect, Moment, Shown, Vantage};
 use crate::time::{At, millis};
 use crate::verdict::SeriesResult;
 use std::time::Duration;
@@ -84,10 +84,10 @@ pub(crate) struct Seen<'a> {
 
 impl<'a> Gather<'a> {
     pub(crate) fn new(plan: &'a Series, sustained: Duration, effect: &Effect, bounds: Bounds) -> Self {
-        let role = match plan.probe.as_str() {
-            name if name == effect.down => Role::Down,
-            name if name == effect.control => Role::Control,
-            _ => Role::Neither,
+        let role = match &effect.shown {
+            Shown::Down { probe, .. } if *probe == plan.probe => Role::Down,
+            Shown::Down { control, .. } if *control == plan.probe => Role::Control,
+            Shown::Down { .. } | Shown::Seen(_) => Role::Neither,
         };
         Self {
             plan,

@@ -122,6 +122,17 @@ pub(super) fn variants(parts: &Parts<'_>, mistakes: &mut Mistakes) {
 }
 
 fn effect(parts: &Parts<'_>, part: &VariantPart<'_>, tab: &Tab<'_>, mistakes: &mut Mistakes) {
+    let (down, control, seen) = (tab.has("down"), tab.has("control"), tab.has("seen"));
+    if seen && (down || control) {
+        let extra = if down { "down" } else { "control" };
+        mistakes.add_hint(tab.place(extra), "beside `seen`", "either `seen`, or `down` with its `control`");
+    } else if !seen && down != control {
+        let missing = if down { "control" } else { "down" };
+        mistakes.add(tab.span.clone(), format!("`{missing}` is missing"));
+    } else if !seen && !down {
+        let hint = "`down` with its `control`, or `seen` where the service goes on";
+        mistakes.add_hint(tab.span.clone(), "nothing shows the effect", hint);
+    }
     let steady: Vec<_> = parts.root.table("steady-state").map(|tab| tab.texts("probes")).unwrap_or_default();
     let down = tab.text("down").map(|name| (known_probe(parts, mistakes, &name), name));
     let control = tab.text("control").map(|name| (known_probe(parts, mistakes, &name), name));
@@ -197,20 +208,24 @@ fn times(parts: &Parts<'_>, part: &VariantPart<'_>, mistakes: &mut Mistakes) {
 }
 
 fn targets(parts: &Parts<'_>, part: &VariantPart<'_>, mistakes: &mut Mistakes) {
-    let (Some(chosen), Some(fault)) = (&part.fault, part.fault()) else { return };
-    let Some(count) = parts::count_place(&chosen.value) else { return };
-    let (Fault::Signal { pods, .. }
-    | Fault::Freeze { pods, .. }
-    | Fault::DeletePods { pods, .. }
-    | Fault::NodeOff { pods, .. }) = &fault
-    else {
-        return;
-    };
+    if let (Some(Fault::Noop), Some(then)) = (part.fault(), part.then.first()) {
+        mistakes.add(then.span.clone(), "after a noop nothing is done");
+    }
+    for (fault, chosen) in part.faults() {
+        if let (Some(pods), Some(count)) = (fault.pods(), parts::count_place(&chosen.value)) {
+            enough(parts, &fault, pods, count, mistakes);
+        }
+    }
+}
+
+fn enough(parts: &Parts<'_>, fault: &Fault, pods: &PodSelector, count: Placed<u64>, mistakes: &mut Mistakes) {
     match population(parts, pods) {
         Some((servers, what)) if count.value > u64::from(servers) => {
             mistakes.add(count.span, format!("this template has {servers} {what}"));
         }
-        Some((servers, what)) if count.value == u64::from(servers) && what != PRIMARY => {
+        Some((servers, what))
+            if count.value == u64::from(servers) && what != PRIMARY && !matches!(fault, Fault::DeletePods { .. }) =>
+        {
             mistakes.add_hint(
                 count.span,
                 format!("all {servers} {what}: nothing would be left to recover from"),
@@ -246,14 +261,20 @@ fn population(parts: &Parts<'_>, pods: &PodSelector) -> Option<(u32, &'static st
 fn detector(part: &VariantPart<'_>, mistakes: &mut Mistakes) {
     let (Some(chosen), Some(fault)) = (part.tab.choice("detect"), part.fault()) else { return };
     let detector = parts::detector(&chosen.value);
-    if detector == Some(Detector::NodeNotReady) && !matches!(fault, Fault::NodeOff { .. } | Fault::Noop) {
+    let of = |wanted: fn(&Fault) -> bool| part.faults().any(|(fault, _)| wanted(&fault));
+    if detector == Some(Detector::NodeNotReady) && !of(|fault| matches!(fault, Fault::NodeOff { .. } | Fault::Noop)) {
         mistakes.add_hint(
             chosen.span,
             "this fault leaves every node Ready",
             "`pod-not-ready`, `cnpg-phase` or `nats-quorum`",
         );
-    } else if let (Some(Detector::PodNotReady), Fault::Noop) = (&detector, &fault) {
-        mistakes.add(chosen.span, "a noop has no pods to watch");
+    } else if detector == Some(Detector::PodNotReady) && !of(|fault| fault.pods().is_some()) {
+        let what = if fault == Fault::Noop { "a noop has" } else { "these faults have" };
+        mistakes.add_hint(
+            chosen.span,
+            format!("{what} no pods to watch"),
+            "`pods-failing`, `cnpg-phase` or `nats-quorum`",
+        );
     }
 }
 

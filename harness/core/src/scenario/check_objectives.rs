@@ -36,7 +36,7 @@ pub(super) fn objectives(parts: &Parts<'_>, mistakes: &mut Mistakes) {
     if gates_unclear || !parts.root.has("objective") {
         return;
     }
-    for variant in &parts.variants {
+    for variant in parts.variants.iter().filter(|variant| !variant.stays_broken()) {
         if !gated.iter().any(|gated| gated == variant.name.value) {
             mistakes.add_hint(
                 variant.name.span.clone(),

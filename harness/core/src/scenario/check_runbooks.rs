@@ -4,7 +4,7 @@ use super::command::{bound, object_to_correction, object_to_step, placeholders};
 use super::mistake::{Mistakes, closest};
 use super::parse::{Parts, read_runbook};
 use super::read::Tab;
-use super::{Fault, Recovery};
+use super::{Recovery, parts};
 
 /// Reads every runbook that a variant names.
 pub(super) fn read_all(
@@ -58,11 +58,9 @@ pub(super) fn references(parts: &mut Parts<'_>) {
         .iter()
         .filter_map(|variant| {
             let Recovery::Runbook { file, .. } = &variant.recovery.as_ref()?.value else { return None };
-            let count = match variant.fault()? {
-                Fault::Signal { count, .. } | Fault::Freeze { count, .. } | Fault::DeletePods { count, .. } => count,
-                Fault::NodeOff { count, .. } => count,
-                Fault::Noop => 0,
-            };
+            variant.fault()?;
+            let counts = variant.faults().filter_map(|(_, chosen)| parts::count_place(&chosen.value));
+            let count: u64 = counts.map(|count| count.value).sum();
             Some((file.clone(), variant.name.value.to_owned(), usize::try_from(count).ok()?))
         })
         .collect();

@@ -215,12 +215,13 @@ static VARIANT: Shape = Shape {
         ),
         required(
             "fault",
-            Kind::Choice {
-                what: "fault",
-                words: &["noop"],
-                tables: &[("signal", &SIGNAL), ("freeze", &FREEZE), ("delete-pods", &OF_PODS), ("node-off", &OF_PODS)],
-            },
+            Kind::Choice { what: "fault", words: &["noop"], tables: FAULTS },
             "what is done; `noop` is the control, which must end as unknown",
+        ),
+        optional(
+            "then",
+            Kind::List { of: &Kind::Choice { what: "fault", words: &[], tables: FAULTS }, min: 0, max: 4 },
+            "what is done after that, in order, each once the one before is proven at its targets",
         ),
         required("effect", Kind::Table(&EFFECT), "how the fault's effect is proven at the service"),
         required(
@@ -228,14 +229,19 @@ static VARIANT: Shape = Shape {
             Kind::Choice {
                 what: "detector",
                 words: &["pod-not-ready", "node-not-ready"],
-                tables: &[("cnpg-phase", &CNPG), ("nats-quorum", &PODS_ONLY)],
+                tables: &[
+                    ("cnpg-phase", &CNPG),
+                    ("nats-quorum", &PODS_ONLY),
+                    ("pods-failing", &PODS_FAILING),
+                    ("event", &EVENT),
+                ],
             },
             "what shows that the system itself has noticed",
         ),
         required(
             "recovery",
-            Kind::Choice { what: "recovery", words: &["unattended"], tables: &[("runbook", &RUNBOOK)] },
-            "what is done about it",
+            Kind::Choice { what: "recovery", words: &["unattended", "stays-broken"], tables: &[("runbook", &RUNBOOK)] },
+            "what is done about it: a runbook; nothing, and it heals (`unattended`); nothing, and it is broken still at the deadline (`stays-broken`)",
         ),
         required(
             "redundancy",
@@ -264,6 +270,62 @@ static VARIANT: Shape = Shape {
     ],
 };
 
+/// Faults that take more than a word.
+const FAULTS: &[(&str, &Shape)] = &[
+    ("signal", &SIGNAL),
+    ("freeze", &FREEZE),
+    ("delete-pods", &OF_PODS),
+    ("node-off", &OF_PODS),
+    ("helm-values", &HELM_VALUES),
+    ("patch", &PATCH),
+];
+
+static HELM_VALUES: Shape = Shape {
+    keys: &[
+        default("release", "ironflow", Kind::Text(Rule::Kubernetes), "the Helm release"),
+        NAMESPACE,
+        required(
+            "set",
+            Kind::List { of: &Kind::Text(Rule::Setting), min: 1, max: 16 },
+            "values as for `helm upgrade --reuse-values --set`; undone by `helm rollback`",
+        ),
+    ],
+};
+
+static PATCH: Shape = Shape {
+    keys: &[
+        required("api-version", Kind::Text(Rule::ApiVersion), "the object's API version, such as `apps/v1`"),
+        required("kind", Kind::Text(Rule::Word), "its kind"),
+        required("name", Kind::Text(Rule::Kubernetes), "its name"),
+        NAMESPACE,
+        required(
+            "merge",
+            Kind::Text(Rule::JsonObject),
+            "a JSON merge patch; the fields that it changes are put back as they were",
+        ),
+    ],
+};
+
+static PODS_FAILING: Shape = Shape {
+    keys: &[
+        PODS,
+        NAMESPACE,
+        required(
+            "reason",
+            Kind::Text(Rule::Word),
+            "why a container waits or ended, in Kubernetes' word: `OOMKilled`, `CrashLoopBackOff`",
+        ),
+    ],
+};
+
+static EVENT: Shape = Shape {
+    keys: &[
+        required("reason", Kind::Text(Rule::Word), "the Kubernetes event's reason: `FailedCreate`"),
+        NAMESPACE,
+        optional("contains", Kind::Text(Rule::Output), "what its message must contain"),
+    ],
+};
+
 static SIGNAL: Shape = Shape {
     keys: &[
         PODS,
@@ -288,17 +350,22 @@ static NATS_CURRENT: Shape =
 
 static EFFECT: Shape = Shape {
     keys: &[
-        required("down", Kind::Text(Rule::Name), "the probe that must fail"),
+        optional("down", Kind::Text(Rule::Name), "the probe that must fail; with its `control`"),
+        optional(
+            "seen",
+            Kind::Choice { what: "symptom", words: &[], tables: &[("pods-failing", &PODS_FAILING), ("event", &EVENT)] },
+            "what must be seen instead, where the service goes on; it must not have been there before",
+        ),
         default(
             "within",
             "20s",
             Kind::Duration { min_ms: 100 * MS, max_ms: 10 * M },
             "how long after the injection it may take to fail",
         ),
-        required(
+        optional(
             "control",
             Kind::Text(Rule::Name),
-            "a probe from the same place that must still succeed, so that down does not mean that the prober is cut off",
+            "for `down`: a probe from the same place that must still succeed, so that down does not mean that the prober is cut off",
         ),
     ],
 };

@@ -164,6 +164,9 @@ pub struct Variant {
     pub expected: Duration,
     /// What is done.
     pub fault: Fault,
+    /// What is done after that, in order, each once the one before is proven at its targets.
+    #[serde(default)]
+    pub then: Vec<Fault>,
     /// How its effect on the service is proven, beside the fault's own proof.
     pub effect: Effect,
     /// What shows that the system itself has noticed.
@@ -178,6 +181,13 @@ pub struct Variant {
     /// The length of the window of unbroken success that ends an outage.
     #[serde(with = "as_ms")]
     pub sustained: Duration,
+}
+
+impl Variant {
+    /// Every fault, in the order in which they are put in.
+    pub fn faults(&self) -> impl Iterator<Item = &Fault> {
+        std::iter::once(&self.fault).chain(&self.then)
+    }
 }
 
 /// A fault, as a scenario asks for it.
@@ -218,8 +228,65 @@ pub enum Fault {
         /// How many nodes.
         count: u32,
     },
+    /// Values of a Helm release changed by `helm upgrade --reuse-values`; undone by `helm rollback`.
+    HelmValues {
+        /// The release's namespace.
+        namespace: String,
+        /// The release.
+        release: String,
+        /// `key=value` each, as for `--set`.
+        set: Vec<String>,
+    },
+    /// Fields of an object changed by a JSON merge patch; undone by putting them back as they were.
+    Patch {
+        /// The object.
+        object: ObjectRef,
+        /// The patch: a JSON object.
+        merge: String,
+    },
     /// Nothing: the control, which must end as *unknown*.
     Noop,
+}
+
+impl Fault {
+    /// The pods that it chooses its targets by, where it does so.
+    pub fn pods(&self) -> Option<&PodSelector> {
+        match self {
+            Fault::Signal { pods, .. }
+            | Fault::Freeze { pods, .. }
+            | Fault::DeletePods { pods, .. }
+            | Fault::NodeOff { pods, .. } => Some(pods),
+            Fault::HelmValues { .. } | Fault::Patch { .. } | Fault::Noop => None,
+        }
+    }
+
+    /// The namespace that it acts in, where it has one.
+    pub fn namespace(&self) -> Option<&str> {
+        match self {
+            Fault::HelmValues { namespace, .. } => Some(namespace),
+            Fault::Patch { object, .. } => Some(&object.namespace),
+            _ => self.pods().map(|pods| pods.namespace.as_str()),
+        }
+    }
+}
+
+/// An object of Kubernetes with a namespace.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ObjectRef {
+    /// Its API version, such as `apps/v1`.
+    pub api_version: String,
+    /// Its kind.
+    pub kind: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl std::fmt::Display for ObjectRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
+    }
 }
 
 /// Pods by label.
@@ -250,14 +317,68 @@ pub enum Signal {
 /// How a fault's effect is proven at the service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Effect {
-    /// The probe that must fail.
-    pub down: String,
-    /// How long after the injection it may take to fail.
+    /// What shows it.
+    pub shown: Shown,
+    /// How long after the injection it may take.
     #[serde(with = "as_ms")]
     pub within: Duration,
-    /// A probe from the same place that must still succeed within 5 s of that failure, so that "down" does not mean
-    /// that the prober is cut off.
-    pub control: String,
+}
+
+/// What shows an effect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Shown {
+    /// A probe fails.
+    Down {
+        /// The probe.
+        probe: String,
+        /// A probe from the same place that must still succeed within 5 s of that failure, so that "down" does not mean
+        /// that the prober is cut off.
+        control: String,
+    },
+    /// Something is seen in the cluster that was not there right before the injection.
+    Seen(Symptom),
+}
+
+impl std::fmt::Display for Shown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Shown::Down { probe, control } => write!(f, "{probe} fails while {control} works"),
+            Shown::Seen(symptom) => symptom.fmt(f),
+        }
+    }
+}
+
+/// Something that shows in Kubernetes when a workload is in trouble, though the service may go on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Symptom {
+    /// A container of these pods waits or has ended for a reason.
+    PodsFailing {
+        /// The pods.
+        pods: PodSelector,
+        /// The reason, in Kubernetes' word: `OOMKilled`, `CrashLoopBackOff`.
+        reason: String,
+    },
+    /// A Kubernetes event.
+    Event {
+        /// Its namespace.
+        namespace: String,
+        /// Its reason: `FailedCreate`.
+        reason: String,
+        /// What its message must contain.
+        contains: Option<String>,
+    },
+}
+
+impl std::fmt::Display for Symptom {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Symptom::PodsFailing { pods, reason } => write!(f, "{reason} among the pods {}", pods.labels),
+            Symptom::Event { reason, contains: None, .. } => write!(f, "an event {reason}"),
+            Symptom::Event { reason, contains: Some(text), .. } => write!(f, "an event {reason} with `{text}`"),
+        }
+    }
 }
 
 /// What shows that the system has noticed the fault.
@@ -278,6 +399,8 @@ pub enum Detector {
         /// The servers.
         pods: PodSelector,
     },
+    /// Kubernetes shows a symptom that was not there before.
+    Symptom(Symptom),
 }
 
 /// A state that the watchers can see.
@@ -309,8 +432,10 @@ pub enum Condition {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Recovery {
-    /// Nothing: does it heal by itself?
+    /// Nothing: it has to heal by itself.
     Unattended,
+    /// Nothing: it has to be broken still when the variant's deadline passes, which shows that it needs its runbook.
+    StaysBroken,
     /// A runbook's steps.
     Runbook {
         /// The runbook, a key of [`Scenario::runbooks`].

@@ -33,6 +33,8 @@ pub(super) struct VariantPart<'a> {
     pub(super) name: Placed<&'a str>,
     pub(super) tab: Tab<'a>,
     pub(super) fault: Option<Placed<Chosen<'a>>>,
+    /// What is done after the fault.
+    pub(super) then: Vec<Placed<Chosen<'a>>>,
     pub(super) recovery: Option<Placed<Recovery>>,
 }
 
@@ -41,9 +43,19 @@ impl VariantPart<'_> {
         parts::fault(&self.fault.as_ref()?.value)
     }
 
+    /// Every fault that could be read, with where it stands.
+    pub(super) fn faults(&self) -> impl Iterator<Item = (Fault, &Placed<Chosen<'_>>)> {
+        self.fault.iter().chain(&self.then).filter_map(|chosen| Some((parts::fault(&chosen.value)?, chosen)))
+    }
+
     /// Whether it surely has no runbook.
     pub(super) fn is_unattended(&self) -> bool {
-        matches!(self.recovery, Some(Placed { value: Recovery::Unattended, .. }))
+        matches!(self.recovery, Some(Placed { value: Recovery::Unattended | Recovery::StaysBroken, .. }))
+    }
+
+    /// Whether it has to stay broken, so that no time gates it.
+    pub(super) fn stays_broken(&self) -> bool {
+        matches!(self.recovery, Some(Placed { value: Recovery::StaysBroken, .. }))
     }
 }
 
@@ -127,6 +139,7 @@ fn take(root: Tab<'_>) -> Parts<'_> {
     let probes = probes.into_iter().map(|(name, tab)| ProbePart { probe: parts::probe(&tab), name, tab }).collect();
     let variants = root.named("variant").into_iter().map(|(name, tab)| VariantPart {
         fault: tab.choice("fault"),
+        then: tab.choices("then"),
         recovery: tab.choice("recovery").and_then(|chosen| {
             let span = match &chosen.value {
                 Chosen::Table(_, tab) => tab.place("file"),
@@ -175,6 +188,7 @@ fn variant(part: &VariantPart<'_>) -> Option<Variant> {
         about: tab.text("about")?.value,
         expected: tab.duration("expected")?.value,
         fault: part.fault()?,
+        then: part.then.iter().map(|chosen| parts::fault(&chosen.value)).collect::<Option<_>>()?,
         effect: parts::effect(&tab.table("effect")?)?,
         detect: parts::detector(&tab.choice("detect")?.value)?,
         recovery: part.recovery.as_ref()?.value.clone(),

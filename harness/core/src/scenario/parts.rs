@@ -4,8 +4,8 @@
 use super::read::{Chosen, Placed, Tab};
 use super::text;
 use super::{
-    Condition, Detector, Effect, Fault, Needs, PodSelector, Probe, ProbeKind, Recovery, ServiceRef, Signal,
-    SteadyState, Vantage,
+    Condition, Detector, Effect, Fault, Needs, ObjectRef, PodSelector, Probe, ProbeKind, Recovery, ServiceRef, Shown,
+    Signal, SteadyState, Symptom, Vantage,
 };
 use crate::sample::Connection;
 use std::time::Duration;
@@ -109,8 +109,21 @@ pub(super) fn fault(chosen: &Chosen<'_>) -> Option<Fault> {
         Chosen::Word(_) => return None,
         Chosen::Table(name, tab) => (*name, tab),
     };
+    let text = |key| Some(tab.text(key)?.value);
+    match name {
+        "helm-values" => {
+            let set = tab.texts("set").into_iter().map(|set| set.value).collect();
+            return Some(Fault::HelmValues { namespace: text("namespace")?, release: text("release")?, set });
+        }
+        "patch" => {
+            let (api_version, kind) = (text("api-version")?, text("kind")?);
+            let object = ObjectRef { api_version, kind, namespace: text("namespace")?, name: text("name")? };
+            return Some(Fault::Patch { object, merge: text("merge")? });
+        }
+        _ => {}
+    }
     let (pods, count) = (pods(tab)?, count(tab)?);
-    let container = || Some(tab.text("container")?.value);
+    let container = || text("container");
     match name {
         "signal" => {
             let signal = match tab.text("signal")?.value.as_str() {
@@ -134,16 +147,31 @@ pub(super) fn fault(chosen: &Chosen<'_>) -> Option<Fault> {
 pub(super) fn count_place(chosen: &Chosen<'_>) -> Option<Placed<u64>> {
     match chosen {
         Chosen::Word(_) => None,
-        Chosen::Table(_, tab) => tab.whole("count"),
+        Chosen::Table(_, tab) if tab.knows("count") => tab.whole("count"),
+        Chosen::Table(..) => None,
     }
 }
 
 pub(super) fn effect(tab: &Tab<'_>) -> Option<Effect> {
-    Some(Effect {
-        down: tab.text("down")?.value,
-        within: tab.duration("within")?.value,
-        control: tab.text("control")?.value,
-    })
+    let shown = match tab.choice("seen") {
+        Some(chosen) => Shown::Seen(symptom(&chosen.value)?),
+        None => Shown::Down { probe: tab.text("down")?.value, control: tab.text("control")?.value },
+    };
+    Some(Effect { shown, within: tab.duration("within")?.value })
+}
+
+fn symptom(chosen: &Chosen<'_>) -> Option<Symptom> {
+    match chosen {
+        Chosen::Table("pods-failing", tab) => {
+            Some(Symptom::PodsFailing { pods: pods(tab)?, reason: tab.text("reason")?.value })
+        }
+        Chosen::Table("event", tab) => Some(Symptom::Event {
+            namespace: tab.text("namespace")?.value,
+            reason: tab.text("reason")?.value,
+            contains: tab.text("contains").map(|text| text.value),
+        }),
+        Chosen::Word(_) | Chosen::Table(..) => None,
+    }
 }
 
 fn cluster(tab: &Tab<'_>) -> Option<String> {
@@ -156,7 +184,7 @@ pub(super) fn detector(chosen: &Chosen<'_>) -> Option<Detector> {
         Chosen::Word("node-not-ready") => Some(Detector::NodeNotReady),
         Chosen::Table("cnpg-phase", tab) => Some(Detector::CnpgPhase { cluster: cluster(tab)? }),
         Chosen::Table("nats-quorum", tab) => Some(Detector::NatsQuorum { pods: pods(tab)? }),
-        Chosen::Word(_) | Chosen::Table(..) => None,
+        Chosen::Word(_) | Chosen::Table(..) => symptom(chosen).map(Detector::Symptom),
     }
 }
 
@@ -176,6 +204,7 @@ pub(super) fn condition(chosen: &Chosen<'_>) -> Option<Condition> {
 pub(super) fn recovery(chosen: &Chosen<'_>) -> Option<Recovery> {
     match chosen {
         Chosen::Word("unattended") => Some(Recovery::Unattended),
+        Chosen::Word("stays-broken") => Some(Recovery::StaysBroken),
         Chosen::Table("runbook", tab) => Some(Recovery::Runbook {
             file: tab.text("file")?.value,
             start: text::start(&tab.text("start")?.value).ok()?,

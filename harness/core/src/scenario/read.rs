@@ -66,6 +66,11 @@ impl<'a> Tab<'a> {
     }
 
     /// Whether the key is there, well formed or not.
+    /// Whether the format has this key here.
+    pub(super) fn knows(&self, name: &str) -> bool {
+        self.shape.keys.iter().any(|key| key.name == name)
+    }
+
     pub(super) fn has(&self, name: &str) -> bool {
         self.value(name).is_some()
     }

@@ -50,6 +50,12 @@ pub(super) enum Rule {
     Rate,
     /// When a runbook starts.
     Start,
+    /// A Helm value, `key=value`.
+    Setting,
+    /// An API version of Kubernetes.
+    ApiVersion,
+    /// A JSON object.
+    JsonObject,
 }
 
 /// Bytes of a line for people, at most.
@@ -68,7 +74,7 @@ impl Rule {
     pub(super) fn check(self, text: &str) -> Result<(), Wrong> {
         let bytes_max = match self {
             Rule::Line => LINE_BYTES_MAX,
-            Rule::Prose | Rule::Command | Rule::Output => PROSE_BYTES_MAX,
+            Rule::Prose | Rule::Command | Rule::Output | Rule::Setting | Rule::JsonObject => PROSE_BYTES_MAX,
             _ => 253,
         };
         if text.trim().is_empty() {
@@ -89,6 +95,9 @@ impl Rule {
             Rule::File => file(text),
             Rule::Rate => rate(text).map(|_| ()),
             Rule::Start => start(text).map(|_| ()),
+            Rule::Setting => setting(text),
+            Rule::ApiVersion => api_version(text),
+            Rule::JsonObject => json_object(text),
         }
     }
 
@@ -106,7 +115,34 @@ impl Rule {
             Rule::File => Some("^[A-Za-z0-9_-][A-Za-z0-9_.-]*\\.md$"),
             Rule::Rate => Some("^[0-9]+(\\.[0-9]+)?/s$"),
             Rule::Start => Some("^(detected|after .+)$"),
+            Rule::Setting => Some("^[^\\s=]+=.*$"),
+            Rule::ApiVersion => Some("^([a-z0-9.-]+/)?v[0-9][a-z0-9]*$"),
+            Rule::JsonObject => Some("^\\s*\\{"),
         }
+    }
+}
+
+fn setting(text: &str) -> Result<(), Wrong> {
+    match text.split_once('=') {
+        Some((key, _)) if !key.is_empty() && !key.contains(char::is_whitespace) => Ok(()),
+        _ => Err(Wrong::hint(format!("`{text}` sets no value"), "as for `helm --set`: `resources.limits.memory=1Gi`")),
+    }
+}
+
+fn api_version(text: &str) -> Result<(), Wrong> {
+    let (group, version) = text.rsplit_once('/').unwrap_or(("none", text));
+    let digits = version.strip_prefix('v').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    if digits && kubernetes(group).is_ok() {
+        return Ok(());
+    }
+    Err(Wrong::hint(format!("`{text}` is no API version"), "`v1`, `apps/v1`, `postgresql.cnpg.io/v1`"))
+}
+
+fn json_object(text: &str) -> Result<(), Wrong> {
+    match serde_json::from_str::<serde_json::Value>(text) {
+        Ok(serde_json::Value::Object(fields)) if !fields.is_empty() => Ok(()),
+        Ok(_) => Err(Wrong::hint("not a JSON object with fields", r#"such as `{"spec":{"replicas":0}}`"#)),
+        Err(error) => Err(Wrong::new(format!("not JSON: {error}"))),
     }
 }
 

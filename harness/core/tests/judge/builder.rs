@@ -5,11 +5,11 @@ use firedrill_core::event::{
 };
 use firedrill_core::journal::Journal;
 use firedrill_core::judge::judge;
-use firedrill_core::plan::{Phase, Plan, Series, Target};
+use firedrill_core::plan::{Phase, Plan, PlannedFault, Series, Target};
 use firedrill_core::sample::{Cause, Connection, HEADER_BYTES, Outcome, Sample, SampleReader, write_header};
 use firedrill_core::scenario::{
     Accepted, Correction, DataPolicy, Detector, Effect, Fault, Moment, Needs, Objective, PodSelector, Probe, ProbeKind,
-    Recovery, Runbook, Scenario, ServiceRef, Start, SteadyState, Step, Vantage, Variant,
+    Recovery, Runbook, Scenario, ServiceRef, Shown, Start, SteadyState, Step, Vantage, Variant,
 };
 use firedrill_core::time::At;
 use firedrill_core::verdict::Verdict;
@@ -97,7 +97,11 @@ fn scenario() -> Scenario {
         about: "two of three servers stop answering".into(),
         expected: Duration::from_secs(180),
         fault: Fault::Freeze { pods: pods(), container: "nats".into(), count: 2 },
-        effect: Effect { down: "publish".into(), within: Duration::from_secs(20), control: "tcp".into() },
+        then: Vec::new(),
+        effect: Effect {
+            shown: Shown::Down { probe: "publish".into(), control: "tcp".into() },
+            within: Duration::from_secs(20),
+        },
         detect: Detector::NatsQuorum { pods: pods() },
         recovery: Recovery::Runbook { file: "runbook.md".into(), start: Start::Detected },
         redundancy: Vec::new(),
@@ -148,7 +152,10 @@ fn plan(scenario: &Scenario) -> Plan {
         scenario: scenario.name.clone(),
         variant: "hung".into(),
         seed: 41,
-        targets: vec![target(0), target(1)],
+        faults: vec![PlannedFault {
+            fault: scenario.variants["hung"].fault.clone(),
+            targets: vec![target(0), target(1)],
+        }],
         series: vec![series(PUBLISH, "publish"), series(CONTROL, "tcp")],
         phases: Vec::new(),
         expires_after: Duration::from_secs(3_600),

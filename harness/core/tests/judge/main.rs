@@ -3,4 +3,5 @@
 mod builder;
 mod outage;
 mod simulated;
+mod unattended;
 mod verdicts;

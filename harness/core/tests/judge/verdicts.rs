@@ -172,7 +172,7 @@ fn injection_failed() {
 #[test]
 fn no_targets() {
     let mut run = Run::recovered(62_000);
-    run.start.plan.targets.clear();
+    run.start.plan.faults.clear();
     let verdict = run.judge();
     assert_eq!(
         (verdict.injection.value, verdict.recovery.value, verdict.exit_code),

@@ -2,20 +2,21 @@
 
 use super::line::Line;
 use super::node_agent::NodeAgent;
-use super::{FaultError, Proof, Tools, delete_pods, freeze, node_off, signal, undo_of};
+use super::{FaultError, Proof, Tools, delete_pods, freeze, helm_values, node_off, patch, signal, undo_of};
 use crate::agent::node::wire::Process;
 use crate::cluster::ClusterError;
-use firedrill_core::plan::Target;
+use firedrill_core::plan::{PlannedFault, Target};
 use firedrill_core::scenario::Fault;
 use futures::future::try_join_all;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::sync::Mutex;
 
-/// A fault made ready for its targets.
+/// A run's faults made ready for their targets.
 pub struct Armed {
     tools: Tools,
-    fault: Fault,
+    chart: PathBuf,
     agents: BTreeMap<String, NodeAgent>,
     lines: BTreeMap<Target, Mutex<Option<Line>>>,
 }
@@ -28,22 +29,27 @@ pub struct Injected {
 }
 
 impl Armed {
-    /// Makes a fault ready: a node agent comes up on every node where processes are acted on. Nothing is broken yet.
+    /// Makes faults ready: a node agent comes up on every node where processes are acted on. Nothing is broken yet.
+    /// `chart` is what Helm releases are made from.
     ///
     /// # Errors
     /// Where an agent does not come up in time, or a target is not of the fault's kind.
     pub async fn prepare(
         tools: &Tools,
-        fault: &Fault,
-        targets: &[Target],
+        chart: &Path,
+        faults: &[PlannedFault],
         within: Duration,
     ) -> Result<Self, FaultError> {
         let deadline = tools.clock.deadline(tools.clock.now().plus(within));
         let mut undos: BTreeMap<String, Vec<_>> = BTreeMap::new();
-        for target in targets {
-            let undo = undo_of(fault, target)?;
-            if matches!(fault, Fault::Signal { .. } | Fault::Freeze { .. }) {
-                undos.entry(target.node().to_owned()).or_default().push(undo);
+        let mut lines = BTreeMap::new();
+        for PlannedFault { fault, targets } in faults {
+            for target in targets {
+                let undo = undo_of(fault, target)?;
+                if let (Fault::Signal { .. } | Fault::Freeze { .. }, Some(node)) = (fault, target.node()) {
+                    undos.entry(node.to_owned()).or_default().push(undo);
+                }
+                lines.insert(target.clone(), Mutex::new(None));
             }
         }
         let ready = undos.into_iter().map(|(node, undos)| async move {
@@ -51,8 +57,7 @@ impl Armed {
             Ok::<_, FaultError>((node, agent))
         });
         let agents: BTreeMap<_, _> = try_join_all(ready).await?.into_iter().collect();
-        let lines = targets.iter().map(|target| (target.clone(), Mutex::new(None))).collect();
-        Ok(Self { tools: tools.clone(), fault: fault.clone(), agents, lines })
+        Ok(Self { tools: tools.clone(), chart: chart.to_owned(), agents, lines })
     }
 
     /// Opens the lines to the node agents, or to the API server for faults that need no agent, so that no handshake delays
@@ -60,9 +65,9 @@ impl Armed {
     ///
     /// # Errors
     /// Where an agent does not answer; nothing is broken then.
-    pub async fn connect(&self) -> Result<(), FaultError> {
-        let opened = self.lines.iter().map(|(target, slot)| async move {
-            let mut slot = slot.lock().await;
+    pub async fn connect(&self, targets: &[Target]) -> Result<(), FaultError> {
+        let opened = targets.iter().map(|target| async move {
+            let mut slot = self.slot(target)?.lock().await;
             *slot = None;
             if self.line(target, &mut slot).await?.is_none() {
                 let request = http::Request::get("/readyz").body(Vec::new());
@@ -80,9 +85,9 @@ impl Armed {
     ///
     /// # Errors
     /// Where it was refused or not answered; it may have worked all the same, which only a proof and the undo settle.
-    pub async fn inject(&self, target: &Target) -> Result<Injected, FaultError> {
+    pub async fn inject(&self, fault: &Fault, target: &Target) -> Result<Injected, FaultError> {
         let mut slot = self.slot(target)?.lock().await;
-        let result = match (&self.fault, target) {
+        let result = match (fault, target) {
             (Fault::Signal { signal, .. }, _) => match self.line(target, &mut slot).await? {
                 Some(line) => signal::inject(line, target, *signal).await,
                 None => Ok(Vec::new()),
@@ -92,8 +97,20 @@ impl Armed {
                 None => Ok(Vec::new()),
             },
             (Fault::DeletePods { .. }, _) => delete_pods::inject(&self.tools, target).await.map(|()| Vec::new()),
-            (Fault::NodeOff { .. }, _) => node_off::inject(&self.tools, target.node()).await.map(|()| Vec::new()),
+            (Fault::NodeOff { .. }, Target::Node { node, .. }) => {
+                node_off::inject(&self.tools, node).await.map(|()| Vec::new())
+            }
+            (Fault::HelmValues { set, .. }, Target::Release { namespace, release, .. }) => {
+                let injected = helm_values::inject(&self.tools, &self.chart, namespace, release, set).await;
+                injected.map(|()| Vec::new())
+            }
+            (Fault::Patch { merge, .. }, Target::Object { object, uid, .. }) => {
+                patch::inject(&self.tools, object, uid, merge).await.map(|()| Vec::new())
+            }
             (Fault::Noop, _) => Ok(Vec::new()),
+            (Fault::NodeOff { .. } | Fault::HelmValues { .. } | Fault::Patch { .. }, _) => {
+                Err(FaultError::Mismatch(format!("{target} is no target of this fault")))
+            }
         };
         if result.is_err() {
             *slot = None;
@@ -106,41 +123,33 @@ impl Armed {
     ///
     /// # Errors
     /// Where it could not be looked; that nothing was found is a [`Proof`] that did not hold.
-    pub async fn prove(&self, injected: &Injected, within: Duration) -> Result<Vec<Proof>, FaultError> {
+    pub async fn prove(&self, fault: &Fault, injected: &Injected, within: Duration) -> Result<Vec<Proof>, FaultError> {
         let tools = &self.tools;
         let deadline = tools.clock.deadline(tools.clock.now().plus(within));
         let target = &injected.target;
         let mut slot = self.slot(target)?.lock().await;
-        let result = match &self.fault {
-            Fault::Signal { .. } => match self.line(target, &mut slot).await? {
+        let result = match (fault, target) {
+            (Fault::Signal { .. }, _) => match self.line(target, &mut slot).await? {
                 Some(line) => signal::prove(tools, line, target, &injected.processes, deadline).await,
                 None => Ok(Vec::new()),
             },
-            Fault::Freeze { .. } => match self.line(target, &mut slot).await? {
+            (Fault::Freeze { .. }, _) => match self.line(target, &mut slot).await? {
                 Some(line) => freeze::prove(tools, line, target, &injected.processes).await,
                 None => Ok(Vec::new()),
             },
-            Fault::DeletePods { .. } => delete_pods::prove(tools, target, deadline).await,
-            Fault::NodeOff { .. } => node_off::prove(tools, target.node()).await,
-            Fault::Noop => Ok(Vec::new()),
+            (Fault::DeletePods { .. }, _) => delete_pods::prove(tools, target, deadline).await,
+            (Fault::NodeOff { .. }, Target::Node { node, .. }) => node_off::prove(tools, node).await,
+            (Fault::HelmValues { .. }, Target::Release { namespace, release, revision }) => {
+                helm_values::prove(tools, namespace, release, *revision).await
+            }
+            (Fault::Patch { merge, .. }, Target::Object { object, .. }) => patch::prove(tools, object, merge).await,
+            // What was never injected is never proven.
+            (Fault::NodeOff { .. } | Fault::HelmValues { .. } | Fault::Patch { .. } | Fault::Noop, _) => Ok(Vec::new()),
         };
         if result.is_err() {
             *slot = None;
         }
         result
-    }
-
-    /// Deletes the node agents, each of which lets go whatever it holds.
-    ///
-    /// # Errors
-    /// Where the API server refuses.
-    pub async fn release(self) -> Result<(), FaultError> {
-        try_join_all(self.agents.values().map(NodeAgent::delete)).await.map(|_| ())
-    }
-
-    /// The nodes that hold an agent.
-    pub fn agent_nodes(&self) -> BTreeSet<&str> {
-        self.agents.keys().map(String::as_str).collect()
     }
 
     fn slot(&self, target: &Target) -> Result<&Mutex<Option<Line>>, FaultError> {
@@ -149,7 +158,7 @@ impl Armed {
 
     /// The open line of a target, opened where it is not; `None` where the fault needs none.
     async fn line<'a>(&self, target: &Target, slot: &'a mut Option<Line>) -> Result<Option<&'a mut Line>, FaultError> {
-        let Some(agent) = self.agents.get(target.node()) else { return Ok(None) };
+        let Some(agent) = target.node().and_then(|node| self.agents.get(node)) else { return Ok(None) };
         if slot.is_none() {
             *slot = Some(agent.line().await?);
         }

@@ -1,6 +1,6 @@
 //! Choosing what a fault acts on: real pods, running and ready, drawn by the run's seed.
 
-use super::FaultError;
+use super::{FaultError, helm_values, patch};
 use crate::cluster::{Cluster, ClusterError};
 use firedrill_core::plan::Target;
 use firedrill_core::scenario::{Fault, PodSelector};
@@ -28,6 +28,10 @@ pub async fn choose_targets(
         | Fault::Freeze { pods, count, .. }
         | Fault::DeletePods { pods, count }
         | Fault::NodeOff { pods, count } => (pods, *count),
+        Fault::HelmValues { namespace, release, .. } => {
+            return Ok(vec![helm_values::target(cluster, namespace, release).await?]);
+        }
+        Fault::Patch { object, merge } => return Ok(vec![patch::target(cluster, object, merge).await?]),
         Fault::Noop => return Ok(Vec::new()),
     };
     let pods: Api<Pod> = Api::namespaced(cluster.client(), &selector.namespace);
@@ -75,7 +79,7 @@ fn choose(
             Fault::Signal { container, .. } | Fault::Freeze { container, .. } => {
                 container_target(&candidate, selector, container)
             }
-            Fault::Noop => return Ok(Vec::new()),
+            Fault::HelmValues { .. } | Fault::Patch { .. } | Fault::Noop => return Ok(Vec::new()),
         };
         match target {
             Ok(target) => targets.push(target),
@@ -256,7 +260,8 @@ mod tests {
         let error = draw(&fault, 2, &pods, &nodes, 3).unwrap_err();
         assert!(error.contains("found 1") && error.contains("node cp is a control plane"), "{error}");
         let pods = [pod(0, "w2", "True"), pod(1, "w1", "True"), pod(2, "w1", "True")];
-        let names: Vec<_> = draw(&fault, 2, &pods, &nodes, 3).unwrap().iter().map(|t| t.node().to_owned()).collect();
+        let names: Vec<_> =
+            draw(&fault, 2, &pods, &nodes, 3).unwrap().iter().filter_map(|t| t.node().map(str::to_owned)).collect();
         assert_eq!(names, ["w1", "w2"]);
     }
 
@@ -265,7 +270,7 @@ mod tests {
         let pods: Vec<_> = (0..3).map(|index| pod(index, &format!("w{index}"), "True")).collect();
         for seed in 0..20 {
             let chosen = choose(&kill(2), &selector(), 2, &pods, &[], seed, &["w1".to_owned()]).unwrap();
-            assert!(chosen.iter().all(|target| target.node() != "w1"));
+            assert!(chosen.iter().all(|target| target.node() != Some("w1")));
         }
         assert_eq!(choose(&kill(3), &selector(), 3, &pods, &[], 1, &["w1".to_owned()]).unwrap().len(), 3);
     }

@@ -18,7 +18,7 @@ pub(super) fn undo_of(target: &Target) -> Undo {
 pub(super) fn preview(target: &Target) -> String {
     let namespace = match target {
         Target::Pod { namespace, .. } | Target::Container { namespace, .. } => namespace.as_str(),
-        Target::Node { .. } => "",
+        Target::Node { .. } | Target::Release { .. } | Target::Object { .. } => "",
     };
     format!("delete {target} with no grace (delete pods in {namespace}); its controller makes it again")
 }
@@ -26,7 +26,7 @@ pub(super) fn preview(target: &Target) -> String {
 fn pod_of(target: &Target) -> Result<(&str, &str, &str), FaultError> {
     match target {
         Target::Pod { namespace, pod, uid, .. } => Ok((namespace, pod, uid)),
-        Target::Container { .. } | Target::Node { .. } => Err(FaultError::Mismatch(format!("{target} is no pod"))),
+        _ => Err(FaultError::Mismatch(format!("{target} is no pod"))),
     }
 }
 

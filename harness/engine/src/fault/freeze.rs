@@ -29,7 +29,7 @@ pub(super) fn container_of(target: &Target) -> Result<ContainerRef<'_>, FaultErr
         Target::Container { namespace, pod, container, container_id, node, .. } => {
             Ok(ContainerRef { namespace, pod, container, container_id, node })
         }
-        Target::Pod { .. } | Target::Node { .. } => Err(FaultError::Mismatch(format!("{target} is no container"))),
+        _ => Err(FaultError::Mismatch(format!("{target} is no container"))),
     }
 }
 

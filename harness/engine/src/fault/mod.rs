@@ -7,9 +7,11 @@ mod choose;
 mod delete_pods;
 mod freeze;
 mod held;
+mod helm_values;
 mod line;
 mod node_agent;
 mod node_off;
+mod patch;
 mod signal;
 mod undo;
 
@@ -21,6 +23,7 @@ pub use undo::{finish_with, is_clean, undo};
 use crate::clock::Clock;
 use crate::cluster::{Cluster, ClusterError, RunMark};
 use crate::power::{Power, PowerError};
+use crate::process::ProcessError;
 use firedrill_core::event::Undo;
 use firedrill_core::plan::Target;
 use firedrill_core::scenario::Fault;
@@ -53,6 +56,9 @@ pub enum FaultError {
     /// The power did not do its part.
     #[error(transparent)]
     Power(#[from] PowerError),
+    /// A program did not do its part.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
     /// There is nothing, or too little, to act on.
     #[error("{wanted} wanted that match `{selector}`, {found}")]
     TooFewTargets {
@@ -99,6 +105,10 @@ pub fn undo_of(fault: &Fault, target: &Target) -> Result<Undo, FaultError> {
         (Fault::Freeze { .. }, Target::Container { .. }) => Ok(freeze::undo_of(target)),
         (Fault::DeletePods { .. }, Target::Pod { .. }) => Ok(delete_pods::undo_of(target)),
         (Fault::NodeOff { .. }, Target::Node { node, .. }) => Ok(node_off::undo_of(node)),
+        (Fault::HelmValues { .. }, Target::Release { namespace, release, revision }) => {
+            Ok(helm_values::undo_of(namespace, release, *revision))
+        }
+        (Fault::Patch { .. }, Target::Object { object, uid, restore }) => Ok(patch::undo_of(object, uid, restore)),
         _ => Err(FaultError::Mismatch(format!("{} is no target of this fault", target))),
     }
 }
@@ -110,6 +120,8 @@ pub fn preview(fault: &Fault, target: &Target) -> String {
         Fault::Freeze { .. } => freeze::preview(target),
         Fault::DeletePods { .. } => delete_pods::preview(target),
         Fault::NodeOff { .. } => node_off::preview(target),
+        Fault::HelmValues { set, .. } => helm_values::preview(target, set),
+        Fault::Patch { merge, .. } => patch::preview(target, merge),
         Fault::Noop => "nothing is done".to_owned(),
     }
 }

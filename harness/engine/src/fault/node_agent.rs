@@ -92,14 +92,6 @@ impl NodeAgent {
     pub(super) async fn line(&self) -> Result<Line, FaultError> {
         Line::open(&self.pods, &self.pod, &self.node, ANSWER_LIMIT).await
     }
-
-    /// Deletes its pod; it lets go whatever it holds on the way out.
-    ///
-    /// # Errors
-    /// Where the API server refuses; that it is gone already is fine.
-    pub(super) async fn delete(&self) -> Result<(), FaultError> {
-        delete(&self.pods, &self.pod).await
-    }
 }
 
 async fn delete(pods: &Api<Pod>, name: &str) -> Result<(), FaultError> {

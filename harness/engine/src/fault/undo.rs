@@ -1,7 +1,7 @@
 //! Undoing from the record alone: whoever holds it needs nothing but the cluster, and its provider for a node.
 
-use super::{FaultError, Tools, freeze, node_off};
-use crate::cluster::ClusterError;
+use super::{FaultError, Tools, freeze, helm_values, node_off, patch};
+use crate::cluster::{Cluster, ClusterError};
 use firedrill_core::event::Undo;
 use kube::api::{Api, DeleteParams, DynamicObject};
 use kube::core::{ApiResource, GroupVersion};
@@ -20,9 +20,13 @@ pub async fn undo(tools: &Tools, undo: &Undo, within: Duration) -> Result<(), Fa
     match undo {
         Undo::Thaw { target } => freeze::undo(tools, target, deadline).await,
         Undo::PowerOn { node } => node_off::undo(tools, node).await,
+        Undo::RollBack { namespace, release, revision } => {
+            helm_values::undo(tools, namespace, release, *revision).await
+        }
+        Undo::Restore { object, uid, merge } => patch::undo(tools, object, uid, merge).await,
         Undo::HealsItself { .. } => Ok(()),
         Undo::DeleteObject { api_version, kind, namespace, name } => {
-            let objects = objects(tools, api_version, kind, namespace.as_deref())?;
+            let objects = objects(&tools.cluster, api_version, kind, namespace.as_deref())?;
             match objects.delete(name, &DeleteParams::default()).await {
                 Ok(_) => {}
                 Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
@@ -56,10 +60,14 @@ pub async fn is_clean(tools: &Tools, undo: &Undo, within: Duration) -> Result<bo
     match undo {
         Undo::Thaw { target } => freeze::is_clean(tools, target, deadline).await,
         Undo::PowerOn { node } => node_off::is_clean(tools, node, deadline).await,
+        Undo::RollBack { namespace, release, revision } => {
+            helm_values::is_clean(tools, namespace, release, *revision).await
+        }
+        Undo::Restore { object, uid, merge } => patch::is_clean(tools, object, uid, merge).await,
         // That it has healed is what the scenario's conditions of redundancy say.
         Undo::HealsItself { .. } => Ok(true),
         Undo::DeleteObject { api_version, kind, namespace, name } => {
-            let objects = objects(tools, api_version, kind, namespace.as_deref())?;
+            let objects = objects(&tools.cluster, api_version, kind, namespace.as_deref())?;
             let there = objects.get_metadata_opt(name).await;
             Ok(there.map_err(ClusterError::api(format!("read {kind} {name}")))?.is_none())
         }
@@ -76,9 +84,12 @@ pub fn finish_with(tools: &Tools, undo: &Undo) -> Option<String> {
             Some(command) => format!("{command} && {sweep}"),
             None => sweep,
         }),
-        Undo::Thaw { .. } | Undo::DeleteObject { .. } | Undo::PurgeSubject { .. } | Undo::DropTable { .. } => {
-            Some(sweep)
-        }
+        Undo::Thaw { .. }
+        | Undo::RollBack { .. }
+        | Undo::Restore { .. }
+        | Undo::DeleteObject { .. }
+        | Undo::PurgeSubject { .. }
+        | Undo::DropTable { .. } => Some(sweep),
     }
 }
 
@@ -86,8 +97,9 @@ fn not_a_fault() -> FaultError {
     FaultError::Mismatch("what a probe wrote is not a fault's to undo".to_owned())
 }
 
-fn objects(
-    tools: &Tools,
+/// Objects of a kind that is known by its name alone.
+pub(super) fn objects(
+    cluster: &Cluster,
     api_version: &str,
     kind: &str,
     namespace: Option<&str>,
@@ -96,7 +108,7 @@ fn objects(
         api_version.parse().map_err(|_| FaultError::Mismatch(format!("`{api_version}` is no API version")))?;
     let resource = ApiResource::from_gvk(&version.with_kind(kind));
     Ok(match namespace {
-        Some(namespace) => Api::namespaced_with(tools.cluster.client(), namespace, &resource),
-        None => Api::all_with(tools.cluster.client(), &resource),
+        Some(namespace) => Api::namespaced_with(cluster.client(), namespace, &resource),
+        None => Api::all_with(cluster.client(), &resource),
     })
 }

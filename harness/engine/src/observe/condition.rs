@@ -4,9 +4,10 @@ use super::cnpg;
 use super::kubernetes::{node_ready, pod_is_ready, restarts};
 use super::nats_state::{all_current, quorum_lost};
 use super::nats_view::views;
+use super::symptom::{Occurrences, occurrences, symptom_since};
 use crate::cluster::{Cluster, ClusterError};
 use firedrill_core::plan::Target;
-use firedrill_core::scenario::{Condition, Detector, Fault, PodSelector, Variant};
+use firedrill_core::scenario::{Condition, Detector, Fault, PodSelector, Shown, Symptom, Variant};
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::ResourceExt;
@@ -22,6 +23,8 @@ pub struct Baseline {
     pub restarts: BTreeMap<String, i32>,
     /// Every node.
     pub nodes: BTreeSet<String>,
+    /// What of the variant's symptoms was to be seen already.
+    pub symptoms: Occurrences,
 }
 
 /// Whether a condition holds, and what was seen.
@@ -47,11 +50,27 @@ impl Baseline {
             }
             baseline.pods.insert(selector, pods.len());
         }
+        for symptom in symptoms(variant) {
+            baseline.symptoms.extend(occurrences(cluster, symptom).await?);
+        }
         let nodes: Api<Node> = Api::all(cluster.client());
         let nodes = nodes.list_metadata(&ListParams::default()).await.map_err(ClusterError::api("list nodes"))?;
         baseline.nodes = nodes.items.into_iter().filter_map(|node| node.metadata.name).collect();
         Ok(baseline)
     }
+}
+
+/// Every symptom that the variant names.
+fn symptoms(variant: &Variant) -> impl Iterator<Item = &Symptom> {
+    let shown = match &variant.effect.shown {
+        Shown::Seen(symptom) => Some(symptom),
+        Shown::Down { .. } => None,
+    };
+    let detected = match &variant.detect {
+        Detector::Symptom(symptom) => Some(symptom),
+        _ => None,
+    };
+    shown.into_iter().chain(detected)
 }
 
 /// Every selector that the variant names.
@@ -62,19 +81,13 @@ fn selectors(variant: &Variant) -> BTreeSet<PodSelector> {
     });
     let detected = match &variant.detect {
         Detector::NatsQuorum { pods } => Some(pods),
-        Detector::PodNotReady | Detector::NodeNotReady | Detector::CnpgPhase { .. } => None,
+        Detector::PodNotReady | Detector::NodeNotReady | Detector::CnpgPhase { .. } | Detector::Symptom(_) => None,
     };
-    let broken = match &variant.fault {
-        Fault::Signal { pods, .. }
-        | Fault::Freeze { pods, .. }
-        | Fault::DeletePods { pods, .. }
-        | Fault::NodeOff { pods, .. } => Some(pods),
-        Fault::Noop => None,
-    };
+    let broken = variant.faults().filter_map(Fault::pods);
     conditions.chain(detected).chain(broken).cloned().collect()
 }
 
-async fn list(cluster: &Cluster, selector: &PodSelector) -> Result<Vec<Pod>, ClusterError> {
+pub(super) async fn list(cluster: &Cluster, selector: &PodSelector) -> Result<Vec<Pod>, ClusterError> {
     let pods: Api<Pod> = Api::namespaced(cluster.client(), &selector.namespace);
     let listed = pods.list(&ListParams::default().labels(&selector.labels)).await;
     Ok(listed.map_err(ClusterError::api("list pods"))?.items)
@@ -189,7 +202,7 @@ async fn detect(
         Detector::NodeNotReady => {
             let nodes: Api<Node> = Api::all(cluster.client());
             for target in targets {
-                let name = target.node();
+                let Some(name) = target.node() else { continue };
                 match nodes.get_opt(name).await.map_err(ClusterError::api("read a node"))? {
                     None => return Ok(Some(format!("node {name} is gone"))),
                     Some(node) => {
@@ -211,6 +224,7 @@ async fn detect(
             let servers = baseline.pods.get(pods).copied().unwrap_or(views.len());
             Ok(quorum_lost(&views, servers))
         }
+        Detector::Symptom(symptom) => symptom_since(cluster, symptom, &baseline.symptoms).await,
     }
 }
 

@@ -11,10 +11,12 @@ mod nats_state;
 mod nats_view;
 mod placement;
 mod subjects;
+mod symptom;
 mod watchers;
 
 pub use bundle::bundle;
 pub use condition::{Baseline, Holding, detected, holds};
 pub use nats::backlog;
 pub use placement::placement;
+pub use symptom::symptom_since;
 pub use watchers::watch;

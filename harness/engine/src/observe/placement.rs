@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 pub async fn placement(cluster: &Cluster, targets: &[Target], mark: &RunMark) -> Result<Vec<Place>, ClusterError> {
     let pods: Api<Pod> = Api::all(cluster.client());
     let pods = pods.list(&ListParams::default()).await.map_err(ClusterError::api("list pods"))?.items;
-    let victims: BTreeSet<_> = targets.iter().map(Target::node).collect();
+    let victims: BTreeSet<_> = targets.iter().filter_map(Target::node).collect();
     let mut places: Vec<_> = pods.iter().filter_map(|pod| place(pod, &mark.run_id, &victims)).collect();
     places.sort_by(|a, b| (&a.what, &a.name).cmp(&(&b.what, &b.name)));
     Ok(places)

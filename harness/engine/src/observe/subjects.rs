@@ -37,15 +37,10 @@ impl Subjects {
             }
         }
         for variant in scenario.variants.values() {
-            match &variant.fault {
-                Fault::Signal { pods, .. }
-                | Fault::Freeze { pods, .. }
-                | Fault::DeletePods { pods, .. }
-                | Fault::NodeOff { pods, .. } => {
-                    subjects.namespaces.insert(pods.namespace.clone());
-                }
-                Fault::Noop => {}
-            }
+            // What is broken in Kubernetes' own namespaces is no part of the stack.
+            let of_the_stack = |namespace: &&str| !namespace.starts_with("kube-");
+            let broken = variant.faults().filter_map(Fault::namespace).filter(of_the_stack);
+            subjects.namespaces.extend(broken.map(str::to_owned));
             match &variant.detect {
                 Detector::CnpgPhase { cluster } => {
                     subjects.cnpg.insert(cluster.clone());
@@ -53,7 +48,7 @@ impl Subjects {
                 Detector::NatsQuorum { pods } => {
                     servers.insert(pods.clone());
                 }
-                Detector::PodNotReady | Detector::NodeNotReady => {}
+                Detector::PodNotReady | Detector::NodeNotReady | Detector::Symptom(_) => {}
             }
             for condition in &variant.redundancy {
                 match condition {

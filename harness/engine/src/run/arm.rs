@@ -52,13 +52,13 @@ pub(super) async fn arm(context: &Context, sink: mpsc::Sender<Sample>) -> Result
     cluster.create_namespace(mark).await.map_err(Stop::failed)?;
 
     context.doing("starting the probe agent and the fault's helper pods");
-    let victims: Vec<String> = context.plan.targets.iter().map(|target| target.node().to_owned()).collect();
+    let targets = context.plan.targets();
+    let victims: Vec<String> = targets.iter().filter_map(|target| target.node().map(str::to_owned)).collect();
     let image = &context.drill.agent_image;
-    let targets = &context.plan.targets;
-    let (tools, fault) = (context.tools(), context.drill.fault());
+    let tools = context.tools();
     let (inside, fault) = tokio::join!(
         Inside::deploy(cluster, mark, image, &victims, POD_WITHIN),
-        fault::Armed::prepare(&tools, &fault, targets, POD_WITHIN),
+        fault::Armed::prepare(&tools, &context.chart, &context.plan.faults, POD_WITHIN),
     );
     let (mut inside, fault) = (inside.map_err(Stop::failed)?, fault.map_err(Stop::failed)?);
 
@@ -67,7 +67,9 @@ pub(super) async fn arm(context: &Context, sink: mpsc::Sender<Sample>) -> Result
     context.doing("making the probes' tables");
     let subjects = endpoints.subjects.iter().map(|subject| subject.undo.clone());
     let data: Vec<Undo> = subjects.chain(endpoints.tables.iter().map(|table| table.undo.clone())).collect();
-    cluster.note_undos(mark, &data).await.map_err(Stop::failed)?;
+    let mut noted = data.clone();
+    noted.extend(fault_undos(context)?);
+    cluster.note_undos(mark, &noted).await.map_err(Stop::failed)?;
     for undo in data {
         context.undo.before(undo).map_err(Stop::Broken)?;
     }
@@ -75,7 +77,7 @@ pub(super) async fn arm(context: &Context, sink: mpsc::Sender<Sample>) -> Result
         inside.create_table(&table.url, &table.table).await.map_err(Stop::failed)?;
     }
 
-    let places = observe::placement(cluster, &context.plan.targets, mark).await.map_err(Stop::failed)?;
+    let places = observe::placement(cluster, &targets, mark).await.map_err(Stop::failed)?;
     let on_victim = places.iter().filter(|place| place.on_victim).count();
     let text = format!(
         "agent on {}, {} series, {} outside ports, {on_victim} of {} other pods on a victim's node",
@@ -94,6 +96,20 @@ pub(super) async fn arm(context: &Context, sink: mpsc::Sender<Sample>) -> Result
     record_clock(context, &inside);
     let outside = Some(outside);
     Ok((Armed { inside, fault, endpoints, probes_stop, outside, watchers_stop, watchers }, text))
+}
+
+/// How the faults are undone that no helper pod and no node tells of.
+fn fault_undos(context: &Context) -> Result<Vec<Undo>, Stop> {
+    let mut undos = Vec::new();
+    for planned in &context.plan.faults {
+        for target in &planned.targets {
+            let undo = fault::undo_of(&planned.fault, target).map_err(Stop::failed)?;
+            if matches!(undo, Undo::RollBack { .. } | Undo::Restore { .. }) {
+                undos.push(undo);
+            }
+        }
+    }
+    Ok(undos)
 }
 
 fn record_clock(context: &Context, inside: &Inside) {

@@ -2,9 +2,10 @@
 
 use super::context::{Context, Stop};
 use crate::fault::{self, Armed, Injected};
+use crate::observe::{self, Baseline};
 use firedrill_core::event::Event;
-use firedrill_core::plan::{Phase, Target};
-use firedrill_core::scenario::Moment;
+use firedrill_core::plan::{Phase, PlannedFault, Target};
+use firedrill_core::scenario::{Fault, Moment, Shown, Symptom};
 use firedrill_core::time::At;
 use futures::future::join_all;
 use std::time::Duration;
@@ -14,25 +15,46 @@ const CONTROL_WITHIN: Duration = Duration::from_secs(5);
 /// How often a proof that does not hold yet is looked for again.
 const PROVE_EVERY: Duration = Duration::from_millis(100);
 
-/// Puts the fault into every target at once. How to undo each is on disk before the first call.
+/// An injection with its fault.
+pub(super) type Put<'a> = (&'a Fault, Injected);
+
+/// Puts the faults in, in order, each into all its targets at once, and each once the one before is proven at its
+/// targets. How to undo each is on disk before the first call.
 ///
 /// # Errors
-/// Where one could not be called; all others were.
-pub(super) async fn inject(context: &Context, armed: &Armed) -> Result<((At, Vec<Injected>), String), Stop> {
-    let fault = context.drill.fault();
-    let targets = &context.plan.targets;
-    if targets.is_empty() {
+/// Where one could not be called, all others of the same fault being called, or is not proven while another one follows.
+pub(super) async fn inject<'a>(context: &'a Context, armed: &Armed) -> Result<((At, Vec<Put<'a>>), String), Stop> {
+    let faults = &context.plan.faults;
+    if faults.is_empty() {
         return Ok(((context.at(), Vec::new()), "nothing is broken: this is the control".to_owned()));
     }
-    armed.connect().await.map_err(Stop::failed)?;
+    let mut put: Vec<Put<'_>> = Vec::new();
+    let mut first = None;
+    for (index, planned) in faults.iter().enumerate() {
+        let (called_at, injected) = one(context, armed, planned).await?;
+        first.get_or_insert(called_at);
+        let injected: Vec<Put<'_>> = injected.into_iter().map(|injected| (&planned.fault, injected)).collect();
+        if index + 1 < faults.len() {
+            at_targets(context, armed, &injected).await?;
+        }
+        put.extend(injected);
+    }
+    let called_at = first.unwrap_or_else(|| context.at());
+    let took = context.at().since(called_at);
+    Ok(((called_at, put), format!("{} in {}", listed(&context.plan.targets()), firedrill_core::time::human(took))))
+}
+
+async fn one(context: &Context, armed: &Armed, planned: &PlannedFault) -> Result<(At, Vec<Injected>), Stop> {
+    let PlannedFault { fault, targets } = planned;
+    armed.connect(targets).await.map_err(Stop::failed)?;
     for target in targets {
-        let undo = fault::undo_of(&fault, target).map_err(Stop::failed)?;
+        let undo = fault::undo_of(fault, target).map_err(Stop::failed)?;
         context.undo.before(undo).map_err(Stop::Broken)?;
     }
     let called_at = context.at();
     let calls = targets.iter().map(|target| async move {
         context.recorder.record(Event::InjectCalled { target: target.clone() });
-        let injected = armed.inject(target).await;
+        let injected = armed.inject(fault, target).await;
         let error = injected.as_ref().err().map(ToString::to_string);
         context.recorder.record(Event::InjectReturned { target: target.clone(), error });
         injected.map_err(|error| format!("{target}: {error}"))
@@ -47,8 +69,7 @@ pub(super) async fn inject(context: &Context, armed: &Armed) -> Result<((At, Vec
     if !errors.is_empty() {
         return Err(Stop::Failed(errors.join("; ")));
     }
-    let took = context.at().since(called_at);
-    Ok(((called_at, injected), format!("{} in {}", listed(targets), firedrill_core::time::human(took))))
+    Ok((called_at, injected))
 }
 
 /// Names targets for people.
@@ -67,26 +88,39 @@ pub(super) async fn prove(
     context: &Context,
     armed: &Armed,
     injected_at: At,
-    injected: &[Injected],
+    put: &[Put<'_>],
+    baseline: &Baseline,
 ) -> Result<(At, String), Stop> {
-    let (mechanism, service) = tokio::join!(at_targets(context, armed, injected), at_service(context, injected_at));
+    if put.is_empty() {
+        context.doing("nothing was broken, so nothing can be proven");
+        std::future::pending::<()>().await;
+    }
+    let shown = async {
+        match &context.variant.effect.shown {
+            Shown::Down { probe, control } => at_service(context, injected_at, probe, control).await,
+            Shown::Seen(symptom) => in_cluster(context, injected_at, symptom, baseline).await,
+        }
+    };
+    let proven = async {
+        // What was proven when the next fault was put in is not looked for again: it may have been meant to pass.
+        let last = put.last().map(|(fault, _)| *fault);
+        let rest: Vec<_> = put.iter().filter(|(fault, _)| Some(*fault) == last).cloned().collect();
+        at_targets(context, armed, &rest).await
+    };
+    let (mechanism, service) = tokio::join!(proven, shown);
     mechanism?;
     let (effect_at, evidence) = service;
     context.recorder.record(Event::MomentSeen { moment: Moment::Effect, seen_at: effect_at, by: evidence.clone() });
     Ok((effect_at, evidence))
 }
 
-async fn at_targets(context: &Context, armed: &Armed, injected: &[Injected]) -> Result<(), Stop> {
-    if injected.is_empty() {
-        context.doing("nothing was broken, so nothing can be proven");
-        std::future::pending::<()>().await;
-    }
+async fn at_targets(context: &Context, armed: &Armed, put: &[Put<'_>]) -> Result<(), Stop> {
     let within = context.deadline(Phase::Effect);
-    let proofs = injected.iter().map(|one| async move {
+    let proofs = put.iter().map(|(fault, injected)| async move {
         let mut tick = tokio::time::interval(PROVE_EVERY);
         loop {
             tick.tick().await;
-            let proofs = armed.prove(one, within).await.map_err(Stop::failed)?;
+            let proofs = armed.prove(fault, injected, within).await.map_err(Stop::failed)?;
             let held = !proofs.is_empty() && proofs.iter().all(|proof| proof.held);
             if let Some(open) = proofs.iter().find(|proof| !proof.held) {
                 context.doing(format!("{}: {}", open.subject, open.evidence));
@@ -103,25 +137,46 @@ async fn at_targets(context: &Context, armed: &Armed, injected: &[Injected]) -> 
     futures::future::try_join_all(proofs).await.map(|_: Vec<()>| ())
 }
 
-async fn at_service(context: &Context, injected_at: At) -> (At, String) {
-    let effect = &context.variant.effect;
+/// A symptom that was not there before. Its moment is that of the last look that did not see it: it came after that.
+async fn in_cluster(context: &Context, injected_at: At, symptom: &Symptom, baseline: &Baseline) -> (At, String) {
+    let mut tick = tokio::time::interval(PROVE_EVERY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut not_before = injected_at;
+    loop {
+        tick.tick().await;
+        let looked_at = context.at();
+        match observe::symptom_since(&context.cluster, symptom, &baseline.symptoms).await {
+            Ok(Some(evidence)) => {
+                let subject = symptom.to_string();
+                context.recorder.record(Event::Proof { subject, evidence: evidence.clone(), held: true });
+                return (not_before, evidence);
+            }
+            Ok(None) => {
+                not_before = looked_at;
+                context.doing(format!("not seen yet: {symptom}"));
+            }
+            Err(error) => context.doing(error.to_string()),
+        }
+    }
+}
+
+async fn at_service(context: &Context, injected_at: At, down: &str, control: &str) -> (At, String) {
     context
         .look(|| {
-            let (down, control) = (&effect.down, &effect.control);
             context.doing(format!(
                 "{down} has not failed on every connection while {control} succeeds from the same place"
             ));
-            let failures = context.board.down_since(&effect.down, injected_at)?;
+            let failures = context.board.down_since(down, injected_at)?;
             let first = failures.iter().map(|(_, at)| *at).min()?;
-            let controls = context.board.last_ok(&effect.control);
+            let controls = context.board.last_ok(control);
             let (series, control_at) = controls.iter().find(|(control, at)| {
                 let near = at.since(first) <= CONTROL_WITHIN && *at >= first;
                 near && failures.iter().any(|(down, _)| down.vantage == control.vantage)
             })?;
             let after = firedrill_core::time::human(control_at.since(first));
-            let evidence = format!("{} fails; control {series} succeeded {after} later", effect.down);
+            let evidence = format!("{down} fails; control {series} succeeded {after} later");
             context.recorder.record(Event::Proof {
-                subject: format!("probe {}", effect.down),
+                subject: format!("probe {down}"),
                 evidence: evidence.clone(),
                 held: true,
             });

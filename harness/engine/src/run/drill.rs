@@ -14,7 +14,7 @@ use crate::lease::Lease;
 use crate::runbook::{PlannedStep, plan_steps};
 use crate::{fault, observe};
 use firedrill_core::event::{Event, JOURNAL_VERSION, RunStarted};
-use firedrill_core::plan::{self, Phase, Plan, Target};
+use firedrill_core::plan::{self, Phase, Plan, PlannedFault, Target};
 use firedrill_core::scenario::{Fault, Recovery, Scenario};
 use firedrill_core::time::At;
 use std::collections::BTreeSet;
@@ -41,11 +41,11 @@ pub struct Drill {
 }
 
 impl Drill {
-    /// The fault that is put in.
-    pub(super) fn fault(&self) -> Fault {
+    /// The faults that are put in, in order; none for the control.
+    fn faults(&self) -> Vec<Fault> {
         match self.scenario.variants.get(&self.variant) {
-            Some(variant) if !self.noop => variant.fault.clone(),
-            _ => Fault::Noop,
+            Some(variant) if !self.noop => variant.faults().filter(|fault| **fault != Fault::Noop).cloned().collect(),
+            _ => Vec::new(),
         }
     }
 }
@@ -115,8 +115,11 @@ pub async fn plan(drill: &Drill, cluster: &Cluster) -> Result<Plan, RunError> {
             dirty: false,
         });
     }
-    let targets = fault::choose_targets(cluster, &drill.fault(), seed, &[]).await;
-    let targets = targets.map_err(|error| environment(error.to_string()))?;
+    let mut faults = Vec::new();
+    for fault in drill.faults() {
+        let targets = fault::choose_targets(cluster, &fault, seed, &[]).await;
+        faults.push(PlannedFault { targets: targets.map_err(|error| environment(error.to_string()))?, fault });
+    }
     let phases = plan::phases(&drill.scenario, &drill.variant)
         .ok_or_else(|| environment(format!("{} has no variant {}", drill.scenario.name, drill.variant)))?;
     Ok(Plan {
@@ -124,7 +127,7 @@ pub async fn plan(drill: &Drill, cluster: &Cluster) -> Result<Plan, RunError> {
         scenario: drill.scenario.name.clone(),
         variant: drill.variant.clone(),
         seed,
-        targets,
+        faults,
         series: plan::series(&drill.scenario),
         expires_after: plan::expires_after(&phases),
         phases,
@@ -146,7 +149,7 @@ pub fn planned_steps(drill: &Drill, targets: &[Target]) -> Vec<PlannedStep> {
     let Some(runbook) = drill.scenario.runbooks.get(file) else { return Vec::new() };
     let target_pods = targets.iter().filter_map(|target| match target {
         Target::Container { pod, .. } | Target::Pod { pod, .. } => Some(pod.as_str()),
-        Target::Node { .. } => None,
+        Target::Node { .. } | Target::Release { .. } | Target::Object { .. } => None,
     });
     let target_pods: Vec<&str> = target_pods.collect();
     plan_steps(runbook, &drill.scenario.corrections, &drill.variant, &target_pods)
@@ -271,8 +274,10 @@ async fn drill(context: &Context, armed: &mut Armed) -> Result<(), Stop> {
     let baseline = observe::Baseline::take(&context.cluster, &context.variant).await.map_err(Stop::failed)?;
     let injecting = break_it::inject(context, &armed.fault);
     let (injected_at, injected) = context.phase(Phase::Inject, limit(Phase::Inject), 1, injecting).await?;
-    let watching = Watching::start(context, &context.plan.targets, baseline, usual);
-    let proving = break_it::prove(context, &armed.fault, injected_at, &injected);
+    let targets = context.plan.targets();
+    let baseline = Arc::new(baseline);
+    let watching = Watching::start(context, &targets, baseline.clone(), usual);
+    let proving = break_it::prove(context, &armed.fault, injected_at, &injected, &baseline);
     let effect_at = context.phase(Phase::Effect, limit(Phase::Effect), 1, proving).await?;
 
     // One limit for all that follows, from the effect on, so that phases cannot add up their limits.
@@ -281,7 +286,7 @@ async fn drill(context: &Context, armed: &mut Armed) -> Result<(), Stop> {
         context.variant.deadline.saturating_sub(passed).max(Duration::from_secs(1))
     };
     match &context.variant.recovery {
-        Recovery::Unattended => {
+        Recovery::Unattended | Recovery::StaysBroken => {
             context.phase(Phase::Detect, left(), 1, recover::detect(&watching, effect_at)).await.ok();
             context.skip(Phase::Recover, "nobody acts");
         }
@@ -291,7 +296,7 @@ async fn drill(context: &Context, armed: &mut Armed) -> Result<(), Stop> {
                 Ok(((), format!("start of the runbook: {start}")))
             };
             context.phase(Phase::Detect, left(), 1, trigger).await?;
-            let steps = planned_steps(&context.drill, &context.plan.targets);
+            let steps = planned_steps(&context.drill, &targets);
             let stop: CancellationToken = context.interrupts.token(1);
             let running = recover::runbook(context, &steps, &stop, effect_at);
             let ran = context.phase(Phase::Recover, left(), 1, running).await;
@@ -343,7 +348,10 @@ async fn preflight(context: &Context) -> Result<(Inventory, String), Stop> {
     }
     context.doing("listing the cluster");
     let before = context.cluster.inventory().await.map_err(Stop::failed)?;
-    let text =
-        format!("marked for drills, healthy, {} targets, {} objects listed", context.plan.targets.len(), before.len());
+    let text = format!(
+        "marked for drills, healthy, {} targets, {} objects listed",
+        context.plan.targets().len(),
+        before.len()
+    );
     Ok((before, text))
 }

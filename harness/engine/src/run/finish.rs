@@ -46,15 +46,10 @@ pub(super) async fn undo_and_compare(
             context.undo.done(id, Some("not undone".to_owned()), fault::finish_with(&context.tools(), &undo));
         }
     }
-    let not_looked = || context.undo.recorded().iter().filter(|undo| is_of_fault(undo)).map(describe).collect();
+    let not_looked = || context.undo.recorded().iter().filter(|undo| undo.is_of_a_fault()).map(describe).collect();
     let faulty = faulty.into_inner().unwrap_or_else(PoisonError::into_inner).unwrap_or_else(not_looked);
     let comparing = compare(context, before, faulty);
     context.phase(Phase::Clean, context.deadline(Phase::Clean), LEAVE_AT, comparing).await.ok();
-}
-
-/// Whether an undo is of the fault itself; these go first when a run breaks off, so that the service can recover.
-fn is_of_fault(undo: &Undo) -> bool {
-    matches!(undo, Undo::Thaw { .. } | Undo::PowerOn { .. } | Undo::HealsItself { .. })
 }
 
 async fn undo(
@@ -63,7 +58,8 @@ async fn undo(
     count_late: bool,
     faulty: &Mutex<Option<Vec<String>>>,
 ) -> Result<((), String), Stop> {
-    let (faults, rest): (Vec<_>, Vec<_>) = context.undo.open().into_iter().partition(|(_, undo)| is_of_fault(undo));
+    // The faults go first, so that the service can recover.
+    let (faults, rest): (Vec<_>, Vec<_>) = context.undo.open().into_iter().partition(|(_, undo)| undo.is_of_a_fault());
     let mut failed = 0;
     let total = faults.len() + rest.len();
     for (id, undo) in faults {
@@ -130,7 +126,12 @@ async fn one(context: &Context, armed: Option<&Armed>, undo: &Undo) -> Result<()
             let url = armed.endpoints.tables.iter().find(|entry| entry.undo == *undo).map(|entry| entry.url.clone());
             armed.inside.drop_table(&url.ok_or_else(gone)?, table).await.map_err(|error| error.to_string())
         }
-        Undo::DeleteObject { .. } | Undo::Thaw { .. } | Undo::PowerOn { .. } | Undo::HealsItself { .. } => {
+        Undo::DeleteObject { .. }
+        | Undo::Thaw { .. }
+        | Undo::PowerOn { .. }
+        | Undo::RollBack { .. }
+        | Undo::Restore { .. }
+        | Undo::HealsItself { .. } => {
             fault::undo(&context.tools(), undo, UNDO_WITHIN).await.map_err(|error| error.to_string())
         }
     }
@@ -145,6 +146,10 @@ pub(super) fn describe(undo: &Undo) -> String {
         Undo::DeleteObject { kind, namespace: None, name, .. } => format!("delete {kind} {name}"),
         Undo::Thaw { target } => format!("thaw {target}"),
         Undo::PowerOn { node } => format!("power on {node}"),
+        Undo::RollBack { namespace, release, revision } => {
+            format!("roll release {release} in {namespace} back to revision {revision}")
+        }
+        Undo::Restore { object, .. } => format!("restore {object}"),
         Undo::PurgeSubject { subject, .. } => format!("purge {subject}"),
         Undo::DropTable { table, .. } => format!("drop table {table}"),
         Undo::HealsItself { what } => format!("{what} heals by itself"),
@@ -153,7 +158,7 @@ pub(super) fn describe(undo: &Undo) -> String {
 
 /// Looks until no fault is in; what still is when the limit passes.
 async fn look_at_faults(context: &Context) -> Vec<String> {
-    let faults: Vec<Undo> = context.undo.recorded().into_iter().filter(is_of_fault).collect();
+    let faults: Vec<Undo> = context.undo.recorded().into_iter().filter(Undo::is_of_a_fault).collect();
     let deadline = context.clock().deadline(context.at().plus(FAULTS_OUT_WITHIN));
     let mut tick = tokio::time::interval(LOOK_EVERY);
     loop {

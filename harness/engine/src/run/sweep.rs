@@ -145,7 +145,7 @@ async fn one_run(cluster: &Cluster, run_id: &str, undos: Vec<Undo>, agent_image:
     let mut seen = BTreeSet::new();
     let undos: Vec<Undo> = undos.into_iter().filter(|undo| seen.insert(describe(undo))).collect();
     let is_data = |undo: &Undo| matches!(undo, Undo::PurgeSubject { .. } | Undo::DropTable { .. });
-    let is_fault = |undo: &Undo| matches!(undo, Undo::Thaw { .. } | Undo::PowerOn { .. });
+    let is_fault = |undo: &Undo| undo.is_of_a_fault() && !matches!(undo, Undo::HealsItself { .. });
     let needs_pod = undos.iter().any(|undo| is_data(undo) || matches!(undo, Undo::Thaw { .. }));
     if needs_pod {
         if agent_image.is_none() {
@@ -225,7 +225,7 @@ async fn take_data_away(cluster: &Cluster, tools: &Tools, run_id: &str, data: &[
                 Ok(url) => inside.drop_table(&url, table).await.map_err(|error| error.to_string()),
                 Err(stop) => Err(stop.to_string()),
             },
-            Undo::DeleteObject { .. } | Undo::Thaw { .. } | Undo::PowerOn { .. } | Undo::HealsItself { .. } => Ok(()),
+            _ => Ok(()),
         };
         match done {
             Ok(()) => swept.done.push(format!("run {run_id}: {}", describe(undo))),

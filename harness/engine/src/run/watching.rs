@@ -73,12 +73,11 @@ impl Watching {
     pub(super) fn start(
         context: &Context,
         targets: &[Target],
-        baseline: observe::Baseline,
+        baseline: Arc<observe::Baseline>,
         usual_backlog: u64,
     ) -> Self {
         let (sender, seen) = watch::channel(Seen::default());
         let sender = Arc::new(sender);
-        let baseline = Arc::new(baseline);
         let detection = detection(context.clone(), targets.to_vec(), baseline.clone(), sender.clone());
         let redundancy = redundancy(context.clone(), baseline, sender.clone());
         let backlog = backlog(context.clone(), usual_backlog.max(BACKLOG_IDLE), sender);

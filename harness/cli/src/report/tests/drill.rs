@@ -5,7 +5,7 @@ use firedrill_core::event::{
 };
 use firedrill_core::journal::Journal;
 use firedrill_core::judge::judge;
-use firedrill_core::plan::{Phase, Plan, PlannedPhase, Series, Target};
+use firedrill_core::plan::{Phase, Plan, PlannedFault, PlannedPhase, Series, Target};
 use firedrill_core::sample::{Cause, Connection, Outcome, Sample, SampleReader, write_header};
 use firedrill_core::scenario::{self, Moment, Scenario, Vantage};
 use firedrill_core::time::At;
@@ -128,7 +128,10 @@ fn start(to: &mut Writer, scenario: &Scenario, series: &[Series]) {
         scenario: scenario.name.clone(),
         variant: "hung".to_owned(),
         seed: 41,
-        targets: vec![target(0), target(2)],
+        faults: vec![PlannedFault {
+            fault: scenario.variants["hung"].fault.clone(),
+            targets: vec![target(0), target(2)],
+        }],
         series: series.to_vec(),
         phases: vec![PlannedPhase {
             phase: Phase::Preflight,

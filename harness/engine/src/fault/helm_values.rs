@@ -1,0 +1,166 @@
+//! Values of a Helm release changed as an operator would by mistake: `helm upgrade --reuse-values --set`.
+//!
+//! Whatever upgrades follow, a runbook's among them, `helm rollback` to the first revision undoes them all.
+
+use super::{FaultError, Proof, Tools};
+use crate::cluster::{Cluster, ClusterError};
+use crate::process::Tool;
+use firedrill_core::event::Undo;
+use firedrill_core::plan::Target;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{Api, ListParams};
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+/// How long one call of Helm may take; none of them waits for workloads.
+const HELM_LIMIT: Duration = Duration::from_secs(45);
+
+/// A release as it is recorded in the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Recorded {
+    revision: u32,
+    status: String,
+}
+
+/// The release as it is now.
+pub(super) async fn target(cluster: &Cluster, namespace: &str, release: &str) -> Result<Target, FaultError> {
+    match latest(cluster, namespace, release).await? {
+        Some(Recorded { revision, status }) if status == "deployed" => {
+            Ok(Target::Release { namespace: namespace.to_owned(), release: release.to_owned(), revision })
+        }
+        other => Err(FaultError::TooFewTargets {
+            selector: format!("{namespace}/{release}"),
+            wanted: "1 deployed Helm release".to_owned(),
+            found: other.map_or("found none".to_owned(), |found| format!("found one that is {}", found.status)),
+        }),
+    }
+}
+
+pub(super) fn undo_of(namespace: &str, release: &str, revision: u32) -> Undo {
+    Undo::RollBack { namespace: namespace.to_owned(), release: release.to_owned(), revision }
+}
+
+pub(super) fn preview(target: &Target, set: &[String]) -> String {
+    format!("helm upgrade {target} with {}; helm rollback undoes it", set.join(", "))
+}
+
+pub(super) async fn inject(
+    tools: &Tools,
+    chart: &Path,
+    namespace: &str,
+    release: &str,
+    set: &[String],
+) -> Result<(), FaultError> {
+    let mut helm = helm(tools, namespace).args(["upgrade", release]).arg(chart).arg("--reuse-values");
+    for value in set {
+        helm = helm.arg("--set").arg(value);
+    }
+    helm.run().await?;
+    Ok(())
+}
+
+/// The cluster's own record names a later revision as deployed, and its objects differ from those before.
+pub(super) async fn prove(
+    tools: &Tools,
+    namespace: &str,
+    release: &str,
+    before: u32,
+) -> Result<Vec<Proof>, FaultError> {
+    let subject = format!("release {release}");
+    let proof = |evidence: String, held| Proof { subject: subject.clone(), evidence, held, at: tools.clock.now() };
+    let now = match latest(&tools.cluster, namespace, release).await? {
+        Some(Recorded { revision, status }) if status == "deployed" && revision > before => revision,
+        Some(found) => return Ok(vec![proof(format!("revision {} is {}", found.revision, found.status), false)]),
+        None => return Ok(vec![proof("it is gone".to_owned(), false)]),
+    };
+    let (old, new) =
+        tokio::try_join!(manifest(tools, namespace, release, before), manifest(tools, namespace, release, now))?;
+    let changed = changed(&old, &new);
+    let evidence = match changed.is_empty() {
+        true => format!("revision {now} is deployed and says the same as revision {before}"),
+        false => format!("revision {now} is deployed; changed: {}", changed.join(", ")),
+    };
+    Ok(vec![proof(evidence, !changed.is_empty())])
+}
+
+/// Rolls back, where it is not so already.
+pub(super) async fn undo(tools: &Tools, namespace: &str, release: &str, revision: u32) -> Result<(), FaultError> {
+    if is_clean(tools, namespace, release, revision).await? {
+        return Ok(());
+    }
+    // What somebody else's hand has set in the meantime is part of what is undone.
+    let revision = revision.to_string();
+    helm(tools, namespace).args(["rollback", release, revision.as_str(), "--force-conflicts"]).run().await?;
+    Ok(())
+}
+
+/// Whether the revision that is deployed says the same as the one before the fault.
+pub(super) async fn is_clean(tools: &Tools, namespace: &str, release: &str, revision: u32) -> Result<bool, FaultError> {
+    let now = match latest(&tools.cluster, namespace, release).await? {
+        Some(now) if now.status == "deployed" => now.revision,
+        Some(_) => return Ok(false),
+        // A release that is gone is shown by the listing; there is nothing to roll back.
+        None => return Ok(true),
+    };
+    if now == revision {
+        return Ok(true);
+    }
+    let (old, new) =
+        tokio::try_join!(manifest(tools, namespace, release, revision), manifest(tools, namespace, release, now))?;
+    Ok(changed(&old, &new).is_empty())
+}
+
+fn helm(tools: &Tools, namespace: &str) -> Tool {
+    Tool::new("helm", HELM_LIMIT).env(tools.cluster.kubectl_env()).args(["--namespace", namespace])
+}
+
+async fn manifest(tools: &Tools, namespace: &str, release: &str, revision: u32) -> Result<String, FaultError> {
+    let revision = revision.to_string();
+    Ok(helm(tools, namespace).args(["get", "manifest", release, "--revision", revision.as_str()]).run().await?)
+}
+
+/// The latest revision in Helm's own records, which are Secrets that carry it as labels.
+async fn latest(cluster: &Cluster, namespace: &str, release: &str) -> Result<Option<Recorded>, ClusterError> {
+    let secrets: Api<Secret> = Api::namespaced(cluster.client(), namespace);
+    let records = ListParams::default().labels(&format!("owner=helm,name={release}"));
+    let listed = secrets.list_metadata(&records).await.map_err(ClusterError::api("list Helm's records"))?;
+    let recorded = listed.items.into_iter().filter_map(|record| {
+        let labels = record.metadata.labels?;
+        Some(Recorded { revision: labels.get("version")?.parse().ok()?, status: labels.get("status")?.clone() })
+    });
+    Ok(recorded.max_by_key(|recorded| recorded.revision))
+}
+
+/// The objects of two manifests that are not the same, as `Kind/name`.
+fn changed(old: &str, new: &str) -> Vec<String> {
+    let objects = |manifest: &str| -> BTreeSet<String> {
+        let documents = manifest.split("\n---").map(|text| text.trim_start_matches("---").trim().to_owned());
+        documents.filter(|text| !text.is_empty()).collect()
+    };
+    let (old, new) = (objects(old), objects(new));
+    let names: BTreeSet<String> = old.symmetric_difference(&new).map(|text| name_of(text)).collect();
+    names.into_iter().collect()
+}
+
+fn name_of(document: &str) -> String {
+    let after = |key: &str| document.lines().find_map(|line| line.strip_prefix(key)).unwrap_or("?").trim();
+    format!("{}/{}", after("kind:"), after("  name:"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_differs_between_two_manifests_is_named() {
+        let object = |kind: &str, name: &str, rest: &str| {
+            format!("---\n# Source: x\nkind: {kind}\nmetadata:\n  name: {name}\nspec: {rest}\n")
+        };
+        let old = object("Deployment", "ironflow", "a") + &object("Service", "ironflow", "b");
+        let new = object("Deployment", "ironflow", "c") + &object("Service", "ironflow", "b");
+        assert_eq!(changed(&old, &new), ["Deployment/ironflow"]);
+        assert!(changed(&old, &old).is_empty());
+        assert_eq!(changed(&old, &object("Service", "ironflow", "b")), ["Deployment/ironflow"]);
+    }
+}
