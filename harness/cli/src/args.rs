@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 /// Proves whether a Kubernetes stack recovers as its runbook says.
 ///
-/// Exit codes: 0 pass; 1 an objective failed; 2 unknown; 3 bad input, nothing touched; 4 the environment is not as it must be;
-/// 5 something was left dirty (wins over 0 to 2); 130 interrupted and clean.
+/// Exit codes: 0 pass; 1 an objective failed, or a runbook has findings; 2 unknown; 3 bad input, nothing touched; 4 the
+/// environment is not as it must be; 5 something was left dirty (wins over 0 to 2); 130 interrupted and clean.
 #[derive(Debug, Parser)]
 #[command(name = "firedrill", version, propagate_version = true, max_term_width = 110)]
 pub(crate) struct Cli {
@@ -38,6 +38,8 @@ pub(crate) enum Command {
     Up(command::up::UpArgs),
     /// Take down a cluster that firedrill made.
     Down(command::down::DownArgs),
+    /// Look into a runbook: what of it cannot work.
+    Runbook(command::runbook::RunbookArgs),
     /// List what there is: clusters or scenarios.
     List(ListArgs),
     /// Check this machine, and say what to do about what is missing.

@@ -7,6 +7,11 @@ use miette::{
 };
 use std::fmt;
 
+/// The longest line that is shown as a whole, in bytes.
+const LINE_BYTES_MAX: usize = 400;
+/// How much of a longer one is shown on each side of a piece, in bytes.
+const AROUND_BYTES: usize = 50;
+
 /// The mistakes for people, in plain text: a line that counts them, then one piece of file for each.
 ///
 /// `text` is that of the scenario file `shown`; `runbook` gives the text of a runbook by its file name.
@@ -16,11 +21,6 @@ pub(crate) fn render(
     text: &str,
     runbook: impl Fn(&str) -> Option<String>,
 ) -> String {
-    let handler = GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor())
-        .with_context_lines(1)
-        .with_width(120)
-        .with_wrap_lines(false)
-        .without_cause_chain();
     let mut rendered = match mistakes.len() {
         1 => format!("1 mistake in {shown}\n"),
         several => format!("{several} mistakes in {shown}\n"),
@@ -31,20 +31,32 @@ pub(crate) fn render(
             false => runbook(mistake.file.rsplit('/').next().unwrap_or_default()),
         };
         let source = source.unwrap_or_default();
-        let start = mistake.span.start.min(source.len());
-        let end = mistake.span.end.clamp(start, source.len());
-        // A table's span may reach over many lines; its first is the one to look at.
-        let end = source[start..end].find('\n').map_or(end, |at| start + at);
-        // At the end of a line there is nothing to underline but what stands before it.
-        let at_line_end = start == end && source[end..].chars().next().is_none_or(|next| next == '\n');
-        let before = source[..start].chars().next_back().filter(|before| at_line_end && *before != '\n');
-        let start = start - before.map_or(0, char::len_utf8);
-        let label = LabeledSpan::underline(start..end);
-        let shown = Shown { mistake, label, source: NamedSource::new(&mistake.file, OwnLine(source)) };
         rendered.push('\n');
-        if handler.render_report(&mut rendered, &shown).is_err() {
-            rendered.push_str(&format!("{mistake}\n"));
-        }
+        rendered.push_str(&piece(mistake, source));
+    }
+    rendered
+}
+
+/// One mistake for people: its place in `source`, the piece underlined, and what to do about it.
+pub(crate) fn piece(mistake: &Mistake, source: String) -> String {
+    let handler = GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor())
+        .with_context_lines(1)
+        .with_width(120)
+        .with_wrap_lines(false)
+        .without_cause_chain();
+    let start = mistake.span.start.min(source.len());
+    let end = mistake.span.end.clamp(start, source.len());
+    // A table's span may reach over many lines; its first is the one to look at.
+    let end = source[start..end].find('\n').map_or(end, |at| start + at);
+    // At the end of a line there is nothing to underline but what stands before it.
+    let at_line_end = start == end && source[end..].chars().next().is_none_or(|next| next == '\n');
+    let before = source[..start].chars().next_back().filter(|before| at_line_end && *before != '\n');
+    let start = start - before.map_or(0, char::len_utf8);
+    let label = LabeledSpan::underline(start..end);
+    let shown = Shown { mistake, label, source: NamedSource::new(&mistake.file, OwnLine(source)) };
+    let mut rendered = String::new();
+    if handler.render_report(&mut rendered, &shown).is_err() {
+        rendered = format!("{mistake}\n");
     }
     rendered
 }
@@ -57,7 +69,8 @@ struct Shown<'m> {
     source: NamedSource<OwnLine>,
 }
 
-/// A text of which, where lines around a piece are asked for, only the piece's own line is shown, and all of that.
+/// A text of which, where lines around a piece are asked for, only the piece's own line is shown: all of that, but of one that
+/// is too long for a screen only what stands around the piece.
 #[derive(Debug)]
 struct OwnLine(String);
 
@@ -74,7 +87,16 @@ impl SourceCode for OwnLine {
         let (start, end) = (span.offset(), span.offset() + span.len());
         let line_start = self.0[..start].rfind('\n').map_or(0, |at| at + 1);
         let line_end = self.0[end..].find('\n').map_or(self.0.len(), |at| end + at);
-        self.0.read_span(&(line_start..line_end).into(), 0, 0)
+        let is_long = line_end - line_start > LINE_BYTES_MAX;
+        let mut from = if is_long { start.saturating_sub(AROUND_BYTES).max(line_start) } else { line_start };
+        let mut to = if is_long { (end + AROUND_BYTES).min(line_end) } else { line_end };
+        while !self.0.is_char_boundary(from) {
+            from -= 1;
+        }
+        while !self.0.is_char_boundary(to) {
+            to += 1;
+        }
+        self.0.read_span(&(from..to).into(), 0, 0)
     }
 }
 

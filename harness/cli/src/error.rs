@@ -2,10 +2,12 @@
 
 use thiserror::Error;
 
-/// Exit codes that are no verdict's; the README has all of them. 1 and 130 are the judge's to give.
+/// Exit codes that are no verdict's; the README has all of them. the judge gives 1 and 130 as well.
 pub(crate) mod exit {
     /// Everything that was asked holds.
     pub(crate) const PASS: u8 = 0;
+    /// A runbook has findings.
+    pub(crate) const FINDINGS: u8 = 1;
     /// It is not known.
     pub(crate) const UNKNOWN: u8 = 2;
     /// Bad input; nothing was touched.

@@ -56,6 +56,7 @@ async fn dispatch(command: Command, printer: &mut Printer) -> Result<u8, CliErro
         Command::Watch(args) => command::watch::watch(args, printer).await,
         Command::Up(args) => command::up::up(&args, printer).await,
         Command::Down(args) => command::down::down(&args, printer).await,
+        Command::Runbook(args) => command::runbook::runbook(&args, printer).await,
         Command::List(args) => command::list::list(&args, printer).await,
         Command::Doctor(args) => command::doctor::doctor(&args, printer).await,
         Command::Schema => {

@@ -3,6 +3,7 @@
 //! Nothing here reads a clock, a file, the environment or a socket. A saved run is judged again by the same
 //! functions that judged it the first time.
 
+pub mod document;
 pub mod event;
 pub mod journal;
 pub mod judge;
@@ -10,5 +11,6 @@ pub mod live;
 pub mod plan;
 pub mod sample;
 pub mod scenario;
+pub mod shell;
 pub mod time;
 pub mod verdict;

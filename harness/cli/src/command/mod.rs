@@ -8,6 +8,7 @@ pub(crate) mod judge;
 pub(crate) mod list;
 pub(crate) mod plan;
 pub(crate) mod run;
+pub(crate) mod runbook;
 pub(crate) mod sweep;
 pub(crate) mod up;
 pub(crate) mod watch;

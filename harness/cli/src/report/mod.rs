@@ -1,5 +1,6 @@
 //! What a run leaves for people and programs. Reports see the types of `firedrill-core` alone.
 
+pub(crate) mod check;
 mod describe;
 mod html;
 pub(crate) mod json;

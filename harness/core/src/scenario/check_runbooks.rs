@@ -1,10 +1,11 @@
 //! What runbooks and corrections must be to variants and probes.
 
-use super::command::{bound, object_to_correction, object_to_step, placeholders};
+use super::command::{bound, object_to_correction, object_to_step};
 use super::mistake::{Mistakes, closest};
 use super::parse::{Parts, read_runbook};
 use super::read::Tab;
 use super::{Recovery, parts};
+use crate::shell::placeholders;
 
 /// Reads every runbook that a variant names.
 pub(super) fn read_all(

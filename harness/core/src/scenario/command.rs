@@ -1,103 +1,11 @@
 //! What can be said of a shell command without running it.
 
-/// The simple commands of a shell command, as words, without quotes; those inside `$(...)` are listed for themselves.
-/// `None` where a quote or a parenthesis is not closed.
-pub(super) fn simple_commands(text: &str) -> Option<Vec<Vec<String>>> {
-    let mut done = Vec::new();
-    let mut frames = vec![Frame::default()];
-    let mut chars = text.chars().peekable();
-    let mut before = ' ';
-    while let Some(c) = chars.next() {
-        let frame = frames.last_mut()?;
-        match c {
-            '\\' => frame.push(chars.next()?),
-            '\'' if !frame.in_quotes => {
-                frame.push_str("");
-                loop {
-                    match chars.next()? {
-                        '\'' => break,
-                        inner => frame.push(inner),
-                    }
-                }
-            }
-            '"' => {
-                frame.in_quotes = !frame.in_quotes;
-                frame.push_str("");
-            }
-            '$' if chars.peek() == Some(&'(') => {
-                chars.next();
-                frame.push_str("$()");
-                frames.push(Frame { closes_at: ')', ..Frame::default() });
-            }
-            '`' if frame.closes_at == '`' => close(&mut frames, &mut done)?,
-            '`' => {
-                frame.push_str("$()");
-                frames.push(Frame { closes_at: '`', ..Frame::default() });
-            }
-            _ if frame.in_quotes => frame.push(c),
-            '(' => {
-                frame.end_command(&mut done);
-                frames.push(Frame { closes_at: ')', ..Frame::default() });
-            }
-            ')' if frame.closes_at == ')' => close(&mut frames, &mut done)?,
-            ')' => return None,
-            '&' if before == '>' => frame.push(c),
-            '|' | '&' | ';' | '\n' => frame.end_command(&mut done),
-            '>' | '<' => {
-                // `2>/dev/null` is a word of its own and no argument.
-                frame.end_word();
-                frame.push(c);
-            }
-            '#' if frame.word.is_none() => while chars.next_if(|next| *next != '\n').is_some() {},
-            c if c.is_whitespace() => frame.end_word(),
-            c => frame.push(c),
-        }
-        before = c;
-    }
-    let mut last = frames.pop()?;
-    if !frames.is_empty() || last.in_quotes {
-        return None;
-    }
-    last.end_command(&mut done);
-    Some(done)
-}
+use crate::shell::{placeholders, simple_commands};
 
-#[derive(Default)]
-struct Frame {
-    words: Vec<String>,
-    word: Option<String>,
-    in_quotes: bool,
-    closes_at: char,
-}
-
-impl Frame {
-    fn push(&mut self, c: char) {
-        self.word.get_or_insert_default().push(c);
-    }
-
-    fn push_str(&mut self, text: &str) {
-        self.word.get_or_insert_default().push_str(text);
-    }
-
-    fn end_word(&mut self) {
-        self.words.extend(self.word.take());
-    }
-
-    fn end_command(&mut self, done: &mut Vec<Vec<String>>) {
-        self.end_word();
-        if !self.words.is_empty() {
-            done.push(std::mem::take(&mut self.words));
-        }
-    }
-}
-
-fn close(frames: &mut Vec<Frame>, done: &mut Vec<Vec<String>>) -> Option<()> {
-    let mut frame = frames.pop()?;
-    if frame.in_quotes {
-        return None;
-    }
-    frame.end_command(done);
-    Some(())
+/// The simple commands of a shell command, as words. `None` where a quote or a parenthesis is not closed.
+fn commands(text: &str) -> Option<Vec<Vec<String>>> {
+    let words = |command: crate::shell::SimpleCommand| command.words.into_iter().map(|word| word.text).collect();
+    Some(simple_commands(text)?.into_iter().map(words).collect())
 }
 
 /// Something that a command may not do.
@@ -108,7 +16,7 @@ pub(super) struct Objection {
 
 /// Says what keeps a command from being a step: it would wait for a person, run for ever or act on a namespace by chance.
 pub(super) fn object_to_step(text: &str) -> Option<Objection> {
-    let Some(commands) = simple_commands(text) else {
+    let Some(commands) = commands(text) else {
         return Some(Objection {
             message: "a quote or a parenthesis is not closed".to_owned(),
             hint: "each line is a command of its own; a line that goes on ends with `\\`",
@@ -200,7 +108,7 @@ pub(super) fn object_to_correction(text: &str) -> Option<Objection> {
         "just", "php",
     ];
     const SCRIPTS: [&str; 5] = [".sh", ".bash", ".py", ".pl", ".rb"];
-    simple_commands(text)?.iter().find_map(|words| {
+    commands(text)?.iter().find_map(|words| {
         let program = program(words)?;
         let name = program.rsplit('/').next().unwrap_or_default();
         let is_module = words.iter().any(|word| word == "json.tool");
@@ -233,31 +141,11 @@ fn program(words: &[String]) -> Option<String> {
         let is_amount = wrapped && word.starts_with(|c: char| c.is_ascii_digit());
         if WRAPPERS.contains(&word.as_str()) {
             wrapped = true;
-        } else if !(is_assignment(word)
-            || is_amount
-            || word.starts_with(['<', '>'])
-            || wrapped && word.starts_with('-'))
-        {
+        } else if !(is_assignment(word) || is_amount || wrapped && word.starts_with('-')) {
             return Some(word.clone());
         }
     }
     None
-}
-
-/// The placeholders of a command: `<name>` without spaces, with where they stand.
-pub(super) fn placeholders(text: &str) -> Vec<(std::ops::Range<usize>, &str)> {
-    let mut found = Vec::new();
-    let mut from = 0;
-    while let Some(open) = text[from..].find('<').map(|at| from + at) {
-        let rest = &text[open + 1..];
-        let length = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '_')).unwrap_or(rest.len());
-        let starts = rest.starts_with(|c: char| c.is_ascii_alphabetic());
-        if starts && rest[length..].starts_with('>') {
-            found.push((open..open + length + 2, &rest[..length]));
-        }
-        from = open + 1;
-    }
-    found
 }
 
 /// The targets of a fault that a placeholder stands for: all of them, or one by its number from 1.
@@ -296,11 +184,11 @@ mod tests {
 
     #[test]
     fn commands_are_cut_as_a_shell_cuts_them() {
-        let cut = |text| simple_commands(text).map(|all| all.iter().map(|words| words.join("_")).collect::<Vec<_>>());
+        let cut = |text| commands(text).map(|all| all.iter().map(|words| words.join("_")).collect::<Vec<_>>());
         assert_eq!(cut("a b | c -d").unwrap(), ["a_b", "c_-d"]);
         assert_eq!(cut("a \"$(b 'x | y')\" c").unwrap(), ["b_x | y", "a_$()_c"]);
-        assert_eq!(cut("a 2>&1 || b").unwrap(), ["a_2_>&1", "b"]);
-        assert_eq!(cut("grep -i \"x\\|y\" # z").unwrap(), ["grep_-i_x|y"]);
+        assert_eq!(cut("a 2>&1 || b").unwrap(), ["a", "b"]);
+        assert_eq!(cut("grep -i \"x\\|y\" # z").unwrap(), ["grep_-i_x\\|y"]);
         assert_eq!(cut("a 'b"), None);
         assert_eq!(cut("a $(b"), None);
     }
@@ -366,7 +254,5 @@ mod tests {
             "a nats-2 nats-0 <target-pod-3>"
         );
         assert_eq!(bind_targets("sort <in >out", &pods), "sort <in >out");
-        let found: Vec<_> = placeholders("a <pod-name> <<EOF <x y> <ok>").into_iter().map(|(_, name)| name).collect();
-        assert_eq!(found, ["pod-name", "ok"]);
     }
 }

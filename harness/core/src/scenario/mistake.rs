@@ -74,7 +74,7 @@ impl Mistakes {
 }
 
 /// The known word that `word` was probably meant to be.
-pub(super) fn closest<'w>(word: &str, known: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
+pub fn closest<'w>(word: &str, known: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
     let limit = (word.chars().count() / 3).max(1);
     known
         .into_iter()

@@ -12,12 +12,12 @@ mod model;
 mod parse;
 mod parts;
 mod read;
-mod runbook;
+pub(crate) mod runbook;
 mod schema;
 mod text;
 
 pub use command::bind_targets;
-pub use mistake::Mistake;
+pub use mistake::{Mistake, closest};
 pub use model::*;
 pub use parse::parse;
 pub use schema::schema;

@@ -3,11 +3,12 @@
 //! What the harness needs to know of a step stands behind the fence's language:
 //! `sh expect='text' timeout=90s within=60s exit=any variants=hung,killed only-if-down='probe after 60s'`.
 
-use super::command::{bound, object_to_step, placeholders};
+use super::command::{bound, object_to_step};
 use super::mistake::Mistakes;
 use super::read::Placed;
 use super::text;
 use super::{Step, StepCondition};
+use crate::shell::placeholders;
 use crate::time::parse_duration;
 use pulldown_cmark::{CodeBlockKind, Event, Parser, Tag, TagEnd};
 use std::ops::Range;
@@ -39,6 +40,11 @@ pub(super) struct DraftStep {
     pub(super) probe: Option<Placed<String>>,
     /// The greatest number of a target that it names, and where.
     pub(super) target: Option<Placed<usize>>,
+}
+
+/// The steps of a Markdown text that is no scenario's: what is wrong with it as a drill's runbook is of no matter.
+pub(crate) fn steps(text: &str) -> Vec<Step> {
+    read(text, &mut Mistakes::of("")).steps.into_iter().map(|draft| draft.step).collect()
 }
 
 /// Reads a runbook.

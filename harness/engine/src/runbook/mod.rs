@@ -1,5 +1,6 @@
 //! A runbook's commands, run as an operator would run them.
 
+pub mod check;
 mod command;
 mod steps;
 

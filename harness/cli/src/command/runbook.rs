@@ -1,0 +1,149 @@
+//! `firedrill runbook check`: what in runbooks cannot work against a cluster. Breaks and changes nothing.
+
+use super::common::{SCENARIO_FILE, load_scenario_file, open_cluster};
+use crate::args::ClusterArgs;
+use crate::error::{CliError, exit};
+use crate::printer::Printer;
+use crate::report::check;
+use clap::{Args, Subcommand, ValueEnum};
+use firedrill_core::document::{self, Document};
+use firedrill_core::scenario::Scenario;
+use firedrill_engine::runbook::check::Checker;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The largest runbook that is read, in bytes.
+const BYTES_MAX: u64 = 1 << 20;
+
+/// `runbook`
+#[derive(Debug, Args)]
+pub(crate) struct RunbookArgs {
+    /// What.
+    #[command(subcommand)]
+    command: RunbookCommand,
+}
+
+/// What to do with runbooks.
+#[derive(Debug, Subcommand)]
+enum RunbookCommand {
+    /// Find what cannot work against a cluster, with nothing broken and nothing changed.
+    ///
+    /// Asks the real kubectl and helm, the API server (reads and dry runs), containers (only what reads, from a list), the
+    /// database and the chart. What cannot be checked is listed with the reason; it counts neither as right nor as wrong.
+    /// Beside a scenario.toml its corrections count: a finding whose command has one is known drift and no failure, and a
+    /// correction of a command that works is a finding.
+    ///
+    /// Exit codes: 0 no finding, though things may be unchecked; 1 findings; 3 bad input; 4 the cluster does not answer.
+    Check(CheckArgs),
+}
+
+/// `runbook check`
+#[derive(Debug, Args)]
+struct CheckArgs {
+    /// Runbooks: Markdown (.md) or plain text, also text whose line breaks were lost; or the folder of a scenario.
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// Which cluster.
+    #[command(flatten)]
+    cluster: ClusterArgs,
+    /// The chart that runbooks name as deploy/helm/ironflow/.
+    #[arg(long, value_name = "DIR", default_value = "fixtures/chart/ironflow")]
+    chart: PathBuf,
+    /// Text, JSON or SARIF 2.1.0.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    output: CheckOutput,
+}
+
+/// How to print findings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum CheckOutput {
+    /// For people: each finding with its place.
+    Text,
+    /// For programs: one JSON object.
+    Json,
+    /// For code scanners: SARIF 2.1.0.
+    Sarif,
+}
+
+/// Looks into runbooks.
+///
+/// # Errors
+/// Where a file cannot be read, its scenario has mistakes, or the cluster does not answer.
+pub(crate) async fn runbook(args: &RunbookArgs, printer: &mut Printer) -> Result<u8, CliError> {
+    let RunbookCommand::Check(args) = &args.command;
+    let mut runbooks = Vec::new();
+    for file in &args.files {
+        runbooks.extend(read(file)?);
+    }
+    if runbooks.is_empty() {
+        return Err(CliError::input("none of these scenarios has a runbook"));
+    }
+    if !args.chart.join("Chart.yaml").is_file() {
+        return Err(
+            CliError::input(format!("{} holds no chart", args.chart.display())).with_hint("name it with --chart")
+        );
+    }
+    let cluster = open_cluster(&args.cluster).await?;
+    let mut checker = Checker::new(&cluster, &args.chart).await.map_err(CliError::environment)?;
+    let mut checked = Vec::new();
+    for (document, scenario) in runbooks {
+        printer.status(&format!("checking {}: {} commands", document.file, document.commands.len()));
+        let report = checker.check(&document, scenario.as_ref()).await.map_err(CliError::environment)?;
+        checked.push((document, report));
+    }
+    let text = match args.output {
+        CheckOutput::Text => check::text(&checked),
+        CheckOutput::Json => check::json(&checked).map_err(CliError::environment)?,
+        CheckOutput::Sarif => check::sarif(&checked).map_err(CliError::environment)?,
+    };
+    printer.line(&text);
+    let is_fine = checked.iter().all(|(_, report)| report.open().next().is_none());
+    Ok(if is_fine { exit::PASS } else { exit::FINDINGS })
+}
+
+/// The runbook of a file, or those of a scenario's folder, with the scenario that they belong to.
+fn read(path: &Path) -> Result<Vec<(Document, Option<Scenario>)>, CliError> {
+    if path.is_dir() {
+        let scenario = load_scenario_file(&path.join(SCENARIO_FILE))?;
+        let documents = scenario.runbooks.keys().map(|file| document(&path.join(file)));
+        return documents.map(|document| Ok((document?, Some(scenario.clone())))).collect();
+    }
+    let document = document(path)?;
+    let beside = path.parent().unwrap_or(Path::new(".")).join(SCENARIO_FILE);
+    let scenario = if beside.is_file() { Some(load_scenario_file(&beside)?) } else { None };
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    Ok(vec![(document, scenario.filter(|scenario| scenario.runbooks.contains_key(&*name)))])
+}
+
+fn document(path: &Path) -> Result<Document, CliError> {
+    let bad = |reason: String| CliError::input(format!("{}: {reason}", path.display()));
+    let size = fs::metadata(path).map_err(|error| bad(error.to_string()))?.len();
+    if size > BYTES_MAX {
+        return Err(bad(format!("{size} bytes, {BYTES_MAX} at most")));
+    }
+    let text = fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
+    let document = document::read(&path.display().to_string(), &text);
+    match document.commands.is_empty() {
+        true => Err(bad("no command is found in it".to_owned())
+            .with_hint("commands stand in code blocks of Markdown, or at the beginning of lines of plain text")),
+        false => Ok(document),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scenarios_runbook_comes_with_its_scenario_however_it_is_named() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios/nats-quorum-loss");
+        for path in [root.clone(), root.join("runbook.md")] {
+            let found = read(&path).unwrap();
+            assert_eq!(found.len(), 1);
+            assert_eq!(found[0].1.as_ref().unwrap().corrections.len(), 1);
+            assert!(found[0].0.commands.len() >= 8);
+        }
+        assert!(read(&root.join("scenario.toml")).is_err());
+        assert_eq!(read(Path::new("nowhere.md")).unwrap_err().exit_code(), exit::INPUT);
+    }
+}

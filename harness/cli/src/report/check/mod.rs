@@ -1,0 +1,103 @@
+//! What a check of runbooks found, for people and for programs.
+
+mod sarif;
+mod text;
+
+pub(crate) use sarif::sarif;
+pub(crate) use text::text;
+
+use firedrill_core::document::{Document, Report, position};
+use serde_json::{Value, json};
+use std::ops::Range;
+
+/// One JSON object with everything, each piece with its place: lines and columns from 1, columns in characters.
+///
+/// # Errors
+/// Where it cannot be written.
+pub(crate) fn json(checked: &[(Document, Report)]) -> serde_json::Result<String> {
+    let is_fine = checked.iter().all(|(_, report)| report.open().next().is_none());
+    let files: Vec<Value> = checked.iter().map(|(document, report)| file(document, report)).collect();
+    serde_json::to_string_pretty(&json!({"ok": is_fine, "files": files}))
+}
+
+fn file(document: &Document, report: &Report) -> Value {
+    let finding = |finding: &firedrill_core::document::Finding| {
+        json!({
+            "kind": finding.kind, "place": place(&document.text, &finding.span), "message": finding.message,
+            "hint": finding.hint, "corrected": finding.corrected,
+        })
+    };
+    let unchecked = |unchecked: &firedrill_core::document::Unchecked| {
+        json!({
+            "place": place(&document.text, &unchecked.span), "reason": unchecked.reason, "stand-in": unchecked.stand_in,
+        })
+    };
+    json!({
+        "file": report.file, "commands": report.commands, "checked": report.checked,
+        "findings": report.findings.iter().map(finding).collect::<Vec<_>>(),
+        "unchecked": report.unchecked.iter().map(unchecked).collect::<Vec<_>>(),
+    })
+}
+
+fn place(text: &str, span: &Range<usize>) -> Value {
+    let ((line, column), (end_line, end_column)) = (position(text, span.start), position(text, span.end));
+    let piece = text.get(span.clone()).unwrap_or_default();
+    json!({"line": line, "column": column, "end-line": end_line, "end-column": end_column, "text": piece})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use firedrill_core::document::{self, Corrected, Finding, FindingKind, Unchecked};
+
+    fn checked() -> Vec<(Document, Report)> {
+        let source = "Büro# look:kubectl exec -l a=b -- x# thenkubectl get pods -n a\nironflow deploy upgrade --x\n";
+        let document = document::read("dir with space/book.txt", source);
+        let finding = |piece: &str, kind, corrected: Option<Corrected>| {
+            let start = source.find(piece).unwrap();
+            Finding {
+                kind,
+                span: start..start + piece.len(),
+                message: "does not work".to_owned(),
+                hint: Some("mend it".to_owned()),
+                corrected,
+            }
+        };
+        let corrected = Corrected { instead: "kubectl get pods -n b".to_owned(), because: "it moved".to_owned() };
+        let start = source.find("ironflow").unwrap();
+        let report = Report {
+            file: document.file.clone(),
+            commands: document.commands.len(),
+            checked: 0,
+            findings: vec![
+                finding("-l", FindingKind::UnknownFlag, None),
+                finding("kubectl get pods -n a", FindingKind::Fails, Some(corrected)),
+            ],
+            unchecked: vec![Unchecked {
+                span: start..start + 27,
+                reason: "not public".to_owned(),
+                stand_in: Some("helm".to_owned()),
+            }],
+        };
+        vec![(document, report)]
+    }
+
+    #[test]
+    fn people_see_each_finding_at_its_place() {
+        insta::assert_snapshot!(text(&checked()));
+    }
+
+    #[test]
+    fn nothing_found_is_not_said_to_be_all_right_where_something_is_unchecked() {
+        let mut checked = checked();
+        checked[0].1.findings.clear();
+        let text = text(&checked);
+        assert!(text.contains("no finding") && text.contains("1 place was not checked"), "{text}");
+    }
+
+    #[test]
+    fn programs_get_the_same() {
+        insta::assert_snapshot!("json", json(&checked()).unwrap());
+        insta::assert_snapshot!("sarif", sarif(&checked()).unwrap());
+    }
+}

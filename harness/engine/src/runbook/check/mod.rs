@@ -1,0 +1,416 @@
+//! Finds what in a runbook cannot work against a cluster, with nothing broken and nothing changed.
+//!
+//! The programs themselves, the API server, the containers, the database and the chart are asked: help texts, reads,
+//! server-side dry runs, and commands in containers that are on a list of those that only read ([`reads`]). A command of
+//! the runbook is run as it is only where every part of it is on such a list.
+
+mod ask;
+mod call;
+mod chart;
+mod expected;
+mod found;
+mod help;
+mod inside;
+mod objects;
+mod reads;
+mod sql;
+
+use crate::cluster::{Cluster, ClusterError};
+use ask::Asker;
+use expected::CnpgCluster;
+use firedrill_core::document::{Corrected, Document, FindingKind, Language, Report, Written};
+use firedrill_core::scenario::{Correction, Fault, Scenario, bind_targets};
+use firedrill_core::shell::{Join, SimpleCommand, Word, simple_commands};
+use found::Found;
+use sql::Database;
+use std::ops::Range;
+use std::path::Path;
+use tempfile::TempDir;
+
+/// Where a runbook's commands find the chart.
+const CHART: &str = "deploy/helm/ironflow";
+/// Programs that nothing is asked of, why, and what stands in for them.
+const STAND_INS: [(&str, &str, &str); 4] = [
+    (
+        "ironflow",
+        "`ironflow` is not public, so it cannot be asked",
+        "`helm upgrade` with the same values; `firedrill up` for a cluster",
+    ),
+    (
+        "terraform",
+        "it changes machines, not the cluster",
+        "firedrill's provider: `firedrill up`, nodes powered off and on",
+    ),
+    (
+        "hcloud",
+        "it changes machines, not the cluster",
+        "firedrill's provider: `firedrill up`, nodes powered off and on",
+    ),
+    ("talosctl", "it changes machines, not the cluster", "firedrill's provider: nodes powered off and on"),
+];
+/// Subcommands of kubectl that the API server can be asked to only try.
+const TRIED: [&str; 14] = [
+    "delete",
+    "patch",
+    "scale",
+    "label",
+    "annotate",
+    "apply",
+    "create",
+    "run",
+    "taint",
+    "cordon",
+    "uncordon",
+    "drain",
+    "autoscale",
+    "expose",
+];
+/// Flags of kubectl that lead to another cluster, to a file, or past a dry run.
+const ELSEWHERE: [&str; 15] = [
+    "kubeconfig",
+    "context",
+    "cluster",
+    "server",
+    "token",
+    "user",
+    "as",
+    "as-group",
+    "as-uid",
+    "raw",
+    "dry-run",
+    "edit",
+    "kustomize",
+    "cache-dir",
+    "profile",
+];
+
+/// How far a part of a command was tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// It only reads, and can be run as it is.
+    Read,
+    /// The server tried it without doing it, or all that can fail was asked.
+    Tried,
+    /// Neither.
+    Left,
+}
+
+/// Checks runbooks against one cluster.
+pub struct Checker {
+    asker: Asker,
+    /// Where commands run: the chart is in it.
+    _directory: TempDir,
+}
+
+impl Checker {
+    /// Sees that the cluster answers, and puts the chart where runbooks name it.
+    ///
+    /// # Errors
+    /// Where the cluster does not answer or the chart is not there.
+    pub async fn new(cluster: &Cluster, chart: &Path) -> Result<Self, ClusterError> {
+        cluster.info().await?;
+        let other = |error: std::io::Error| ClusterError::Other(format!("{}: {error}", chart.display()));
+        let directory = tempfile::Builder::new().prefix("firedrill-check-").tempdir().map_err(other)?;
+        let at = directory.path().join(CHART);
+        std::fs::create_dir_all(at.parent().unwrap_or(directory.path())).map_err(other)?;
+        std::os::unix::fs::symlink(chart.canonicalize().map_err(other)?, at).map_err(other)?;
+        chart::write_show(directory.path()).map_err(other)?;
+        Ok(Self { asker: Asker::new(cluster, directory.path()), _directory: directory })
+    }
+
+    /// Checks every command of a runbook. For one of a scenario, its corrections count: a finding whose command has one is
+    /// known drift, and a correction of a command that works as documented is a finding itself.
+    ///
+    /// # Errors
+    /// Where the cluster does not answer any more.
+    pub async fn check(&mut self, document: &Document, scenario: Option<&Scenario>) -> Result<Report, ClusterError> {
+        let targets = match scenario {
+            Some(scenario) => self.targets(scenario).await?,
+            None => Vec::new(),
+        };
+        let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
+        let mut report = Report {
+            file: document.file.clone(),
+            commands: document.commands.len(),
+            checked: 0,
+            findings: Vec::new(),
+            unchecked: Vec::new(),
+        };
+        let mut database = None;
+        for written in &document.commands {
+            let mut found = Found::default();
+            self.command(written, &targets, &mut database, &mut found).await?;
+            let of = |correction: &&Correction| {
+                correction.section == written.section && correction.documented == written.text
+            };
+            if let Some(correction) = scenario.and_then(|scenario| scenario.corrections.iter().find(of)) {
+                self.correct(written, correction, &targets, &mut found).await?;
+            }
+            report.checked += usize::from(found.is_empty());
+            report.findings.append(&mut found.findings);
+            report.unchecked.append(&mut found.unchecked);
+        }
+        for mention in &document.mentions {
+            let mut found = Found::default();
+            found.skip(mention.clone(), "named in the middle of a sentence: where it ends is not known");
+            report.unchecked.append(&mut found.unchecked);
+        }
+        report.unchecked.sort_by_key(|unchecked| unchecked.span.start);
+        report.findings.sort_by_key(|finding| finding.span.start);
+        Ok(report)
+    }
+
+    /// Pods that a fault of the scenario would be put into, for the placeholders that stand for them.
+    async fn targets(&mut self, scenario: &Scenario) -> Result<Vec<String>, ClusterError> {
+        for variant in scenario.variants.values() {
+            let (Fault::Signal { pods, .. } | Fault::Freeze { pods, .. } | Fault::DeletePods { pods, .. }) =
+                &variant.fault
+            else {
+                continue;
+            };
+            let question = ["kubectl", "get", "pods", "-n", &pods.namespace, "-l", &pods.labels, "-o", "name"];
+            let listed = self.asker.ask(&question).await?.stdout;
+            let names: Vec<String> = listed.lines().map(|pod| pod.trim_start_matches("pod/").to_owned()).collect();
+            if !names.is_empty() {
+                return Ok(names);
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// Checks one command.
+    async fn command(
+        &mut self,
+        written: &Written,
+        targets: &[&str],
+        database: &mut Option<Database>,
+        found: &mut Found,
+    ) -> Result<(), ClusterError> {
+        if written.language == Language::Sql {
+            match database {
+                Some(database) => database.check(&mut self.asker, &written.text, &written.span(), found).await?,
+                None => found.skip(written.span(), "no psql before it says which database is meant"),
+            }
+            return Ok(());
+        }
+        let Some(mut parts) = simple_commands(&written.text) else {
+            found.skip(written.span(), "a quote or a parenthesis is not closed");
+            return Ok(());
+        };
+        for word in parts.iter_mut().flat_map(|part| part.words.iter_mut().chain(&mut part.redirects)) {
+            word.span = written.place(word.span.clone());
+            word.text = bind_targets(&word.text, targets);
+        }
+        // Statements behind a psql that leads nowhere are not put to the one before it.
+        if parts.iter().any(|part| part.words.iter().any(|word| word.text == "psql")) {
+            *database = None;
+        }
+        let mut ways = Vec::new();
+        for part in &parts {
+            ways.push(self.part(part, database, found).await?);
+        }
+        let redirects = parts.iter().flat_map(|part| &part.redirects).find(|word| !reads::redirect(word));
+        if let Some(redirect) = redirects {
+            found.skip(redirect.span.clone(), "it reads or writes a file");
+        }
+        if !found.is_empty() {
+            return Ok(());
+        }
+        if parts.iter().any(|part| part.is_inside) {
+            found.skip(written.span(), "a command inside of another is not run; each was looked at for itself");
+        } else if ways.iter().all(|way| *way == Way::Read) {
+            self.run(written, &parts, targets, found).await?;
+        } else if let Some(claim) = written.claims.first() {
+            found.skip(claim.span.clone(), "what it shows is not known: it was tried and not done");
+        }
+        Ok(())
+    }
+
+    /// Checks one simple command.
+    async fn part(
+        &mut self,
+        part: &SimpleCommand,
+        database: &mut Option<Database>,
+        found: &mut Found,
+    ) -> Result<Way, ClusterError> {
+        let Some(program) = part.words.first() else { return Ok(Way::Left) };
+        let span = program.span.start..part.words.last().map_or(program.span.end, |word| word.span.end);
+        match program.text.as_str() {
+            "kubectl" => self.kubectl(&part.words, database, found).await,
+            "helm" => chart::check(&mut self.asker, &part.words, found).await,
+            name if STAND_INS.iter().any(|(program, ..)| *program == name) => {
+                for (_, reason, stand_in) in STAND_INS.iter().filter(|(program, ..)| *program == name) {
+                    found.skip_for(span.clone(), *reason, stand_in);
+                }
+                Ok(Way::Left)
+            }
+            "cd" => {
+                found.skip(span, format!("only `{CHART}/` stands where commands run"));
+                Ok(Way::Left)
+            }
+            name => {
+                if !self.asker.ask(&["bash", "-c", "command -v -- \"$1\"", "firedrill", name]).await?.ok() {
+                    let message = format!("there is no program `{name}` on this machine");
+                    found.add(FindingKind::MissingProgram, program.span.clone(), message, None);
+                    return Ok(Way::Left);
+                }
+                match reads::filter(&part.words) {
+                    Ok(()) => Ok(Way::Read),
+                    Err(reason) => {
+                        found.skip(span, reason);
+                        Ok(Way::Left)
+                    }
+                }
+            }
+        }
+    }
+
+    async fn kubectl(
+        &mut self,
+        words: &[Word],
+        database: &mut Option<Database>,
+        found: &mut Found,
+    ) -> Result<Way, ClusterError> {
+        let Some(call) = call::understand(&mut self.asker, words, found).await? else { return Ok(Way::Left) };
+        if let Some(name) = ELSEWHERE.iter().find(|name| call.has(name)) {
+            found.skip(call.span.clone(), format!("with `--{name}` it is not tried"));
+            return Ok(Way::Left);
+        }
+        let Some(subject) = objects::check(&mut self.asker, &call, found).await? else { return Ok(Way::Left) };
+        let verb = call.verb();
+        if verb == "exec" {
+            return inside::check(&mut self.asker, &call, &subject, database, found).await;
+        }
+        if !found.is_empty() {
+            return Ok(Way::Left);
+        }
+        if let Some(reason) = call::open_word(&call.rest.iter().collect::<Vec<_>>()) {
+            found.skip(call.span.clone(), reason);
+            return Ok(Way::Left);
+        }
+        let can_try = (TRIED.contains(&call.path[0].as_str()) || call.path[0] == "set" || verb == "rollout undo")
+            && call.help.flag("dry-run").is_some()
+            && !call.has("filename");
+        if can_try {
+            return self.try_it(&call, found).await;
+        }
+        match reads::kubectl(&call) {
+            Ok(()) => Ok(Way::Read),
+            Err(_) if TRIED.contains(&call.path[0].as_str()) => {
+                found.skip(call.span.clone(), "what it reads is not among the files that stand where commands run");
+                Ok(Way::Left)
+            }
+            Err(_) if verb.starts_with("rollout ") || verb == "edit" => {
+                found.skip(
+                    call.span.clone(),
+                    format!("`kubectl {verb}` cannot be tried without being done; what it acts on is there"),
+                );
+                Ok(Way::Left)
+            }
+            Err(reason) => {
+                found.skip(call.span.clone(), reason);
+                Ok(Way::Left)
+            }
+        }
+    }
+
+    /// Has the API server try a change without making it.
+    async fn try_it(&mut self, call: &call::Call, found: &mut Found) -> Result<Way, ClusterError> {
+        // The flag stands before all others, so that none of them can take it for its value.
+        let mut question: Vec<&str> = vec!["kubectl"];
+        question.extend(call.path.iter().map(String::as_str));
+        question.push("--dry-run=server");
+        let is_attached = |word: &&Word| {
+            matches!(word.text.as_str(), "-i" | "-t" | "-it" | "-ti" | "--rm" | "--stdin" | "--tty" | "--attach")
+        };
+        let ends = call.rest.iter().position(|word| word.text == "--").unwrap_or(call.rest.len());
+        let (before, behind) = call.rest.split_at(ends);
+        question.extend(before.iter().filter(|word| !is_attached(word)).chain(behind).map(|word| word.text.as_str()));
+        let answer = self.asker.ask(&question).await?;
+        if !answer.ok() {
+            let why = answer.why();
+            let kind = if chart::is_unchangeable(&why) { FindingKind::Unchangeable } else { FindingKind::Fails };
+            found.add(kind, call.span.clone(), why, None);
+        } else if call.path[0] == "run" {
+            found.skip(
+                call.span.clone(),
+                "the pod would be admitted; whether its image can be had and what it shows is not known",
+            );
+        }
+        Ok(Way::Tried)
+    }
+
+    /// Runs a command that only reads, and holds it against what the runbook says of it.
+    async fn run(
+        &mut self,
+        written: &Written,
+        parts: &[SimpleCommand],
+        targets: &[&str],
+        found: &mut Found,
+    ) -> Result<(), ClusterError> {
+        let command = format!("set -o pipefail; {}", bind_targets(&written.text, targets));
+        let answer = self.asker.run(&command).await?;
+        let last = parts.last().and_then(|part| part.words.first()).map_or("", |word| word.text.as_str());
+        let is_grep =
+            parts.len() > 1 && last.ends_with("grep") && parts.last().is_some_and(|part| part.join == Join::Pipe);
+        // 141: the reader of a pipe had enough.
+        if !matches!(answer.code, Some(0 | 141)) && !written.any_exit {
+            if is_grep
+                && answer.code == Some(1)
+                && !answer.stderr.lines().any(|line| line.to_lowercase().starts_with("error"))
+            {
+                found.skip(written.span(), "a healthy cluster shows no line of what `grep` looks for");
+            } else if answer.stderr.contains("previous terminated container") {
+                found.skip(written.span(), "there is a log of the last crash only after one");
+            } else {
+                found.add(FindingKind::Fails, written.span(), answer.why(), None);
+            }
+            return Ok(());
+        }
+        let cluster = match parts.first() {
+            Some(part) => CnpgCluster::of(&mut self.asker, &part.words).await?,
+            None => None,
+        };
+        let output = answer.stdout + &answer.stderr;
+        expected::check(&mut self.asker, &written.claims, &output, cluster.as_ref(), found).await
+    }
+
+    /// Holds a command's findings against its correction, and checks that one too.
+    async fn correct(
+        &mut self,
+        written: &Written,
+        correction: &Correction,
+        targets: &[&str],
+        found: &mut Found,
+    ) -> Result<(), ClusterError> {
+        let span: Range<usize> = written.span();
+        if found.is_empty() {
+            let message = "it works as documented: its correction is no longer needed".to_owned();
+            found.add(
+                FindingKind::NotNeeded,
+                span,
+                message,
+                Some("take the correction out of the scenario".to_owned()),
+            );
+            return Ok(());
+        }
+        if found.findings.is_empty() {
+            found.skip(span.clone(), "whether its correction is still needed cannot be told from a healthy cluster");
+        }
+        for finding in &mut found.findings {
+            let Correction { instead, because, .. } = correction.clone();
+            finding.corrected = Some(Corrected { instead, because });
+        }
+        let instead = written.replaced(&correction.instead, correction.expect.as_deref());
+        let mut of_correction = Found::default();
+        Box::pin(self.command(&instead, targets, &mut None, &mut of_correction)).await?;
+        for finding in of_correction.findings {
+            let message = format!("its correction cannot work: {}", finding.message);
+            found.add(finding.kind, span.clone(), message, finding.hint);
+        }
+        for unchecked in of_correction.unchecked {
+            found.skip(span.clone(), format!("of its correction: {}", unchecked.reason));
+        }
+        Ok(())
+    }
+}
