@@ -9,7 +9,7 @@ use firedrill_core::judge::judge;
 use firedrill_core::plan::{Plan, Series};
 use firedrill_core::sample::{Cause, Connection, Outcome, Sample, SampleReader, write_header};
 use firedrill_core::scenario::{
-    Accepted, DataPolicy, Detector, Effect, Fault, Moment, Needs, Objective, PodSelector, ProbeKind, Recovery,
+    Accepted, DataPolicy, Detector, Effect, Fault, Layout, Moment, Needs, Objective, PodSelector, ProbeKind, Recovery,
     Scenario, ServiceRef, Shown, SteadyState, Vantage, Variant,
 };
 use firedrill_core::time::At;
@@ -102,6 +102,7 @@ fn journal(end: At) -> Result<Journal, Box<dyn Error>> {
         because: String::new(),
     };
     let variant = Variant {
+        layout: Layout::Bundled,
         about: String::new(),
         expected: Duration::from_secs(60),
         fault: Fault::DeletePods { pods: pods.clone(), count: 1 },
@@ -119,7 +120,12 @@ fn journal(end: At) -> Result<Journal, Box<dyn Error>> {
     let scenario = Scenario {
         name: "bench".into(),
         title: String::new(),
-        needs: Needs { template: "medium".into(), nats_servers: None, postgres_instances: None },
+        needs: Needs {
+            template: "medium".into(),
+            layout: Layout::Bundled,
+            nats_servers: None,
+            postgres_instances: None,
+        },
         steady_state: SteadyState {
             hold: Duration::from_secs(1),
             within: Duration::from_secs(1),
@@ -127,6 +133,7 @@ fn journal(end: At) -> Result<Journal, Box<dyn Error>> {
             load_min_per_s: 0.0,
         },
         probes: BTreeMap::new(),
+        probes_in: BTreeMap::new(),
         variants: BTreeMap::from([("v".into(), variant)]),
         default_variant: "v".into(),
         objectives: (0..SERIES).map(objective).collect(),

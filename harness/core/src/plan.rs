@@ -282,12 +282,10 @@ pub fn phases(scenario: &Scenario, variant: &str) -> Option<Vec<PlannedPhase>> {
         Recovery::Unattended => "nobody acts: it has to heal by itself".to_owned(),
         Recovery::StaysBroken => "nobody acts: it has to stay broken, since it needs its runbook".to_owned(),
         Recovery::Runbook { file, start } => {
-            let steps = scenario.runbooks.get(file).map_or(0, |runbook| {
-                let of = |step: &&crate::scenario::Step| {
-                    step.variants.is_empty() || step.variants.iter().any(|name| name == variant)
-                };
-                runbook.steps.iter().filter(of).count()
-            });
+            let steps = scenario
+                .runbooks
+                .get(file)
+                .map_or(0, |runbook| runbook.steps.iter().filter(|step| step.is_for(variant, chosen.layout)).count());
             format!("the {steps} commands of {file}, starting at {start}")
         }
     };

@@ -2,19 +2,20 @@
 
 use firedrill_core::sample::Connection;
 use firedrill_core::scenario::{
-    Accepted, Condition, Fault, Mistake, PodSelector, ProbeKind, Recovery, Scenario, Start, Vantage, parse, schema,
+    Accepted, Condition, Fault, Layout, Mistake, PodSelector, ProbeKind, Recovery, Scenario, Start, Vantage, parse,
+    schema,
 };
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-const RUNBOOK: &str =
-    "# Book\n\n## 1. Delete\n\n```sh variants=hung\nkubectl delete pod -n ironflow <target-pods>\n```\n";
+const RUNBOOK: &str = "# Book\n\n## 1. Delete\n\n```sh variants=hung\nkubectl delete pod -n ironflow <target-pods>\n```\n\n\
+     ```sh layout=separate\nkubectl delete pod -n other <target-pods>\n```\n";
 
 /// Every key of the format, once at least.
 const FULL: &str = r#"
 title = "everything"
-needs = { template = "medium", nats-servers = 3, postgres-instances = 2 }
+needs = { template = "medium", layout = "bundled", nats-servers = 3, postgres-instances = 2 }
 
 [steady-state]
 hold = "10s"
@@ -118,6 +119,17 @@ recovery = "unattended"
 redundancy = ["nodes-ready"]
 deadline = "3m"
 
+[variant.elsewhere]
+like = "hung"
+layout = "separate"
+about = "frozen in another namespace"
+deadline = "4m"
+
+[layout.separate]
+nats = "other/message-bus"
+db = "other/db"
+"app=nats" = "other/app=bus"
+
 [[objective]]
 name = "outage"
 probe = "write"
@@ -191,14 +203,48 @@ fn every_key_is_read() {
     };
     assert_eq!(scenario.objectives[0].accepted, accepted(&[("hung", 60), ("dead", 20)]));
     assert_eq!(scenario.objectives[0].because, "measured");
-    let names = ["hung", "dead", "node", "deleted", "values", "patch"];
+    let names = ["hung", "dead", "node", "deleted", "values", "patch", "elsewhere"];
     let all = accepted(&names.map(|name| (name, 100)));
     assert_eq!(scenario.objectives[1].accepted, all);
-    assert_eq!(scenario.objectives[2].accepted, accepted(&[("hung", 90)]), "only one variant has a runbook");
+    assert_eq!(
+        scenario.objectives[2].accepted,
+        accepted(&[("hung", 90), ("elsewhere", 90)]),
+        "only two have a runbook"
+    );
     assert_eq!(scenario.data.lost_acked_max, BTreeMap::from([("dead".to_owned(), 7)]));
     assert_eq!(scenario.data.duplicated_max.len(), names.len());
     assert_eq!(scenario.runbooks["runbook.md"].steps[0].line, 6);
     assert_eq!(scenario.corrections[0].expect.as_deref(), Some("deleted"));
+}
+
+#[test]
+fn a_variant_in_another_layout_has_the_names_of_that() {
+    let scenario = read(FULL).unwrap();
+    let pods =
+        |namespace: &str, labels: &str| PodSelector { namespace: namespace.to_owned(), labels: labels.to_owned() };
+    let there = scenario.clone().for_variant("elsewhere");
+    assert_eq!((there.needs.layout, there.needs.template.as_str()), (Layout::Separate, "large"));
+    assert_eq!(there.variants.keys().collect::<Vec<_>>(), ["elsewhere"]);
+    let elsewhere = &there.variants["elsewhere"];
+    assert_eq!(elsewhere.deadline, Duration::from_secs(240));
+    assert_eq!(elsewhere.sustained, Duration::from_secs(4), "what is left out is as in the other");
+    let Fault::Freeze { pods: hit, count: 2, .. } = &elsewhere.fault else { panic!("not frozen") };
+    assert_eq!(*hit, pods("other", "app=bus"));
+    assert_eq!(elsewhere.redundancy[2], Condition::CnpgHealthy { cluster: "other/db".to_owned() });
+    assert_eq!(elsewhere.redundancy[3], Condition::PodsReady { pods: pods("ironflow", "app=x") });
+    let ProbeKind::Jetstream { service, .. } = &there.probes["publish"].kind else { panic!("not NATS") };
+    assert_eq!((service.namespace.as_str(), service.name.as_str(), service.port), ("other", "message-bus", 4222));
+    let ProbeKind::Ironflow { service, .. } = &there.probes["run"].kind else { panic!("not Ironflow") };
+    assert_eq!(service.namespace, "ironflow");
+    let steps = there.runbooks["runbook.md"].steps.iter();
+    let own: Vec<_> = steps.filter(|step| step.is_for("elsewhere", Layout::Separate)).map(|step| step.line).collect();
+    assert_eq!(own, [10]);
+
+    let here = scenario.clone().for_variant("hung");
+    assert_eq!((here.needs, here.probes), (scenario.needs.clone(), scenario.probes.clone()));
+    assert!(here.probes_in.is_empty() && !here.variants.contains_key("elsewhere"));
+    let Fault::Freeze { pods: hit, .. } = &scenario.variants["hung"].fault else { panic!("not frozen") };
+    assert_eq!(*hit, pods("ironflow-system", "app=nats"), "the other variant keeps its own names");
 }
 
 #[test]
@@ -259,9 +305,11 @@ fn the_schema_has_every_key_that_is_read_and_no_other() {
     keys_in(&toml::from_str(FULL).unwrap(), "", &mut in_document);
     // Figures by variant are named by the variants.
     in_document.retain(|key| {
-        !["hung", "dead"]
-            .iter()
-            .any(|variant| key.ends_with(&format!("accepted.{variant}")) || key.ends_with(&format!("max.{variant}")))
+        // And what is named otherwise in a layout, by layouts and names.
+        !key.starts_with("layout.")
+            && !["hung", "dead"].iter().any(|variant| {
+                key.ends_with(&format!("accepted.{variant}")) || key.ends_with(&format!("max.{variant}"))
+            })
     });
     in_document.sort();
     in_document.dedup();

@@ -110,6 +110,9 @@ impl NodeState {
     }
 }
 
+/// The provider of clusters that firedrill did not make.
+const EXISTING: &str = "existing";
+
 /// One cluster, named by an explicit kubeconfig and context. The user's own kubeconfig is never read.
 #[derive(Clone)]
 pub struct Cluster {
@@ -153,12 +156,17 @@ impl Cluster {
             name: name.to_owned(),
             kubeconfig: kubeconfig.to_owned(),
             context: context.to_owned(),
-            provider: "existing".to_owned(),
+            provider: EXISTING.to_owned(),
             power: Power::Unavailable { why: "firedrill did not make this cluster's nodes".to_owned() },
             outside_ports: BTreeMap::new(),
             client,
             home: Arc::new(home),
         })
+    }
+
+    /// Whether firedrill made it.
+    pub fn is_own(&self) -> bool {
+        self.provider != EXISTING
     }
 
     /// The client. Watches and execs that live longer than its read timeout reconnect by themselves.
@@ -263,6 +271,13 @@ impl Cluster {
             .map(|(name, value)| (name.into(), value))
             .into()
     }
+}
+
+/// A password as a URL wants it.
+pub(crate) fn url_escaped(password: &str) -> String {
+    let letter =
+        |byte: u8| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    password.bytes().map(letter).collect()
 }
 
 const OWN_KUBECONFIG: &str = "kubeconfig";

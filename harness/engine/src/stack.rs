@@ -2,31 +2,38 @@
 
 mod health;
 mod inputs;
+mod releases;
+mod switch;
 
 pub use inputs::StackOptions;
 
-use crate::cluster::{Cluster, ClusterError, MANAGED_BY, Waiting, wait_and_tell, wait_for};
+use crate::cluster::{
+    Cluster, ClusterError, LABEL_MANAGED_BY, MANAGED_BY, Waiting, url_escaped, wait_and_tell, wait_for,
+};
 use crate::process::{ProcessError, Progress, Tool};
+use firedrill_core::scenario::Layout;
 use inputs::Digests;
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
+use releases::{Release, Role, SEPARATE_DATABASE, SEPARATE_LOGIN, releases};
 use serde_json::json;
 use std::path::PathBuf;
 use std::time::Duration;
 use thiserror::Error;
 
-/// The namespace, and the release, of the stack.
-pub const NAMESPACE: &str = "ironflow";
 const OPERATOR_NAMESPACE: &str = "cnpg-system";
 const OPERATOR: &str = "cnpg-controller-manager";
 /// Annotation on a namespace: the digest of what was installed into it, once that was seen to work.
 const ANNOTATION_DIGEST: &str = "firedrill.dev/installed";
 const ANNOTATION_TEMPLATE: &str = "firedrill.dev/template";
+/// The layout that a namespace is of, from the beginning of its installation on.
+const ANNOTATION_LAYOUT: &str = "firedrill.dev/layout";
 
 const APPLY_LIMIT: Duration = Duration::from_secs(120);
 const OPERATOR_LIMIT: Duration = Duration::from_secs(180);
 const HEALTHY_LIMIT: Duration = Duration::from_secs(420);
+const LOGIN_LIMIT: Duration = Duration::from_secs(60);
 
 /// How the stack could not be had.
 #[derive(Debug, Error)]
@@ -39,6 +46,12 @@ pub enum StackError {
         /// Why.
         reason: String,
     },
+    /// Something is where the layout belongs that firedrill may not take away.
+    #[error("{why}")]
+    InTheWay {
+        /// What.
+        why: String,
+    },
     /// `helm` or `kubectl` failed.
     #[error(transparent)]
     Process(#[from] ProcessError),
@@ -50,6 +63,8 @@ pub enum StackError {
 /// A stack that is there and was seen to work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Installed {
+    /// Its layout.
+    pub layout: Layout,
     /// The chart's template.
     pub template: String,
     /// The digest of chart, values and image.
@@ -63,36 +78,95 @@ pub struct Installed {
 /// # Errors
 /// Where the API server does not say.
 pub async fn installed(cluster: &Cluster) -> Result<Option<Installed>, StackError> {
-    let Some(digest) = note(cluster, NAMESPACE, ANNOTATION_DIGEST).await? else { return Ok(None) };
-    let template = note(cluster, NAMESPACE, ANNOTATION_TEMPLATE).await?.unwrap_or_default();
-    Ok(Some(Installed { template, digest, reused: true }))
+    for layout in Layout::ALL {
+        let Some(last) = releases(layout).last() else { continue };
+        let Some(digest) = note(cluster, last.namespace, ANNOTATION_DIGEST).await? else { continue };
+        let noted = note(cluster, last.namespace, ANNOTATION_LAYOUT).await?;
+        // The layout was not always noted: before, there was but one.
+        if noted.as_deref().unwrap_or(Layout::Bundled.name()) == layout.name() {
+            let template = note(cluster, last.namespace, ANNOTATION_TEMPLATE).await?.unwrap_or_default();
+            return Ok(Some(Installed { layout, template, digest, reused: true }));
+        }
+    }
+    Ok(None)
 }
 
 /// Installs the stack, or sees that it is there from the same chart, values and image, and waits until it works: every
-/// workload complete, the database cluster healthy, and `/ready` answered through Ironflow's Service.
+/// workload complete, the database clusters healthy, and `/ready` answered through each Ironflow's Service. A stack in
+/// another layout is taken away first, with its volumes.
 ///
 /// # Errors
-/// Where an input is missing, `helm` or `kubectl` fails, or it does not work within its limits.
+/// Where an input is missing, something is in the way, `helm` or `kubectl` fails, or it does not work within its limits.
 pub async fn install(
     cluster: &Cluster,
     options: &StackOptions,
     progress: Progress<'_>,
 ) -> Result<Installed, StackError> {
     let digests = Digests::of(options)?;
+    switch::make_room(cluster, options.layout, progress).await?;
     operator(cluster, options, &digests, progress).await?;
-    let same = note(cluster, NAMESPACE, ANNOTATION_DIGEST).await?.as_deref() == Some(digests.stack.as_str());
+    let same = installed(cluster).await?.is_some_and(|installed| installed.digest == digests.stack);
+    let all = releases(options.layout);
     if !same {
-        progress(format!("installing the stack, template {}", options.template));
-        helm(cluster, options).await?;
+        for release in all {
+            progress(format!("installing release {} into namespace {}", release.name, release.namespace));
+            switch::claim_namespace(cluster, release.namespace, options.layout).await?;
+            if release.role == Role::Server {
+                // Ironflow ends when a dependency is missing, and its database's password is the operator's to make.
+                healthy(cluster, all, &|of| of.role == Role::Dependencies, progress).await?;
+                hand_login_over(cluster, release).await?;
+            }
+            helm(cluster, release, options).await?;
+        }
     }
+    healthy(cluster, all, &|_| true, progress).await?;
+    for release in all {
+        record(cluster, release.namespace, &digests.stack, Some(&options.template)).await?;
+    }
+    let (layout, template) = (options.layout, options.template.clone());
+    Ok(Installed { layout, template, digest: digests.stack, reused: same })
+}
+
+async fn healthy(
+    cluster: &Cluster,
+    all: &[Release],
+    meant: &(dyn Fn(&Release) -> bool + Sync),
+    progress: Progress<'_>,
+) -> Result<(), ClusterError> {
     let mut told = |missing: String| progress(format!("waiting for the stack: {missing}"));
     wait_and_tell("the stack to be healthy", HEALTHY_LIMIT, &mut told, || async {
-        let missing = health::missing(cluster).await?;
+        let mut missing = Vec::new();
+        for release in all.iter().filter(|release| meant(release)) {
+            missing.extend(health::missing(cluster, release).await?);
+        }
         Ok(if missing.is_empty() { Waiting::Done(()) } else { Waiting::Not(missing.join(", ")) })
     })
+    .await
+}
+
+/// Writes the address of the other namespace's database, with the password that the operator made for it, into a Secret
+/// that Ironflow reads. It is kept nowhere else: no value of a release and no argument of a program holds it.
+async fn hand_login_over(cluster: &Cluster, release: &Release) -> Result<(), ClusterError> {
+    let Some(system) = releases(Layout::Separate).iter().find(|release| release.role == Role::Dependencies) else {
+        return Ok(());
+    };
+    let (database, made) = (system.namespace, format!("{SEPARATE_DATABASE}-app"));
+    let password = wait_for("the password of Ironflow's database", LOGIN_LIMIT, || async {
+        cluster.get_secret(database, &made, "password").await.map(Waiting::Done)
+    })
     .await?;
-    record(cluster, NAMESPACE, &digests.stack, Some(&options.template)).await?;
-    Ok(Installed { template: options.template.clone(), digest: digests.stack, reused: same })
+    let url = format!(
+        "postgresql://ironflow:{}@{SEPARATE_DATABASE}-rw.{database}.svc.cluster.local:5432/ironflow?sslmode=require",
+        url_escaped(&password)
+    );
+    let object = json!({"apiVersion": "v1", "kind": "Secret",
+        "metadata": {"name": SEPARATE_LOGIN, "labels": {LABEL_MANAGED_BY: MANAGED_BY}},
+        "stringData": {"url": url}});
+    let api: Api<Secret> = Api::namespaced(cluster.client(), release.namespace);
+    let params = PatchParams::apply(MANAGED_BY).force();
+    let what = format!("secret {}/{SEPARATE_LOGIN}", release.namespace);
+    cluster.ask(what, api.patch(SEPARATE_LOGIN, &params, &Patch::Apply(&object))).await?;
+    Ok(())
 }
 
 /// The operator that runs PostgreSQL: its own release manifest, placed off the nodes that drills break, and its webhook
@@ -130,14 +204,14 @@ async fn dry_run(cluster: &Cluster) -> Result<Waiting<()>, ClusterError> {
     Ok(if defaulted { Waiting::Done(()) } else { Waiting::Not("it was admitted without the webhook".to_owned()) })
 }
 
-async fn helm(cluster: &Cluster, options: &StackOptions) -> Result<(), StackError> {
+async fn helm(cluster: &Cluster, release: &Release, options: &StackOptions) -> Result<(), StackError> {
     let mut helm = Tool::new("helm", APPLY_LIMIT).env(cluster.kubectl_env());
-    helm = helm.args(["upgrade", "--install", NAMESPACE]).arg(&options.chart);
-    helm = helm.args(["--namespace", NAMESPACE, "--create-namespace"]);
-    for values in options.values_files() {
+    helm = helm.args(["upgrade", "--install", release.name]).arg(&options.chart);
+    helm = helm.args(["--namespace", release.namespace]);
+    for values in release.values_files(options) {
         helm = helm.arg("--values").arg(values);
     }
-    for (key, value) in options.image_values() {
+    for (key, value) in release.settings(options) {
         helm = helm.arg("--set-string").arg(format!("{key}={value}"));
     }
     helm.run().await?;

@@ -30,7 +30,7 @@ pub(crate) fn load_scenario_file(path: &Path) -> Result<Scenario, CliError> {
         .map_err(|mistakes| CliError::input(diagnostics::render(&mistakes, &shown, &text, runbook)))
 }
 
-/// The scenario and variant that `NAME[/VARIANT]` means.
+/// The scenario, as it is for the variant, and the variant that `NAME[/VARIANT]` means.
 ///
 /// # Errors
 /// Where there is none, with what there is.
@@ -56,7 +56,7 @@ pub(crate) fn load_drill(folders: &Folders, name: &str) -> Result<(Scenario, Str
         }
         None => scenario.default_variant.clone(),
     };
-    Ok((scenario, variant))
+    Ok((scenario.for_variant(&variant), variant))
 }
 
 fn no_scenario(folders: &Folders, name: &str) -> CliError {

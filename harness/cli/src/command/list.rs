@@ -4,7 +4,7 @@ use super::common::{SCENARIO_FILE, load_scenario_file, scenario_folders};
 use crate::args::{Folders, ListArgs, ListWhat};
 use crate::error::CliError;
 use crate::printer::Printer;
-use firedrill_core::scenario::Recovery;
+use firedrill_core::scenario::{Layout, Recovery};
 use firedrill_core::verdict::Verdict;
 use firedrill_engine::provider::kind;
 use std::collections::BTreeMap;
@@ -41,11 +41,16 @@ fn scenarios(folders: &Folders, printer: &mut Printer) -> Result<(), CliError> {
                 Recovery::StaysBroken => "stays broken",
                 Recovery::Runbook { .. } => "by its runbook",
             };
+            let layout = match variant.layout {
+                Layout::Bundled => String::new(),
+                layout => format!(", {layout} layout"),
+            };
             let minutes = variant.expected.as_secs_f64() / 60.0;
             let verdict = last.get(&(scenario.name.clone(), name.clone()));
             printer.line(&format!(
-                "  {:<22} {minutes:>4.0} min  {recovery:<16} {}",
+                "  {:<30} {minutes:>4.0} min  {:<32} {}",
                 format!("{}/{name}", scenario.name),
+                format!("{recovery}{layout}"),
                 verdict.map_or("never run here", String::as_str)
             ));
             printer.line(&format!("    {}", variant.about));

@@ -20,7 +20,7 @@ const PROGRESS_MAX: usize = 16_384;
 pub(crate) async fn run(args: RunArgs, printer: &mut Printer) -> Result<u8, CliError> {
     let drill = drill(&args.drill)?;
     if args.up {
-        super::up::ensure_up(&args.drill.cluster, &args.stack, printer).await?;
+        super::up::ensure_up(&args.drill.cluster, &drill.scenario.needs, &args.stack, printer).await?;
     }
     let cluster = open_cluster(&args.drill.cluster).await?;
 
@@ -64,7 +64,7 @@ pub(crate) async fn run(args: RunArgs, printer: &mut Printer) -> Result<u8, CliE
     };
     let saved = SavedRun::open(&args.drill.folders.runs, &ran.folder.to_string_lossy())?;
     let verdict = saved.judge(None)?;
-    report::write_all(&saved.folder, &verdict, &saved.journal, &saved.samples_path()).map_err(CliError::environment)?;
+    let written = report::write_all(&saved.folder, &verdict, &saved.journal, &saved.samples_path());
     let text = report::terminal::verdict_text_with_report(
         &verdict,
         &printer.progress_style(),
@@ -78,5 +78,12 @@ pub(crate) async fn run(args: RunArgs, printer: &mut Printer) -> Result<u8, CliE
         let message = ran.environment.unwrap_or_default();
         return Err(CliError::environment(message));
     }
-    Ok(verdict.exit_code)
+    match written {
+        Err(error) if verdict.exit_code == exit::PASS => Err(CliError::environment(error)),
+        Err(error) => {
+            printer.error(&error.to_string(), None);
+            Ok(verdict.exit_code)
+        }
+        Ok(()) => Ok(verdict.exit_code),
+    }
 }

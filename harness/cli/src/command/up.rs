@@ -4,13 +4,15 @@ use crate::args::ClusterArgs;
 use crate::error::CliError;
 use crate::printer::Printer;
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use firedrill_core::scenario::{Layout, Needs};
 use firedrill_core::time::{At, human};
 use firedrill_engine::clock::Clock;
 use firedrill_engine::cluster::Cluster;
 use firedrill_engine::lease::Lease;
 use firedrill_engine::process::Progress;
 use firedrill_engine::provider::{ProviderError, kind};
-use firedrill_engine::stack::{self, StackError, StackOptions};
+use firedrill_engine::stack::{self, Installed, StackError, StackOptions};
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -28,6 +30,10 @@ pub(crate) struct UpArgs {
     /// Workers of a new cluster.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=9))]
     pub(crate) workers: u32,
+    /// Where the stack's parts are; without it as they are there, or bundled. A stack that is there in another layout is
+    /// deleted first, with its volumes.
+    #[arg(long, value_name = "LAYOUT", value_parser = layouts())]
+    pub(crate) layout: Option<Layout>,
     /// The cluster alone, without the stack.
     #[arg(long)]
     pub(crate) no_stack: bool,
@@ -45,9 +51,9 @@ pub(crate) struct StackArgs {
     /// The stack's chart.
     #[arg(long, value_name = "DIR", default_value = "fixtures/chart/ironflow")]
     pub(crate) chart: PathBuf,
-    /// The chart's template: its values-TEMPLATE.yaml.
-    #[arg(long, value_name = "TEMPLATE", default_value = "medium")]
-    pub(crate) template: String,
+    /// The chart's template: its values-TEMPLATE.yaml. Without it what the scenario needs, or the layout's usual one.
+    #[arg(long, value_name = "TEMPLATE")]
+    pub(crate) template: Option<String>,
     /// Values files after the template's, the last one wins; fixtures/stack/TEMPLATE.yaml where none is given.
     #[arg(long, value_name = "FILE")]
     pub(crate) values: Vec<PathBuf>,
@@ -59,21 +65,48 @@ pub(crate) struct StackArgs {
     pub(crate) cnpg_manifest: Option<PathBuf>,
 }
 
+/// Where the values for drills are, one file a template.
+const STACK_VALUES: &str = "fixtures/stack";
+/// Among them those of the release that holds the separate layout's NATS and PostgreSQL.
+const DEPENDENCY_VALUES: &str = "separate-system";
+
+fn layouts() -> impl TypedValueParser<Value = Layout> {
+    PossibleValuesParser::new(Layout::ALL.map(Layout::name)).map(|name| Layout::of_name(&name).unwrap_or_default())
+}
+
+/// What the stack is to be: its layout and, where that is known, its template.
+#[derive(Clone, Debug, Default)]
+struct Wanted {
+    layout: Option<Layout>,
+    template: Option<String>,
+}
+
 impl StackArgs {
-    fn options(&self) -> Result<StackOptions, CliError> {
+    fn options(&self, layout: Layout, needed: Option<&str>) -> Result<StackOptions, CliError> {
         let cnpg_manifest = self.cnpg_manifest.clone().ok_or_else(|| {
             CliError::environment("the manifest of the CloudNativePG operator is not known")
                 .with_hint("run ci/setup, then: eval \"$(ci/setup --env)\"; or name it with --cnpg-manifest")
         })?;
+        let templates = layout.templates();
+        let template = self.template.as_deref().or(needed).unwrap_or(templates[0]).to_owned();
+        if !templates.contains(&template.as_str())
+            && Layout::ALL.iter().any(|of| of.templates().contains(&template.as_str()))
+        {
+            let error = CliError::input(format!("template {template} is not of the {layout} layout"));
+            return Err(error.with_hint(format!("it has: {}", templates.join(", "))));
+        }
+        let usual =
+            |name: &str| Some(PathBuf::from(format!("{STACK_VALUES}/{name}.yaml"))).filter(|file| file.is_file());
         let mut values = self.values.clone();
-        let usual = PathBuf::from(format!("fixtures/stack/{}.yaml", self.template));
-        if values.is_empty() && usual.is_file() {
-            values.push(usual);
+        if values.is_empty() {
+            values.extend(usual(&template));
         }
         Ok(StackOptions {
-            template: self.template.clone(),
+            layout,
+            template,
             chart: self.chart.clone(),
             values,
+            dependency_values: usual(DEPENDENCY_VALUES).into_iter().collect(),
             ironflow_image: self.ironflow_image.clone(),
             cnpg_manifest,
         })
@@ -85,35 +118,49 @@ impl StackArgs {
 /// # Errors
 /// Where it does not come up, with what to do about it.
 pub(crate) async fn up(args: &UpArgs, printer: &mut Printer) -> Result<u8, CliError> {
-    let cluster = bring_up(args.name.as_deref(), args.workers, !args.no_stack, &args.stack, printer).await?;
+    let wanted = (!args.no_stack).then(|| Wanted { layout: args.layout, template: None });
+    let cluster = bring_up(args.name.as_deref(), args.workers, wanted, &args.stack, printer).await?;
     printer.line(&cluster.name);
     Ok(0)
 }
 
-/// Brings a cluster with the stack up where none is; what `run --up` begins with.
+/// Brings a cluster with the stack up where none is, as a scenario needs it; what `run --up` begins with.
 ///
 /// # Errors
 /// Where it does not come up, or the user names a cluster that is not firedrill's own.
-pub(crate) async fn ensure_up(args: &ClusterArgs, stack: &StackArgs, printer: &mut Printer) -> Result<(), CliError> {
+pub(crate) async fn ensure_up(
+    args: &ClusterArgs,
+    needs: &Needs,
+    stack: &StackArgs,
+    printer: &mut Printer,
+) -> Result<(), CliError> {
     if args.context.is_some() {
         return Err(CliError::input("--up brings up clusters of firedrill's own; leave it out with --context"));
     }
-    bring_up(args.cluster.as_deref(), 3, true, stack, printer).await.map(drop)
+    let wanted = Wanted { layout: Some(needs.layout), template: Some(needs.template.clone()) };
+    bring_up(args.cluster.as_deref(), 3, Some(wanted), stack, printer).await.map(drop)
 }
 
 async fn bring_up(
     name: Option<&str>,
     workers: u32,
-    with_stack: bool,
+    wanted: Option<Wanted>,
     args: &StackArgs,
     printer: &mut Printer,
 ) -> Result<Cluster, CliError> {
-    let options = with_stack.then(|| args.options()).transpose()?;
+    let options = |layout: Layout, wanted: &Wanted| args.options(layout, wanted.template.as_deref());
+    if let Some(wanted) = &wanted {
+        // What is wrong with them is said before a cluster is made.
+        options(wanted.layout.unwrap_or_default(), wanted)?;
+    }
     shown(printer, async move |say| {
         let cluster = cluster_for(name, workers, args.node_image.as_deref(), say).await?;
-        if let Some(options) = &options {
+        if let Some(wanted) = &wanted {
+            let there = stack::installed(&cluster).await.map_err(CliError::environment)?;
+            let layout = wanted.layout.or(there.map(|there| there.layout)).unwrap_or_default();
+            let options = options(layout, wanted)?;
             let lease = Lease::acquire(&cluster, "up", say).await.map_err(CliError::environment)?;
-            let installed = stack::install(&cluster, options, say).await;
+            let installed = stack::install(&cluster, &options, say).await;
             let released = lease.release().await;
             let hint = format!("look into it: kubectl --kubeconfig {} get pods -A", cluster.kubeconfig.display());
             let installed = installed.map_err(|error| match error {
@@ -124,7 +171,8 @@ async fn bring_up(
             })?;
             released.map_err(CliError::environment)?;
             let how = if installed.reused { "was there" } else { "is there" };
-            say(format!("the stack {how}: template {}, healthy", installed.template));
+            let Installed { layout, template, .. } = installed;
+            say(format!("the stack {how}: {layout} layout, template {template}, healthy"));
         }
         Ok(cluster)
     })

@@ -57,5 +57,6 @@ fn put(dir: &Path, name: &str, text: &str) -> Result<(), ReportError> {
     let (path, draft) = (dir.join(name), dir.join(format!(".{name}.draft")));
     fs::write(&draft, text)
         .and_then(|()| fs::rename(&draft, &path))
+        .inspect_err(|_| drop(fs::remove_file(&draft)))
         .map_err(|source| ReportError::File { path, source })
 }

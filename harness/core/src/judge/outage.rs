@@ -263,54 +263,9 @@ impl SeriesTracker {
         self.run.map(|run| run.since)
     }
 
-    /// How long the current unbroken run of successes is, from the first one's start to the last one's start.
-    pub fn ok_for(&self) -> Duration {
-        self.run.map_or(Duration::ZERO, |run| run.last_started.since(run.since))
-    }
-
-    /// The last sample, in order.
-    pub fn last(&self) -> Option<&Sample> {
-        self.last.as_ref()
-    }
-
-    /// The end of the last success.
-    pub fn last_ok_end(&self) -> Option<At> {
-        self.last_ok.map(|(_, ended)| ended)
-    }
-
-    /// The latest end of any attempt that was sent: nothing is known of the time after it.
-    pub fn last_seen(&self) -> Option<At> {
-        self.busy_until
-    }
-
-    /// Attempts, those never sent included.
-    pub fn samples(&self) -> u64 {
-        self.samples
-    }
-
-    /// Failed attempts.
-    pub fn failed(&self) -> u64 {
-        self.failed
-    }
-
-    /// Attempts never sent by this side.
-    pub fn stalled(&self) -> u64 {
-        self.stalled
-    }
-
     /// Successful attempts.
     pub fn succeeded(&self) -> u64 {
         self.samples - self.failed - self.stalled - self.disordered
-    }
-
-    /// The outages that have ended.
-    pub fn ended_outages(&self) -> &[Outage] {
-        &self.outages
-    }
-
-    /// The outage under way, as far as it is known.
-    pub fn open_outage(&self) -> Option<Outage> {
-        self.open.as_ref().map(|open| open.describe(None).0)
     }
 
     /// The end of the series. `end` is when observation ended: silence before it is a gap like any other. An outage under

@@ -213,13 +213,20 @@ fn targets(parts: &Parts<'_>, part: &VariantPart<'_>, mistakes: &mut Mistakes) {
     }
     for (fault, chosen) in part.faults() {
         if let (Some(pods), Some(count)) = (fault.pods(), parts::count_place(&chosen.value)) {
-            enough(parts, &fault, pods, count, mistakes);
+            enough(parts, part, &fault, pods, count, mistakes);
         }
     }
 }
 
-fn enough(parts: &Parts<'_>, fault: &Fault, pods: &PodSelector, count: Placed<u64>, mistakes: &mut Mistakes) {
-    match population(parts, pods) {
+fn enough(
+    parts: &Parts<'_>,
+    part: &VariantPart<'_>,
+    fault: &Fault,
+    pods: &PodSelector,
+    count: Placed<u64>,
+    mistakes: &mut Mistakes,
+) {
+    match population(parts, part, pods) {
         Some((servers, what)) if count.value > u64::from(servers) => {
             mistakes.add(count.span, format!("this template has {servers} {what}"));
         }
@@ -239,11 +246,13 @@ fn enough(parts: &Parts<'_>, fault: &Fault, pods: &PodSelector, count: Placed<u6
 const PRIMARY: &str = "primary";
 
 /// How many pods a selector can find, where that is known without a cluster.
-fn population(parts: &Parts<'_>, pods: &PodSelector) -> Option<(u32, &'static str)> {
+fn population(parts: &Parts<'_>, part: &VariantPart<'_>, pods: &PodSelector) -> Option<(u32, &'static str)> {
     let needs = parts.needs.as_ref()?;
-    let of_template = |small, medium| match needs.template.as_str() {
-        "small" => Some(small),
-        "medium" => Some(medium),
+    let layout = part.layout.value;
+    let template = if layout == needs.layout { needs.template.as_str() } else { layout.templates()[0] };
+    let of_template = |small, medium| match template {
+        "small" | "multi-tenant" => Some(small),
+        "medium" | "large" => Some(medium),
         _ => None,
     };
     let labels: Vec<&str> = pods.labels.split(',').map(str::trim).collect();
@@ -290,7 +299,7 @@ fn redundancy(parts: &Parts<'_>, part: &VariantPart<'_>, mistakes: &mut Mistakes
     }
     for chosen in conditions {
         let Some(Condition::NatsCurrent { pods, servers }) = parts::condition(&chosen.value) else { continue };
-        if let Some((there, what)) = population(parts, &pods)
+        if let Some((there, what)) = population(parts, part, &pods)
             && there != servers
         {
             mistakes.add(chosen.span, format!("this template has {there} {what}, not {servers}"));

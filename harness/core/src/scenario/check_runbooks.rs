@@ -4,7 +4,7 @@ use super::command::{bound, object_to_correction, object_to_step};
 use super::mistake::{Mistakes, closest};
 use super::parse::{Parts, read_runbook};
 use super::read::Tab;
-use super::{Recovery, parts};
+use super::{Layout, Recovery, check_layouts, parts};
 use crate::shell::placeholders;
 
 /// Reads every runbook that a variant names.
@@ -37,9 +37,8 @@ pub(super) fn read_all(
         let Some(recovery) = &variant.recovery else { continue };
         let Recovery::Runbook { file, .. } = &recovery.value else { continue };
         let Some((draft, of_runbook)) = parts.runbooks.get(file) else { continue };
-        let name = variant.name.value.to_owned();
-        let has_steps =
-            draft.steps.iter().any(|step| step.step.variants.is_empty() || step.step.variants.contains(&name));
+        let name = variant.name.value;
+        let has_steps = draft.steps.iter().any(|step| step.step.is_for(name, variant.layout.value));
         if !has_steps && of_runbook.is_empty() {
             mistakes.add_hint(
                 recovery.span.clone(),
@@ -54,7 +53,8 @@ pub(super) fn read_all(
 pub(super) fn references(parts: &mut Parts<'_>) {
     let probes: Vec<String> = parts.probe_names().iter().map(|&name| name.to_owned()).collect();
     let variants: Vec<String> = parts.variant_names().iter().map(|&name| name.to_owned()).collect();
-    let targets: Vec<(String, String, usize)> = parts
+    let layouts = check_layouts::used(parts);
+    let targets: Vec<(String, String, Layout, usize)> = parts
         .variants
         .iter()
         .filter_map(|variant| {
@@ -62,18 +62,22 @@ pub(super) fn references(parts: &mut Parts<'_>) {
             variant.fault()?;
             let counts = variant.faults().filter_map(|(_, chosen)| parts::count_place(&chosen.value));
             let count: u64 = counts.map(|count| count.value).sum();
-            Some((file.clone(), variant.name.value.to_owned(), usize::try_from(count).ok()?))
+            Some((file.clone(), variant.name.value.to_owned(), variant.layout.value, usize::try_from(count).ok()?))
         })
         .collect();
     for (file, (draft, mistakes)) in &mut parts.runbooks {
         let mut last = None;
         for step in &draft.steps {
             // The steps of one block share their attributes: each is looked at once.
-            let block = step.variants.first().or(step.probe.as_ref()).map(|placed| placed.span.start);
+            let named = step.variants.first().or(step.probe.as_ref()).map(|placed| placed.span.start);
+            let block = named.or(step.layout.as_ref().map(|layout| layout.span.start));
             if block.is_none() || block != last {
                 for variant in step.variants.iter().filter(|variant| !variants.contains(&variant.value)) {
                     let known = variants.iter().map(String::as_str);
                     mistakes.add_unknown(variant.span.clone(), "variant", &variant.value, known);
+                }
+                if let Some(layout) = step.layout.as_ref().filter(|layout| !layouts.contains(&layout.value)) {
+                    mistakes.add(layout.span.clone(), format!("no variant is in the {} layout", layout.value));
                 }
                 if let Some(probe) = step.probe.as_ref().filter(|probe| !probes.contains(&probe.value)) {
                     let known = probes.iter().map(String::as_str);
@@ -82,10 +86,10 @@ pub(super) fn references(parts: &mut Parts<'_>) {
             }
             last = block;
             let Some(target) = &step.target else { continue };
-            let applies = |variant: &String| step.step.variants.is_empty() || step.step.variants.contains(variant);
-            let short =
-                targets.iter().find(|(of, variant, count)| of == file && applies(variant) && *count < target.value);
-            if let Some((_, variant, count)) = short {
+            let short = targets.iter().find(|(of, variant, layout, count)| {
+                of == file && step.step.is_for(variant, *layout) && *count < target.value
+            });
+            if let Some((_, variant, _, count)) = short {
                 mistakes.add_hint(
                     target.span.clone(),
                     format!("the fault of `{variant}` has {count} targets"),

@@ -45,6 +45,8 @@ pub(super) enum Kind {
     Tables { shape: &'static Shape, min: usize, max: usize },
     /// A word, or one of some tables by its name: `x = "word"`, `x.name = {...}`.
     Choice { what: &'static str, words: &'static [&'static str], tables: &'static [(&'static str, &'static Shape)] },
+    /// A table whose keys are words or texts themselves.
+    Map { keys: &'static Kind, of: &'static Kind },
     /// One value for all variants, or a table by variant (with the reason beside them where `because`).
     PerVariant { of: &'static Kind, because: bool },
 }
@@ -69,6 +71,9 @@ const fn default(name: &'static str, value: &'static str, kind: Kind, about: &'s
 const NAMESPACE: Key = default("namespace", "ironflow", Kind::Text(Rule::Kubernetes), "its namespace");
 const PORT: Kind = Kind::Whole { min: 1, max: 65_535 };
 const PODS: Key = required("pods", Kind::Text(Rule::Selector), "label selector of the pods");
+const LAYOUT: Kind = Kind::OneOf { what: "layout", words: &LAYOUTS };
+/// Every layout's name.
+const LAYOUTS: [&str; 3] = ["bundled", "separate", "tenants"];
 const COUNT: Key = default("count", "1", Kind::Whole { min: 1, max: 100 }, "how many of them");
 const CONTAINER: Key = required("container", Kind::Text(Rule::Kubernetes), "the container in each pod");
 
@@ -80,6 +85,11 @@ pub(super) static SCENARIO: Shape = Shape {
         required("steady-state", Kind::Table(&STEADY_STATE), "what must hold before anything is broken"),
         required("probe", Kind::Named { what: "probe", shape: &PROBE, max: 16 }, "what is measured, by name"),
         required("variant", Kind::Named { what: "variant", shape: &VARIANT, max: 16 }, "the ways to break it, by name"),
+        optional(
+            "layout",
+            Kind::Map { keys: &LAYOUT, of: &Kind::Map { keys: &Kind::Text(Rule::Part), of: &Kind::Text(Rule::Place) } },
+            "by layout, what is elsewhere or has another name there: a name or a label, and `NAMESPACE/NAME` or `NAMESPACE/LABEL`",
+        ),
         required(
             "objective",
             Kind::Tables { shape: &OBJECTIVE, min: 1, max: 64 },
@@ -96,7 +106,12 @@ pub(super) static SCENARIO: Shape = Shape {
 
 static NEEDS: Shape = Shape {
     keys: &[
-        required("template", Kind::OneOf { what: "template", words: &["small", "medium"] }, "the chart's template"),
+        required(
+            "template",
+            Kind::OneOf { what: "template", words: &["small", "medium", "large", "multi-tenant"] },
+            "the chart's template: `small` and `medium` are bundled, `large` is separate, `multi-tenant` is of tenants",
+        ),
+        default("layout", "bundled", LAYOUT, "the layout of the stack that the names in this file are of"),
         optional("nats-servers", Kind::Whole { min: 1, max: 99 }, "how many NATS servers must be there"),
         optional("postgres-instances", Kind::Whole { min: 1, max: 99 }, "how many PostgreSQL instances must be there"),
     ],
@@ -146,6 +161,11 @@ static PROBE: Shape = Shape {
         ),
     ],
 };
+
+/// The key that names another table of the same kind, which has every key that is left out beside it.
+pub(super) const LIKE: &str = "like";
+/// What a table that is like another must say all the same.
+pub(super) const NEVER_LIKE: &str = "about";
 
 /// The keys of a probe that say what it does.
 pub(super) const PROBE_KINDS: [&str; 5] = ["http", "jetstream", "postgres", "ironflow", "tcp"];
@@ -207,6 +227,8 @@ static TCP: Shape = Shape {
 
 static VARIANT: Shape = Shape {
     keys: &[
+        optional(LIKE, Kind::Text(Rule::Name), "another variant, which has every key that is left out here"),
+        optional("layout", LAYOUT, "the layout of the stack that it runs in, where it is not the one needed"),
         required("about", Kind::Text(Rule::Line), "one line for people"),
         required(
             "expected",
@@ -447,10 +469,15 @@ static CORRECTION: Shape = Shape {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scenario::Moment;
+    use crate::scenario::{Layout, Moment};
 
     #[test]
     fn moments_are_named_as_in_reports() {
         assert_eq!(MOMENTS, Moment::ALL.map(Moment::name));
+    }
+
+    #[test]
+    fn layouts_are_named_as_on_the_command_line() {
+        assert_eq!(LAYOUTS, Layout::ALL.map(Layout::name));
     }
 }

@@ -3,10 +3,12 @@
 //! [`parse`] reads a scenario file with its runbooks and returns either a [`Scenario`] without mistakes or all of its mistakes.
 
 mod check;
+mod check_layouts;
 mod check_objectives;
 mod check_runbooks;
 mod command;
 mod format;
+mod layout;
 mod mistake;
 mod model;
 mod parse;
@@ -17,6 +19,7 @@ mod schema;
 mod text;
 
 pub use command::bind_targets;
+pub use layout::Layout;
 pub use mistake::{Mistake, closest};
 pub use model::*;
 pub use parse::parse;

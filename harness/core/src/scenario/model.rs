@@ -1,5 +1,6 @@
 //! A checked scenario. A value of these types has no mistake that can be seen without a cluster.
 
+use super::Layout;
 use crate::sample::Connection;
 use crate::time::{as_ms, as_ms_option};
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,9 @@ pub struct Scenario {
     pub steady_state: SteadyState,
     /// The probes, by name.
     pub probes: BTreeMap<String, Probe>,
+    /// The probes as they are in layouts other than the one needed; see [`Scenario::for_variant`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub probes_in: BTreeMap<Layout, BTreeMap<String, Probe>>,
     /// The variants, by name.
     pub variants: BTreeMap<String, Variant>,
     /// The variant that runs where none is named: the first in the file.
@@ -36,8 +40,11 @@ pub struct Scenario {
 /// What the cluster must have.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Needs {
-    /// The chart's template: `small`, `medium`.
+    /// The chart's template: `small`, `medium`, `large`, `multi-tenant`.
     pub template: String,
+    /// The layout of the stack that names in the file are of.
+    #[serde(default)]
+    pub layout: Layout,
     /// How many NATS servers must be there, where the scenario counts them.
     pub nats_servers: Option<u32>,
     /// How many PostgreSQL instances must be there, where the scenario counts them.
@@ -157,6 +164,9 @@ pub struct ServiceRef {
 /// One way to break it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Variant {
+    /// The layout of the stack that it runs in.
+    #[serde(default)]
+    pub layout: Layout,
     /// One line for people.
     pub about: String,
     /// How long the whole drill is expected to take.
@@ -620,8 +630,19 @@ pub struct Step {
     pub within: Option<Duration>,
     /// Only in these variants; in all where empty.
     pub variants: Vec<String>,
+    /// Only in variants of this layout; in all where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layout: Option<Layout>,
     /// Only where this holds when the step's turn comes; a step passed over says so in the journal.
     pub only_if: Option<StepCondition>,
+}
+
+impl Step {
+    /// Whether a variant, which is in this layout, runs it.
+    pub fn is_for(&self, variant: &str, layout: Layout) -> bool {
+        let by_name = self.variants.is_empty() || self.variants.iter().any(|name| name == variant);
+        by_name && self.layout.is_none_or(|only| only == layout)
+    }
 }
 
 /// When a conditional step runs.

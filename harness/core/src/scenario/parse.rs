@@ -1,13 +1,14 @@
 //! From the text of a scenario and its runbooks to a checked [`Scenario`], or to all mistakes.
 
+use super::layout::{Layout, Names};
 use super::mistake::{Mistake, Mistakes};
 use super::read::{Chosen, PerVariant, Placed, Tab, check_table};
 use super::runbook::Draft;
 use super::{
     Accepted, Correction, DataPolicy, Fault, Needs, Objective, Probe, Recovery, Runbook, Scenario, Variant, check,
-    check_objectives, check_runbooks, format, parts, runbook, text,
+    check_layouts, check_objectives, check_runbooks, format, parts, runbook, text,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use toml::de::DeTable;
 
 /// Bytes of a scenario file, at most.
@@ -17,6 +18,10 @@ const BYTES_MAX: usize = 256 * 1024;
 pub(super) struct Parts<'a> {
     pub(super) root: Tab<'a>,
     pub(super) needs: Option<Needs>,
+    /// The layout that names in the file are of.
+    pub(super) layout: Layout,
+    /// What has another name in other layouts.
+    pub(super) names: &'a BTreeMap<Layout, Names>,
     pub(super) probes: Vec<ProbePart<'a>>,
     pub(super) variants: Vec<VariantPart<'a>>,
     /// The runbooks that could be read, by file name, each with its own mistakes.
@@ -27,11 +32,15 @@ pub(super) struct ProbePart<'a> {
     pub(super) name: Placed<&'a str>,
     pub(super) tab: Tab<'a>,
     pub(super) probe: Option<Probe>,
+    /// The same in the other layouts that variants are in.
+    pub(super) elsewhere: BTreeMap<Layout, Option<Probe>>,
 }
 
 pub(super) struct VariantPart<'a> {
     pub(super) name: Placed<&'a str>,
     pub(super) tab: Tab<'a>,
+    /// Where it says so, or the one that names in the file are of.
+    pub(super) layout: Placed<Layout>,
     pub(super) fault: Option<Placed<Chosen<'a>>>,
     /// What is done after the fault.
     pub(super) then: Vec<Placed<Chosen<'a>>>,
@@ -109,8 +118,11 @@ pub fn parse(
         // Two tables of one name were read as one: what they are to each other cannot be told.
         return Err(mistakes.into_sorted());
     }
-    let mut parts = take(Tab::new(document.get_ref(), &format::SCENARIO, 0..0));
+    let root = Tab::new(document.get_ref(), &format::SCENARIO, 0..0);
+    let names = Names::all(&root);
+    let mut parts = take(root, &names);
     check_runbooks::read_all(&mut parts, &mut mistakes, path, runbooks);
+    check_layouts::layouts(&parts, &mut mistakes);
     check::probes(&parts, &mut mistakes);
     check::steady_state(&parts, &mut mistakes);
     check::variants(&parts, &mut mistakes);
@@ -134,25 +146,39 @@ pub fn parse(
     }
 }
 
-fn take(root: Tab<'_>) -> Parts<'_> {
-    let probes = root.named("probe");
-    let probes = probes.into_iter().map(|(name, tab)| ProbePart { probe: parts::probe(&tab), name, tab }).collect();
-    let variants = root.named("variant").into_iter().map(|(name, tab)| VariantPart {
-        fault: tab.choice("fault"),
-        then: tab.choices("then"),
-        recovery: tab.choice("recovery").and_then(|chosen| {
-            let span = match &chosen.value {
-                Chosen::Table(_, tab) => tab.place("file"),
-                Chosen::Word(_) => chosen.span.clone(),
-            };
-            Some(Placed { value: parts::recovery(&chosen.value)?, span })
-        }),
-        name,
-        tab,
-    });
-    let variants = variants.collect();
+fn take<'a>(root: Tab<'a>, names: &'a BTreeMap<Layout, Names>) -> Parts<'a> {
     let needs = root.table("needs").and_then(|tab| parts::needs(&tab));
-    Parts { needs, probes, variants, runbooks: BTreeMap::new(), root }
+    let needed = needs.as_ref().map(|needs| needs.layout).unwrap_or_default();
+    let named = root.named("variant");
+    let variants = named.iter().map(|(name, tab)| {
+        let base = tab.text("like").and_then(|like| named.iter().find(|(other, _)| other.value == like.value));
+        let tab = base.iter().fold(tab.clone(), |tab, (_, base)| tab.like(base));
+        let layout = parts::layout(&tab).unwrap_or_else(|| Placed { value: needed, span: name.span.clone() });
+        let tab = tab.in_layout(names.get(&layout.value).filter(|_| layout.value != needed));
+        VariantPart {
+            fault: tab.choice("fault"),
+            then: tab.choices("then"),
+            recovery: tab.choice("recovery").and_then(|chosen| {
+                let span = match &chosen.value {
+                    Chosen::Table(_, tab) => tab.place("file"),
+                    Chosen::Word(_) => chosen.span.clone(),
+                };
+                Some(Placed { value: parts::recovery(&chosen.value)?, span })
+            }),
+            name: name.clone(),
+            layout,
+            tab,
+        }
+    });
+    let variants: Vec<_> = variants.collect();
+    let others: BTreeSet<_> =
+        variants.iter().map(|part| part.layout.value).filter(|layout| *layout != needed).collect();
+    let probes = root.named("probe").into_iter().map(|(name, tab)| {
+        let elsewhere = |layout: &Layout| (*layout, parts::probe(&tab.clone().in_layout(names.get(layout))));
+        ProbePart { probe: parts::probe(&tab), elsewhere: others.iter().map(elsewhere).collect(), name, tab }
+    });
+    let probes = probes.collect();
+    Parts { needs, layout: needed, names, probes, variants, runbooks: BTreeMap::new(), root }
 }
 
 fn assemble(name: &str, parts: &Parts<'_>) -> Option<Scenario> {
@@ -160,6 +186,12 @@ fn assemble(name: &str, parts: &Parts<'_>) -> Option<Scenario> {
         parts.variants.iter().map(|part| Some((part.name.value.to_owned(), variant(part)?))).collect();
     let probes: Option<BTreeMap<_, _>> =
         parts.probes.iter().map(|part| Some((part.name.value.to_owned(), part.probe.clone()?))).collect();
+    let mut probes_in: BTreeMap<Layout, BTreeMap<String, Probe>> = BTreeMap::new();
+    for part in &parts.probes {
+        for (layout, probe) in &part.elsewhere {
+            probes_in.entry(*layout).or_default().insert(part.name.value.to_owned(), probe.clone()?);
+        }
+    }
     let first = parts.variants.iter().min_by_key(|part| part.name.span.start)?;
     let corrections: Option<Vec<_>> = parts.root.tables("correction").iter().map(correction).collect();
     let runbooks = parts.runbooks.iter().map(|(file, (draft, _))| {
@@ -172,6 +204,7 @@ fn assemble(name: &str, parts: &Parts<'_>) -> Option<Scenario> {
         needs: parts.needs.clone()?,
         steady_state: parts::steady_state(&parts.root.table("steady-state")?)?,
         probes: probes?,
+        probes_in,
         variants: variants?,
         default_variant: first.name.value.to_owned(),
         objectives: parts.root.tables("objective").iter().map(|tab| objective(parts, tab)).collect::<Option<_>>()?,
@@ -185,6 +218,7 @@ fn variant(part: &VariantPart<'_>) -> Option<Variant> {
     let tab = &part.tab;
     let redundancy = tab.choices("redundancy");
     Some(Variant {
+        layout: part.layout.value,
         about: tab.text("about")?.value,
         expected: tab.duration("expected")?.value,
         fault: part.fault()?,

@@ -4,8 +4,8 @@
 use super::read::{Chosen, Placed, Tab};
 use super::text;
 use super::{
-    Condition, Detector, Effect, Fault, Needs, ObjectRef, PodSelector, Probe, ProbeKind, Recovery, ServiceRef, Shown,
-    Signal, SteadyState, Symptom, Vantage,
+    Condition, Detector, Effect, Fault, Layout, Needs, ObjectRef, PodSelector, Probe, ProbeKind, Recovery, ServiceRef,
+    Shown, Signal, SteadyState, Symptom, Vantage,
 };
 use crate::sample::Connection;
 use std::time::Duration;
@@ -14,9 +14,16 @@ pub(super) fn needs(tab: &Tab<'_>) -> Option<Needs> {
     let count = |name| if tab.has(name) { Some(Some(u32::try_from(tab.whole(name)?.value).ok()?)) } else { Some(None) };
     Some(Needs {
         template: tab.text("template")?.value,
+        layout: layout(tab)?.value,
         nats_servers: count("nats-servers")?,
         postgres_instances: count("postgres-instances")?,
     })
+}
+
+/// The layout that a table names.
+pub(super) fn layout(tab: &Tab<'_>) -> Option<Placed<Layout>> {
+    let named = tab.text("layout")?;
+    Some(Placed { value: Layout::of_name(&named.value)?, span: named.span })
 }
 
 pub(super) fn steady_state(tab: &Tab<'_>) -> Option<SteadyState> {
@@ -29,11 +36,8 @@ pub(super) fn steady_state(tab: &Tab<'_>) -> Option<SteadyState> {
 }
 
 fn service(tab: &Tab<'_>) -> Option<ServiceRef> {
-    Some(ServiceRef {
-        namespace: tab.text("namespace")?.value,
-        name: tab.text("service")?.value,
-        port: u16::try_from(tab.whole("port")?.value).ok()?,
-    })
+    let (namespace, name) = tab.named_in_layout("service")?;
+    Some(ServiceRef { namespace, name, port: u16::try_from(tab.whole("port")?.value).ok()? })
 }
 
 pub(super) fn probe_kind(name: &str, tab: &Tab<'_>) -> Option<ProbeKind> {
@@ -49,11 +53,10 @@ pub(super) fn probe_kind(name: &str, tab: &Tab<'_>) -> Option<ProbeKind> {
             stream: tab.text("stream")?.value,
             subject: tab.text("subject")?.value,
         },
-        "postgres" => ProbeKind::Postgres {
-            cluster: tab.text("cluster")?.value,
-            namespace: tab.text("namespace")?.value,
-            database: tab.text("database")?.value,
-        },
+        "postgres" => {
+            let (namespace, cluster) = tab.named_in_layout("cluster")?;
+            ProbeKind::Postgres { cluster, namespace, database: tab.text("database")?.value }
+        }
         "ironflow" => ProbeKind::Ironflow { service: service(tab)?, event: tab.text("event")?.value },
         "tcp" => ProbeKind::Tcp { service: service(tab)? },
         _ => return None,
@@ -96,7 +99,8 @@ fn vantage(word: &str) -> Option<Vantage> {
 }
 
 fn pods(tab: &Tab<'_>) -> Option<PodSelector> {
-    Some(PodSelector { namespace: tab.text("namespace")?.value, labels: tab.text("pods")?.value })
+    let (namespace, labels) = tab.named_in_layout("pods")?;
+    Some(PodSelector { namespace, labels })
 }
 
 fn count(tab: &Tab<'_>) -> Option<u32> {
@@ -175,7 +179,8 @@ fn symptom(chosen: &Chosen<'_>) -> Option<Symptom> {
 }
 
 fn cluster(tab: &Tab<'_>) -> Option<String> {
-    Some(format!("{}/{}", tab.text("namespace")?.value, tab.text("cluster")?.value))
+    let (namespace, name) = tab.named_in_layout("cluster")?;
+    Some(format!("{namespace}/{name}"))
 }
 
 pub(super) fn detector(chosen: &Chosen<'_>) -> Option<Detector> {

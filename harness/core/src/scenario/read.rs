@@ -1,6 +1,7 @@
 //! Reads a spanned TOML table against its [`Shape`]: first every mistake of form is noted, then what is well formed is taken.
 
-use super::format::{Key, Kind, Presence, Shape};
+use super::format::{Key, Kind, LIKE, NEVER_LIKE, Presence, Shape};
+use super::layout::Names;
 use super::mistake::{Mistakes, closest, listed};
 use super::text;
 use std::collections::BTreeMap;
@@ -18,12 +19,19 @@ pub(super) struct Placed<T> {
 
 type Value<'a> = Spanned<DeValue<'a>>;
 
+/// Keys of a table whose keys are free, at most.
+const MAP_MAX: usize = 64;
+
 /// A table with the keys that it may have.
 #[derive(Clone)]
 pub(super) struct Tab<'a> {
     table: &'a DeTable<'a>,
     shape: &'static Shape,
     pub(super) span: Range<usize>,
+    /// A table of the same shape, which has the keys that this one lacks.
+    base: Option<&'a DeTable<'a>>,
+    /// The names of the layout that it is read for, where they are not those in the file.
+    names: Option<&'a Names>,
 }
 
 /// One of a choice: a word, or a table by its name.
@@ -44,7 +52,21 @@ pub(super) struct PerVariant<T> {
 
 impl<'a> Tab<'a> {
     pub(super) fn new(table: &'a DeTable<'a>, shape: &'static Shape, span: Range<usize>) -> Self {
-        Self { table, shape, span }
+        Self { table, shape, span, base: None, names: None }
+    }
+
+    /// The same table, with another that has the keys that this one lacks.
+    pub(super) fn like(self, base: &Tab<'a>) -> Self {
+        Self { base: Some(base.table), ..self }
+    }
+
+    /// The same table, read for another layout.
+    pub(super) fn in_layout(self, names: Option<&'a Names>) -> Self {
+        Self { names, ..self }
+    }
+
+    fn inner(&self, table: &'a DeTable<'a>, shape: &'static Shape, span: Range<usize>) -> Self {
+        Self { names: self.names, ..Self::new(table, shape, span) }
     }
 
     fn key(&self, name: &str) -> Option<&'static Key> {
@@ -55,7 +77,8 @@ impl<'a> Tab<'a> {
 
     fn value(&self, name: &str) -> Option<&'a Value<'a>> {
         debug_assert!(self.key(name).is_some());
-        self.table.iter().find(|(key, _)| key.get_ref() == name).map(|(_, value)| value)
+        let mut tables = std::iter::once(self.table).chain(self.base);
+        tables.find_map(|table| table.iter().find(|(key, _)| key.get_ref() == name)).map(|(_, value)| value)
     }
 
     fn default(&self, name: &str) -> Option<&'static str> {
@@ -130,7 +153,33 @@ impl<'a> Tab<'a> {
     pub(super) fn table(&self, name: &str) -> Option<Tab<'a>> {
         let Kind::Table(shape) = &self.key(name)?.kind else { return None };
         let value = self.value(name)?;
-        Some(Tab::new(value.get_ref().as_table()?, shape, value.span()))
+        Some(self.inner(value.get_ref().as_table()?, shape, value.span()))
+    }
+
+    /// The namespace that the table names and the name behind a key, as they are in the layout that it is read for.
+    pub(super) fn named_in_layout(&self, name: &str) -> Option<(String, String)> {
+        let (namespace, name) = (self.text("namespace")?.value, self.text(name)?.value);
+        Some(match self.names {
+            Some(names) => names.of(namespace, name),
+            None => (namespace, name),
+        })
+    }
+
+    /// Tables of texts by name, with where everything stands.
+    pub(super) fn maps(&self, name: &str) -> Vec<(Placed<String>, Vec<(Placed<String>, Placed<String>)>)> {
+        let placed =
+            |key: &Spanned<_>| Placed { value: AsRef::<str>::as_ref(key.get_ref()).to_owned(), span: key.span() };
+        let tables = self.value(name).and_then(|value| value.get_ref().as_table()).into_iter().flat_map(DeTable::iter);
+        tables
+            .map(|(name, value)| {
+                let texts = value.get_ref().as_table().into_iter().flat_map(DeTable::iter);
+                let texts = texts.filter_map(|(key, value)| {
+                    let text = Placed { value: value.get_ref().as_str()?.to_owned(), span: value.span() };
+                    Some((placed(key), text))
+                });
+                (placed(name), texts.collect())
+            })
+            .collect()
     }
 
     /// Tables by name, with where each name stands.
@@ -143,7 +192,7 @@ impl<'a> Tab<'a> {
             .iter()
             .filter_map(|(key, value)| {
                 let name = Placed { value: key.get_ref().as_ref(), span: key.span() };
-                Some((name, Tab::new(value.get_ref().as_table()?, shape, value.span())))
+                Some((name, self.inner(value.get_ref().as_table()?, shape, value.span())))
             })
             .collect()
     }
@@ -153,11 +202,11 @@ impl<'a> Tab<'a> {
         let (Kind::Tables { shape, .. }, Some(items)) = (&key.kind, value.get_ref().as_array()) else {
             return Vec::new();
         };
-        items.iter().filter_map(|item| Some(Tab::new(item.get_ref().as_table()?, shape, item.span()))).collect()
+        items.iter().filter_map(|item| Some(self.inner(item.get_ref().as_table()?, shape, item.span()))).collect()
     }
 
     pub(super) fn choice(&self, name: &str) -> Option<Placed<Chosen<'a>>> {
-        chosen(&self.key(name)?.kind, self.value(name)?)
+        self.chosen(&self.key(name)?.kind, self.value(name)?)
     }
 
     /// The items of a list of choices that are well formed.
@@ -165,7 +214,7 @@ impl<'a> Tab<'a> {
         let (Some(key), Some(value)) = (self.key(name), self.value(name)) else { return Vec::new() };
         match (&key.kind, value.get_ref()) {
             (Kind::List { of, .. }, DeValue::Array(items)) => {
-                items.iter().filter_map(|item| chosen(of, item)).collect()
+                items.iter().filter_map(|item| self.chosen(of, item)).collect()
             }
             _ => Vec::new(),
         }
@@ -218,20 +267,20 @@ impl<'a> Tab<'a> {
         }
         Some(found)
     }
-}
 
-fn chosen<'a>(kind: &'static Kind, value: &'a Value<'a>) -> Option<Placed<Chosen<'a>>> {
-    let Kind::Choice { words, tables, .. } = kind else { return None };
-    let chosen = match value.get_ref() {
-        DeValue::String(word) if words.contains(&word.as_ref()) => Chosen::Word(word.as_ref()),
-        DeValue::Table(table) if table.len() == 1 => {
-            let (key, inner) = table.iter().next()?;
-            let (name, shape) = tables.iter().find(|(name, _)| key.get_ref() == name)?;
-            Chosen::Table(name, Tab::new(inner.get_ref().as_table()?, shape, inner.span()))
-        }
-        _ => return None,
-    };
-    Some(Placed { value: chosen, span: value.span() })
+    fn chosen(&self, kind: &'static Kind, value: &'a Value<'a>) -> Option<Placed<Chosen<'a>>> {
+        let Kind::Choice { words, tables, .. } = kind else { return None };
+        let chosen = match value.get_ref() {
+            DeValue::String(word) if words.contains(&word.as_ref()) => Chosen::Word(word.as_ref()),
+            DeValue::Table(table) if table.len() == 1 => {
+                let (key, inner) = table.iter().next()?;
+                let (name, shape) = tables.iter().find(|(name, _)| key.get_ref() == name)?;
+                Chosen::Table(name, self.inner(inner.get_ref().as_table()?, shape, inner.span()))
+            }
+            _ => return None,
+        };
+        Some(Placed { value: chosen, span: value.span() })
+    }
 }
 
 fn read_duration(kind: &Kind, text: &str) -> Option<Duration> {
@@ -258,8 +307,13 @@ pub(super) fn check_table(mistakes: &mut Mistakes, shape: &'static Shape, table:
             }
         }
     }
+    // What a table that is like another lacks, that one has, or is said to lack.
+    let is_like = shape.keys.iter().any(|key| key.name == LIKE) && table.iter().any(|(key, _)| key.get_ref() == LIKE);
     for key in shape.keys.iter().filter(|key| matches!(key.presence, Presence::Required)) {
-        if !meant.contains(&key.name) && !table.iter().any(|(present, _)| present.get_ref() == key.name) {
+        if (!is_like || key.name == NEVER_LIKE)
+            && !meant.contains(&key.name)
+            && !table.iter().any(|(present, _)| present.get_ref() == key.name)
+        {
             mistakes.add_hint(span.clone(), format!("`{}` is missing", key.name), key.about);
         }
     }
@@ -268,16 +322,7 @@ pub(super) fn check_table(mistakes: &mut Mistakes, shape: &'static Shape, table:
 fn check(mistakes: &mut Mistakes, kind: &'static Kind, value: &Value<'_>) {
     let span = value.span();
     match (kind, value.get_ref()) {
-        (Kind::Text(rule), DeValue::String(text)) => {
-            if let Err(wrong) = rule.check(text) {
-                note(mistakes, span, wrong);
-            }
-        }
-        (Kind::OneOf { what, words }, DeValue::String(word)) => {
-            if !words.contains(&word.as_ref()) {
-                mistakes.add_unknown(span, what, word, words.iter().copied());
-            }
-        }
+        (Kind::Text(_) | Kind::OneOf { .. }, DeValue::String(text)) => check_text(mistakes, kind, text, span),
         (Kind::Whole { min, max }, DeValue::Integer(integer)) => {
             if read_whole(kind, value.get_ref()).is_none() {
                 mistakes.add_hint(span, format!("{integer} is out of bounds"), format!("{min} to {max}"));
@@ -328,6 +373,13 @@ fn check(mistakes: &mut Mistakes, kind: &'static Kind, value: &Value<'_>) {
                 }
             }
         }
+        (Kind::Map { keys, of }, DeValue::Table(table)) => {
+            count(mistakes, span, table.len(), 1, MAP_MAX);
+            for (key, value) in table.iter() {
+                check_text(mistakes, keys, key.get_ref(), key.span());
+                check(mistakes, of, value);
+            }
+        }
         (Kind::Choice { what, words, tables }, _) => check_choice(mistakes, what, words, tables, value),
         (Kind::PerVariant { of, because }, DeValue::Table(table)) => {
             if table.iter().all(|(key, _)| *because && key.get_ref() == "because") {
@@ -347,7 +399,21 @@ fn check(mistakes: &mut Mistakes, kind: &'static Kind, value: &Value<'_>) {
         (Kind::Whole { .. }, other) => wrong_type(mistakes, span, other, "a whole number"),
         (Kind::Duration { .. }, other) => wrong_type(mistakes, span, other, "a duration such as `\"30s\"`"),
         (Kind::List { .. }, other) => wrong_type(mistakes, span, other, "a list, `[...]`"),
-        (Kind::Table(_) | Kind::Named { .. }, other) => wrong_type(mistakes, span, other, "a table"),
+        (Kind::Table(_) | Kind::Named { .. } | Kind::Map { .. }, other) => wrong_type(mistakes, span, other, "a table"),
+    }
+}
+
+fn check_text(mistakes: &mut Mistakes, kind: &Kind, text: &str, span: Range<usize>) {
+    match kind {
+        Kind::Text(rule) => {
+            if let Err(wrong) = rule.check(text) {
+                note(mistakes, span, wrong);
+            }
+        }
+        Kind::OneOf { what, words } if !words.contains(&text) => {
+            mistakes.add_unknown(span, what, text, words.iter().copied());
+        }
+        _ => {}
     }
 }
 

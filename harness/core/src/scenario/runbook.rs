@@ -1,13 +1,13 @@
 //! Reads a runbook: its fenced `sh` blocks are its steps, one command a line, and all else is for people.
 //!
 //! What the harness needs to know of a step stands behind the fence's language:
-//! `sh expect='text' timeout=90s within=60s exit=any variants=hung,killed only-if-down='probe after 60s'`.
+//! `sh expect='text' timeout=90s within=60s exit=any variants=hung,killed layout=separate only-if-down='probe after 60s'`.
 
 use super::command::{bound, object_to_step};
 use super::mistake::Mistakes;
 use super::read::Placed;
 use super::text;
-use super::{Step, StepCondition};
+use super::{Layout, Step, StepCondition};
 use crate::shell::placeholders;
 use crate::time::parse_duration;
 use pulldown_cmark::{CodeBlockKind, Event, Parser, Tag, TagEnd};
@@ -23,7 +23,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// The bounds of a step's limit.
 const TIMEOUT_BOUNDS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30 * 60));
 /// The attributes of a step.
-const ATTRIBUTES: [&str; 6] = ["expect", "timeout", "within", "exit", "variants", "only-if-down"];
+const ATTRIBUTES: [&str; 7] = ["expect", "timeout", "within", "exit", "variants", "layout", "only-if-down"];
 /// Names of languages that mean a shell.
 const OTHER_SHELLS: [&str; 6] = ["bash", "shell", "console", "zsh", "shell-session", "terminal"];
 
@@ -36,6 +36,7 @@ pub(super) struct Draft {
 pub(super) struct DraftStep {
     pub(super) step: Step,
     pub(super) variants: Vec<Placed<String>>,
+    pub(super) layout: Option<Placed<Layout>>,
     /// The probe of its condition.
     pub(super) probe: Option<Placed<String>>,
     /// The greatest number of a target that it names, and where.
@@ -139,10 +140,12 @@ fn read_block(text: &str, block: &Block, section: Option<&String>, draft: &mut D
             timeout: TIMEOUT,
             exit: Some(0),
             variants: Vec::new(),
+            layout: None,
             within: None,
             only_if: None,
         },
         variants: Vec::new(),
+        layout: None,
         probe: None,
         target: None,
     };
@@ -175,6 +178,7 @@ fn read_block(text: &str, block: &Block, section: Option<&String>, draft: &mut D
         draft.steps.push(DraftStep {
             step: Step { line, command, ..pattern.step.clone() },
             variants: pattern.variants.clone(),
+            layout: pattern.layout.clone(),
             probe: pattern.probe.clone(),
             target,
         });
@@ -244,6 +248,13 @@ fn attribute(text: &str, word: Range<usize>, to: &mut DraftStep, mistakes: &mut 
                 at += name.len() + 1;
             }
         }
+        "layout" => match Layout::of_name(value) {
+            Some(layout) => {
+                to.step.layout = Some(layout);
+                to.layout = Some(Placed { value: layout, span });
+            }
+            None => mistakes.add_unknown(span, "layout", value, Layout::ALL.map(Layout::name)),
+        },
         "only-if-down" => match value.split_once(" after ").map(|(probe, after)| (probe, parse_duration(after))) {
             Some((probe, Ok(after))) => {
                 to.step.only_if = Some(StepCondition::StillDown { probe: probe.to_owned(), after });

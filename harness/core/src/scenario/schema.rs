@@ -1,6 +1,6 @@
 //! The JSON Schema of scenario files, made from the keys that the reader knows.
 
-use super::format::{Kind, Presence, SCENARIO, Shape};
+use super::format::{Kind, LIKE, NEVER_LIKE, Presence, SCENARIO, Shape};
 use super::text::Rule;
 use serde_json::{Map, Value, json};
 
@@ -27,9 +27,16 @@ fn of_shape(shape: &Shape) -> Map<String, Value> {
         }
         properties.insert(key.name.to_owned(), Value::Object(schema));
     }
-    let schema =
-        json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false });
-    into_map(schema)
+    // Where another table may have the keys that are left out, only that one must have them all.
+    let is_like = shape.keys.iter().any(|key| key.name == LIKE);
+    let (always, unless_like): (Vec<_>, Vec<_>) = required.into_iter().partition(|key| !is_like || *key == NEVER_LIKE);
+    let mut schema = into_map(
+        json!({ "type": "object", "properties": properties, "required": always, "additionalProperties": false }),
+    );
+    if is_like {
+        schema.insert("anyOf".to_owned(), json!([{ "required": [LIKE] }, { "required": unless_like }]));
+    }
+    schema
 }
 
 fn default(kind: &Kind, value: &str) -> Value {
@@ -60,6 +67,12 @@ fn of_kind(kind: &Kind) -> Map<String, Value> {
             "additionalProperties": of_shape(shape),
             "minProperties": 1,
             "maxProperties": max,
+        }),
+        Kind::Map { keys, of } => json!({
+            "type": "object",
+            "propertyNames": of_kind(keys),
+            "additionalProperties": of_kind(of),
+            "minProperties": 1,
         }),
         Kind::Tables { shape, min, max } => {
             json!({ "type": "array", "items": of_shape(shape), "minItems": min, "maxItems": max })

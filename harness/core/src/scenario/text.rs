@@ -42,6 +42,10 @@ pub(super) enum Rule {
     Word,
     /// A file beside the scenario.
     File,
+    /// A name in Kubernetes, or one label.
+    Part,
+    /// A namespace, and a name or a label in it.
+    Place,
     /// A shell command.
     Command,
     /// Text that output must contain.
@@ -93,6 +97,8 @@ impl Rule {
             Rule::Subject => subject(text),
             Rule::Word => word(text),
             Rule::File => file(text),
+            Rule::Part => part(text),
+            Rule::Place => place(text),
             Rule::Rate => rate(text).map(|_| ()),
             Rule::Start => start(text).map(|_| ()),
             Rule::Setting => setting(text),
@@ -108,7 +114,8 @@ impl Rule {
             Rule::Prose | Rule::Command | Rule::Output => Some("\\S"),
             Rule::Name => Some("^[a-z][a-z0-9-]{0,29}$"),
             Rule::Kubernetes => Some("^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"),
-            Rule::Selector => None,
+            Rule::Selector | Rule::Part => None,
+            Rule::Place => Some("^[a-z0-9-]+/\\S+$"),
             Rule::Path => Some("^/\\S*$"),
             Rule::Subject => Some("^[^\\s.*>{}]+(\\.[^\\s.*>{}]+)*$"),
             Rule::Word => Some("^[A-Za-z0-9_.-]+$"),
@@ -235,6 +242,21 @@ fn requirement(part: &str) -> Result<(), String> {
     match values.into_iter().map(str::trim).find(|value| !value.is_empty() && !label(value)) {
         Some(value) => Err(format!("`{value}` is not a label's value")),
         None => Ok(()),
+    }
+}
+
+fn part(text: &str) -> Result<(), Wrong> {
+    if text.contains(',') {
+        return Err(Wrong::hint("several labels", "one label at a time; the others of a selector stay as they are"));
+    }
+    if text.contains('=') { selector(text) } else { kubernetes(text) }
+}
+
+fn place(text: &str) -> Result<(), Wrong> {
+    // A namespace has no dot: what stands before the slash of a label's own name has one.
+    match text.split_once('/') {
+        Some((namespace, rest)) if !namespace.contains('.') && kubernetes(namespace).is_ok() => part(rest),
+        _ => Err(Wrong::hint(format!("`{text}` names no namespace"), "`NAMESPACE/NAME`, or `NAMESPACE/LABEL`")),
     }
 }
 
@@ -367,6 +389,16 @@ mod tests {
         assert!(ok(Rule::Subject, "ironflow.firedrill.drill.events"));
         assert!(!ok(Rule::Subject, "drill.>") && !ok(Rule::Subject, "a..b") && !ok(Rule::Subject, "a.{run}"));
         assert!(ok(Rule::File, "runbook.md") && !ok(Rule::File, "../runbook.md") && !ok(Rule::File, "runbook.txt"));
+    }
+
+    #[test]
+    fn places_have_a_namespace() {
+        for good in ["sys/nats", "sys/app.kubernetes.io/name=nats", "sys/a=b"] {
+            assert!(ok(Rule::Place, good), "{good}");
+        }
+        for bad in ["nats", "app.kubernetes.io/name=nats", "/nats", "sys/", "sys/a=b,c=d", "sys/a/b"] {
+            assert!(!ok(Rule::Place, bad), "{bad}");
+        }
     }
 
     #[test]

@@ -8,8 +8,8 @@ use firedrill_core::judge::judge;
 use firedrill_core::plan::{Phase, Plan, PlannedFault, Series, Target};
 use firedrill_core::sample::{Cause, Connection, HEADER_BYTES, Outcome, Sample, SampleReader, write_header};
 use firedrill_core::scenario::{
-    Accepted, Correction, DataPolicy, Detector, Effect, Fault, Moment, Needs, Objective, PodSelector, Probe, ProbeKind,
-    Recovery, Runbook, Scenario, ServiceRef, Shown, Start, SteadyState, Step, Vantage, Variant,
+    Accepted, Correction, DataPolicy, Detector, Effect, Fault, Layout, Moment, Needs, Objective, PodSelector, Probe,
+    ProbeKind, Recovery, Runbook, Scenario, ServiceRef, Shown, Start, SteadyState, Step, Vantage, Variant,
 };
 use firedrill_core::time::At;
 use firedrill_core::verdict::Verdict;
@@ -77,6 +77,7 @@ fn step(line: u32, section: &str, command: &str, exit: Option<i32>) -> Step {
         timeout: Duration::from_secs(30),
         exit,
         variants: Vec::new(),
+        layout: None,
         within: None,
         only_if: None,
     }
@@ -94,6 +95,7 @@ fn scenario() -> Scenario {
         step(15, "5. The server answers again", WGET, Some(0)),
     ];
     let variant = Variant {
+        layout: Layout::Bundled,
         about: "two of three servers stop answering".into(),
         expected: Duration::from_secs(180),
         fault: Fault::Freeze { pods: pods(), container: "nats".into(), count: 2 },
@@ -111,7 +113,12 @@ fn scenario() -> Scenario {
     Scenario {
         name: "nats-quorum-loss".into(),
         title: "NATS cluster loses quorum".into(),
-        needs: Needs { template: "medium".into(), nats_servers: Some(3), postgres_instances: None },
+        needs: Needs {
+            template: "medium".into(),
+            layout: Layout::Bundled,
+            nats_servers: Some(3),
+            postgres_instances: None,
+        },
         steady_state: SteadyState {
             hold: Duration::from_secs(30),
             within: Duration::from_secs(60),
@@ -122,6 +129,7 @@ fn scenario() -> Scenario {
             ("publish".into(), probe(publish)),
             ("tcp".into(), probe(ProbeKind::Tcp { service: service("ironflow-nats", 4222) })),
         ]),
+        probes_in: BTreeMap::new(),
         default_variant: "hung".into(),
         variants: BTreeMap::from([("hung".into(), variant)]),
         objectives: vec![

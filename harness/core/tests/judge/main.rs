@@ -1,6 +1,7 @@
 //! The judge from outside: its tracker against an oracle, its verdicts on journals built by hand.
 
 mod builder;
+mod measured;
 mod outage;
 mod simulated;
 mod unattended;

@@ -148,15 +148,12 @@ fn the_live_view_follows() {
     assert_eq!((tracker.is_down(), tracker.ok_since()), (false, Some(At(0))));
     tracker.push(&all[2]);
     assert_eq!((tracker.is_down(), tracker.down_since()), (true, Some(At::from_ms(200))));
-    assert_eq!((tracker.ok_since(), tracker.last_ok_end()), (None, Some(At::from_ms(110))));
+    assert_eq!(tracker.ok_since(), None);
     tracker.push(&all[3]);
     assert_eq!((tracker.is_down(), tracker.ok_since()), (true, Some(At::from_ms(300))));
-    assert!(tracker.open_outage().is_some_and(|outage| outage.sustained_from.is_none()));
     all[4..7].iter().for_each(|sample| tracker.push(sample));
-    assert_eq!((tracker.is_down(), tracker.ok_for()), (false, Duration::from_millis(300)));
-    assert_eq!((tracker.succeeded(), tracker.failed(), tracker.ended_outages().len()), (6, 1, 1));
-    assert_eq!(tracker.last().map(|sample| sample.seq), Some(6));
-    assert_eq!(tracker.last_seen(), Some(At::from_ms(610)));
+    assert_eq!((tracker.is_down(), tracker.ok_since()), (false, Some(At::from_ms(300))));
+    assert_eq!(tracker.succeeded(), 6);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::probe_pod::{self, NAME};
 use super::probe_pump::{Pumped, pump};
 use super::probe_wire::{Chore, Request};
 use crate::clock::Clock;
-use crate::cluster::{Cluster, ClusterError, RunMark};
+use crate::cluster::{Cluster, ClusterError, RunMark, Waiting, wait_for};
 use crate::ledger::Store;
 use crate::probe::ProbeSpec;
 use firedrill_core::judge::ledger::Found;
@@ -13,7 +13,7 @@ use firedrill_core::sample::Sample;
 use firedrill_core::time::micros;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
-use kube::api::PostParams;
+use kube::api::{DeleteParams, PostParams};
 use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
@@ -117,6 +117,30 @@ impl Inside {
         Ok(Self::over(route, node, uncertainty))
     }
 
+    /// [`Inside::deploy`] after the end of the agent that was there, which may have lost its probes or its runner: what it
+    /// still held goes with it.
+    ///
+    /// # Errors
+    /// As [`Inside::deploy`].
+    pub async fn replace(
+        cluster: &Cluster,
+        mark: &RunMark,
+        image: &str,
+        within: Duration,
+    ) -> Result<Inside, AgentError> {
+        let pods: Api<Pod> = Api::namespaced(cluster.client(), &mark.namespace());
+        wait_for("the end of the old probe agent", within, || async {
+            match cluster.ask("deleting the old probe agent", pods.delete(NAME, &DeleteParams::default())).await {
+                Err(ClusterError::Api { source, .. }) if matches!(&*source, kube::Error::Api(status) if status.is_not_found()) => {
+                    Ok(Waiting::Done(()))
+                }
+                other => other.map(|_| Waiting::Not("it is going away".to_owned())),
+            }
+        })
+        .await?;
+        Self::deploy(cluster, mark, image, &[], within).await
+    }
+
     pub(super) fn over(route: Route, node: String, uncertainty: Duration) -> Self {
         Self { route, node, clock: None, offset_us: 0, uncertainty, pump: None, failure: None }
     }
@@ -132,9 +156,18 @@ impl Inside {
         self.uncertainty
     }
 
-    /// What ended the stream of samples before its time, where something did.
-    pub fn failure(&self) -> Option<AgentError> {
-        self.failure.as_ref()?.borrow().clone()
+    /// Becomes `Some` when the stream of samples has ended before its time: what follows cannot come any more. `None` before
+    /// the probes were started.
+    pub fn failure(&self) -> Option<watch::Receiver<Option<AgentError>>> {
+        self.failure.clone()
+    }
+
+    /// Whether the agent that was started answers.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn answers(&self) -> Result<(), AgentError> {
+        self.route.ask(&Request::Ping, ANSWER_MAX).await.map(|_| ())
     }
 
     /// Compares the clocks, starts the probes and streams their samples, in the time of `clock`, into `sink`.

@@ -12,4 +12,3 @@ mod probe_wire;
 
 pub use inside::{AgentError, Inside};
 pub use probe::serve_probe;
-pub use probe_pod::NAME as PROBE_AGENT;

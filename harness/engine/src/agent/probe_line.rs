@@ -72,6 +72,19 @@ impl Route {
         Ok(Line { stream, _forwarder: forwarder, instance: self.instance.clone() })
     }
 
+    /// Why there can be no agent at the end of it any more, where that is so. `None` where it may yet answer, and where that
+    /// cannot be seen now. The caller limits it.
+    pub(super) async fn ended(&self) -> Option<AgentError> {
+        match &self.way {
+            Way::Pod { pods, name } => match pods.get_opt(name).await {
+                Ok(pod) => end_of(pod.as_ref()),
+                Err(_) => None,
+            },
+            #[cfg(test)]
+            Way::Here(_) => None,
+        }
+    }
+
     /// One request over a connection of its own.
     pub(super) async fn ask(&self, request: &Request, within: Duration) -> Result<(Head, Vec<u8>), AgentError> {
         let asked = async { self.open().await?.ask(request).await };
@@ -102,6 +115,52 @@ impl Line {
     }
 }
 
+/// An agent is never started again in its pod, so a pod that ends or is being deleted takes its samples with it.
+fn end_of(pod: Option<&Pod>) -> Option<AgentError> {
+    let gone = |why: &str| Some(AgentError::Pod(why.to_owned()));
+    let Some(pod) = pod else { return gone("its pod is gone") };
+    if pod.metadata.deletion_timestamp.is_some() {
+        return gone("its pod is being deleted");
+    }
+    let status = pod.status.as_ref()?;
+    let mut containers = status.container_statuses.iter().flatten();
+    let ended = containers.find_map(|container| container.state.as_ref()?.terminated.as_ref());
+    match (ended, status.phase.as_deref()) {
+        (Some(ended), _) => {
+            let reason = ended.reason.as_deref().unwrap_or("no reason given");
+            gone(&format!("it ended with exit code {} ({reason})", ended.exit_code))
+        }
+        (None, Some("Failed" | "Succeeded")) => gone(status.reason.as_deref().unwrap_or("its pod has ended")),
+        (None, _) => None,
+    }
+}
+
 fn broken(error: std::io::Error) -> AgentError {
     AgentError::Broken(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_agent_that_is_gone_is_told_from_one_that_is_out_of_reach() {
+        let end = |pod: serde_json::Value| {
+            let pod: Pod = serde_json::from_value(pod).unwrap();
+            end_of(Some(&pod)).map(|error| error.to_string())
+        };
+        assert_eq!(end(json!({"metadata": {}, "status": {"phase": "Running"}})), None);
+        assert_eq!(end(json!({"metadata": {}})), None);
+        let deleted =
+            json!({"metadata": {"deletionTimestamp": "2026-01-02T03:04:05Z"}, "status": {"phase": "Running"}});
+        assert_eq!(end(deleted).as_deref(), Some("probe agent: its pod is being deleted"));
+        let killed = json!({"metadata": {}, "status": {"phase": "Running", "containerStatuses": [{
+            "name": "probe-agent", "ready": false, "restartCount": 0, "image": "", "imageID": "",
+            "state": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}]}});
+        assert_eq!(end(killed).as_deref(), Some("probe agent: it ended with exit code 137 (OOMKilled)"));
+        let late = json!({"metadata": {}, "status": {"phase": "Failed", "reason": "DeadlineExceeded"}});
+        assert_eq!(end(late).as_deref(), Some("probe agent: DeadlineExceeded"));
+        assert_eq!(end_of(None).unwrap().to_string(), "probe agent: its pod is gone");
+    }
 }

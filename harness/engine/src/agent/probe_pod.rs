@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
 /// The pod's name.
-pub const NAME: &str = "probe-agent";
+pub(super) const NAME: &str = "probe-agent";
 
 /// The manifest: no rights, no token, not on the nodes that are going to be hit, on a control-plane node where that can be.
 pub(super) fn manifest(

@@ -43,6 +43,9 @@ pub(super) async fn pump(route: &Route, offset_us: i64, sink: &Sender<Sample>) -
             Ok(Err(error)) => return Err(error),
             Err(_) => AgentError::Broken(format!("not open within {} s", ANSWER_MAX.as_secs())),
         };
+        if let Ok(Some(end)) = tokio::time::timeout(ANSWER_MAX, route.ended()).await {
+            return Err(end);
+        }
         tracing::debug!(%error, records = arrived.next, "connecting to the probe agent again");
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(PAUSE_MAX);

@@ -92,7 +92,7 @@ async fn a_connection_that_breaks_loses_nothing() {
     until(&clock, clock.now().plus(100 * MS)).await;
     inside.stop_and_drain(Duration::from_secs(5)).await.unwrap();
     let after = clock.now();
-    assert!(inside.failure().is_none());
+    assert!(inside.failure().unwrap().borrow().is_none());
     assert!(inside.uncertainty() < 20 * MS, "{:?}", inside.uncertainty());
 
     let mut got: Vec<Sample> = Vec::new();
@@ -127,6 +127,10 @@ async fn another_agent_in_its_place_is_an_error() {
     task.await.unwrap().unwrap();
     let listener = TcpListener::bind(first).await.unwrap();
     let second = tokio::spawn(serve(listener, Duration::from_secs(60), std::future::pending()));
+    // Noticed by itself, before anybody asks for the end of the probes.
+    let mut failure = inside.failure().unwrap();
+    let noticed = tokio::time::timeout(Duration::from_secs(5), failure.wait_for(Option::is_some)).await;
+    assert!(matches!(noticed.unwrap().unwrap().as_ref(), Some(AgentError::Replaced)));
     let ended = inside.stop_and_drain(Duration::from_secs(10)).await;
     assert!(matches!(ended, Err(AgentError::Replaced)), "{ended:?}");
     second.abort();

@@ -1,8 +1,9 @@
 //! The namespace that exists only for a run.
 
-use super::{ANNOTATION_UNDO, Cluster, ClusterError, LABEL_RUN, RunMark, Waiting, wait_for};
+use super::{ANNOTATION_UNDO, Cluster, ClusterError, LABEL_RUN, RunMark, Waiting, wait_and_tell};
+use crate::process::Progress;
 use firedrill_core::event::Undo;
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, PersistentVolume};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use std::time::Duration;
 
@@ -29,22 +30,41 @@ impl Cluster {
         }
     }
 
-    /// Deletes the run's namespace with all that is in it, and waits until it is gone. It may be gone already.
+    /// Asks for the end of a namespace, and of all that is in it. It may be gone already.
     ///
     /// # Errors
-    /// Where it is not this run's, or is not gone within the limit.
-    pub async fn delete_namespace_and_wait(&self, mark: &RunMark, within: Duration) -> Result<(), ClusterError> {
-        let name = mark.namespace();
+    /// Where the API server refuses.
+    pub async fn begin_to_delete_namespace(&self, name: &str) -> Result<(), ClusterError> {
         let api: Api<Namespace> = Api::all(self.client());
-        wait_for(&format!("the end of namespace {name}"), within, || async {
-            match self.own_namespace(mark).await? {
-                None => Ok(Waiting::Done(())),
-                Some(namespace) if namespace.metadata.deletion_timestamp.is_none() => {
-                    self.ask(format!("namespace {name}"), api.delete(&name, &DeleteParams::background())).await?;
-                    Ok(Waiting::Not("deletion was asked for".to_owned()))
-                }
-                Some(namespace) => Ok(Waiting::Not(remaining(&namespace))),
+        let deleted = self.ask(format!("namespace {name}"), api.delete(name, &DeleteParams::background())).await;
+        match deleted {
+            Err(ClusterError::Api { source, .. }) if matches!(&*source, kube::Error::Api(status) if status.is_not_found()) => {
+                Ok(())
             }
+            other => other.map(drop),
+        }
+    }
+
+    /// Waits until a namespace is gone, and every volume of its claims that goes with them; tells what is still there.
+    ///
+    /// # Errors
+    /// Where it is not gone within the limit.
+    pub async fn wait_for_end_of_namespace(
+        &self,
+        name: &str,
+        within: Duration,
+        progress: Progress<'_>,
+    ) -> Result<(), ClusterError> {
+        let namespaces: Api<Namespace> = Api::all(self.client());
+        let volumes: Api<PersistentVolume> = Api::all(self.client());
+        wait_and_tell(&format!("the end of namespace {name}"), within, progress, || async {
+            let found = self.ask(format!("namespace {name}"), namespaces.get_opt(name)).await?;
+            if let Some(namespace) = found {
+                return Ok(Waiting::Not(remaining(&namespace)));
+            }
+            let listed = self.ask("the volumes", volumes.list(&ListParams::default())).await?;
+            let left = listed.iter().filter(|volume| goes_with(volume, name)).count();
+            Ok(if left == 0 { Waiting::Done(()) } else { Waiting::Not(format!("{left} volumes are still there")) })
         })
         .await
     }
@@ -97,6 +117,13 @@ impl Cluster {
         }
         Ok(Some(namespace))
     }
+}
+
+/// Whether a volume is of a claim in that namespace, and deleted with it.
+fn goes_with(volume: &PersistentVolume, namespace: &str) -> bool {
+    let Some(spec) = &volume.spec else { return false };
+    let claim = spec.claim_ref.as_ref().and_then(|claim| claim.namespace.as_deref());
+    claim == Some(namespace) && spec.persistent_volume_reclaim_policy.as_deref() == Some("Delete")
 }
 
 /// What keeps a namespace from going, in the words of its conditions.

@@ -1,9 +1,10 @@
 //! Undoing from the record alone: whoever holds it needs nothing but the cluster, and its provider for a node.
 
 use super::{FaultError, Tools, freeze, helm_values, node_off, patch};
-use crate::cluster::{Cluster, ClusterError};
+use crate::cluster::{Cluster, ClusterError, LABEL_RUN};
 use firedrill_core::event::Undo;
-use kube::api::{Api, DeleteParams, DynamicObject};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams};
 use kube::core::{ApiResource, GroupVersion};
 use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval, timeout_at};
@@ -32,6 +33,9 @@ pub async fn undo(tools: &Tools, undo: &Undo, within: Duration) -> Result<(), Fa
                 Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
                 Err(error) => return Err(ClusterError::api(format!("delete {kind} {name}"))(error).into()),
             }
+            if kind == "Namespace" {
+                end_pods(tools, name).await?;
+            }
             let gone = async {
                 let mut tick = interval(LOOK_EVERY);
                 tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -49,6 +53,17 @@ pub async fn undo(tools: &Tools, undo: &Undo, within: Duration) -> Result<(), Fa
         }
         Undo::PurgeSubject { .. } | Undo::DropTable { .. } => Err(not_a_fault()),
     }
+}
+
+/// Asks the run's pods in a namespace that is being deleted to end, each in its own grace period. Kubernetes itself first
+/// lets 5 s pass (`namespaceDeletionGracePeriod` of its namespace controller), then deletes what it finds, and comes again
+/// later for what took a while: where pods have ended by then, its first pass is its last.
+async fn end_pods(tools: &Tools, namespace: &str) -> Result<(), FaultError> {
+    let pods: Api<Pod> = Api::namespaced(tools.cluster.client(), namespace);
+    let of_run = ListParams::default().labels(&format!("{LABEL_RUN}={}", tools.mark.run_id));
+    let what = format!("delete the pods of namespace {namespace}");
+    pods.delete_collection(&DeleteParams::default(), &of_run).await.map_err(ClusterError::api(what))?;
+    Ok(())
 }
 
 /// Whether nothing is left of it, by a fresh look.

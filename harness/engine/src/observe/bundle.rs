@@ -5,7 +5,7 @@ use super::nats_view::get;
 use super::subjects::Subjects;
 use crate::cluster::{Cluster, LABEL_RUN};
 use firedrill_core::scenario::{PodSelector, Scenario};
-use k8s_openapi::api::core::v1::{Event, Namespace, Node, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{ContainerStatus, Event, Namespace, Node, PersistentVolumeClaim, Pod};
 use kube::api::{Api, DynamicObject, ListParams, LogParams};
 use kube::{Resource, ResourceExt};
 use serde::Serialize;
@@ -50,6 +50,10 @@ struct Bundle<'a> {
 
 impl Bundle<'_> {
     async fn keep(&mut self, subjects: &Subjects) {
+        if let Err(why) = limited(self.cluster.client().apiserver_version()).await {
+            self.missing.push(format!("everything: {why}"));
+            return;
+        }
         // What goes away first comes first.
         for servers in &subjects.nats {
             self.nats(servers).await;
@@ -116,7 +120,7 @@ impl Bundle<'_> {
         let init = status.iter().flat_map(|status| status.init_container_statuses.iter().flatten());
         for container in init.chain(main) {
             for previous in [false, true] {
-                if previous && container.restart_count == 0 {
+                if previous && !has_previous(container) {
                     continue;
                 }
                 let params = LogParams {
@@ -167,6 +171,13 @@ impl Bundle<'_> {
     }
 }
 
+/// Whether the node still has the log of the container's run before: a restart that it no longer knows the end of has none.
+fn has_previous(container: &ContainerStatus) -> bool {
+    let ended = container.last_state.as_ref().and_then(|state| state.terminated.as_ref());
+    container.restart_count > 0
+        && ended.and_then(|ended| ended.container_id.as_deref()).is_some_and(|id| !id.is_empty())
+}
+
 async fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     if let Some(dir) = path.parent() {
         tokio::fs::create_dir_all(dir).await?;
@@ -178,5 +189,26 @@ async fn limited<T>(answer: impl Future<Output = Result<T, kube::Error>>) -> Res
     match timeout(ITEM_LIMIT, answer).await {
         Ok(result) => result.map_err(|error| error.to_string()),
         Err(_) => Err(format!("no answer within {} s", ITEM_LIMIT.as_secs())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_log_is_asked_for_where_the_node_has_one() {
+        let status = |restarts: i32, last: serde_json::Value| -> ContainerStatus {
+            let (image, state) = ("", json!({"running": {}}));
+            serde_json::from_value(json!({"name": "c", "ready": true, "restartCount": restarts, "image": image,
+                "imageID": image, "state": state, "lastState": last}))
+            .unwrap()
+        };
+        let ended = json!({"terminated": {"exitCode": 1, "containerID": "containerd://1"}});
+        assert!(has_previous(&status(1, ended.clone())));
+        assert!(!has_previous(&status(0, ended)));
+        assert!(!has_previous(&status(1, json!({}))));
+        assert!(!has_previous(&status(1, json!({"terminated": {"exitCode": 1}}))));
     }
 }

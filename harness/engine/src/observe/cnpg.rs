@@ -81,6 +81,22 @@ pub(super) async fn read(cluster: &Cluster, name: &str) -> Result<Option<Cluster
     Ok(object.as_ref().map(ClusterState::of))
 }
 
+/// The Secret in a cluster's namespace that holds the login of its application's user: the one that the cluster was made
+/// with, else the operator's own.
+///
+/// # Errors
+/// Where there is no such cluster, or the API server does not say.
+pub async fn login_secret(cluster: &Cluster, namespace: &str, name: &str) -> Result<String, ClusterError> {
+    let clusters: Api<DynamicObject> = Api::namespaced_with(cluster.client(), namespace, &resource());
+    let object = cluster.ask(format!("database cluster {namespace}/{name}"), clusters.get(name)).await?;
+    Ok(login_of(&object, name))
+}
+
+fn login_of(object: &DynamicObject, name: &str) -> String {
+    let given = object.data["spec"]["bootstrap"]["initdb"]["secret"]["name"].as_str();
+    given.map_or_else(|| format!("{name}-app"), str::to_owned)
+}
+
 fn split(name: &str) -> Result<(&str, &str), ClusterError> {
     name.split_once('/').ok_or_else(|| ClusterError::Other(format!("`{name}` is not namespace/name")))
 }
@@ -182,6 +198,14 @@ mod tests {
         let told = state(&object("Failing over", 1, "db-2"), "db").unwrap();
         assert_eq!(told.state, "Failing over, primary db-1, 1 of 2 ready, moving to db-2");
         assert_eq!(state(&object(HEALTHY, 2, "db-1"), "other"), None);
+    }
+
+    #[test]
+    fn the_login_is_where_the_cluster_says() {
+        let mut object = object(HEALTHY, 2, "db-1");
+        assert_eq!(login_of(&object, "db"), "db-app");
+        object.data["spec"]["bootstrap"] = json!({"initdb": {"secret": {"name": "db-auth"}}});
+        assert_eq!(login_of(&object, "db"), "db-auth");
     }
 
     #[test]

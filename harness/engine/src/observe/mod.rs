@@ -15,6 +15,7 @@ mod symptom;
 mod watchers;
 
 pub use bundle::bundle;
+pub use cnpg::login_secret;
 pub use condition::{Baseline, Holding, detected, holds};
 pub use nats::backlog;
 pub use placement::placement;

@@ -16,22 +16,25 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// The work queue whose messages are steps that nobody has done yet.
 const WORK_QUEUE: &str = "STEPS";
 
-/// How many steps wait in Ironflow's work queue; `None` where this stack has no such queue.
+/// How many steps wait in Ironflow's work queues, one for each namespace that has its own; `None` where there is none.
 ///
 /// # Errors
 /// Where that cannot be told now.
 pub async fn backlog(cluster: &Cluster, scenario: &Scenario) -> Result<Option<u64>, ClusterError> {
+    let mut all = None;
     for servers in &Subjects::of(scenario).nats {
         let found = messages(&views(cluster, servers).await?, WORK_QUEUE);
         if let Some(waiting) = found.map_err(ClusterError::Other)? {
-            return Ok(Some(waiting));
+            all = Some(all.unwrap_or(0) + waiting);
         }
     }
-    Ok(None)
+    Ok(all)
 }
 
-/// Tells each server's state, the meta leader and the state of the whole when they change.
-pub(super) async fn watch(cluster: Cluster, servers: PodSelector, to: Sender<Observation>) {
+/// Tells each server's state, the meta leader and the state of the whole when they change. `several`: there may be servers
+/// in other namespaces too, so what is said of the whole names its own.
+pub(super) async fn watch(cluster: Cluster, servers: PodSelector, several: bool, to: Sender<Observation>) {
+    let whole = if several { format!("{}/", servers.namespace) } else { String::new() };
     let mut known = BTreeMap::new();
     let mut size = 0;
     let mut tick = interval(LOOK_EVERY);
@@ -44,7 +47,7 @@ pub(super) async fn watch(cluster: Cluster, servers: PodSelector, to: Sender<Obs
         if size == 0 {
             continue;
         }
-        for observation in states(&views, size) {
+        for observation in states(&views, size, &whole) {
             let before = known.insert(observation.object.clone(), observation.clone());
             let starts_well = before.is_none() && observation.healthy != Some(false);
             if starts_well || before.as_ref() == Some(&observation) {
@@ -57,7 +60,8 @@ pub(super) async fn watch(cluster: Cluster, servers: PodSelector, to: Sender<Obs
     }
 }
 
-fn states(views: &[ServerView], size: usize) -> Vec<Observation> {
+fn states(views: &[ServerView], size: usize, whole: &str) -> Vec<Observation> {
+    let (quorum, replicas) = (&format!("{whole}quorum"), &format!("{whole}replicas"));
     let observation = |object: &str, state: String, healthy: bool| Observation {
         source: "nats".to_owned(),
         object: object.to_owned(),
@@ -73,18 +77,18 @@ fn states(views: &[ServerView], size: usize) -> Vec<Observation> {
         })
         .collect();
     match quorum_lost(views, size) {
-        Some(how) => states.push(observation("quorum", format!("lost: {how}"), false)),
+        Some(how) => states.push(observation(quorum, format!("lost: {how}"), false)),
         None => {
             let leader = views.iter().filter_map(|view| view.answer.as_ref().ok()).find_map(|answer| {
                 let meta = answer.jetstream.meta_cluster.as_ref()?;
                 (!meta.leader.is_empty()).then_some(meta.leader.as_str())
             });
-            states.push(observation("quorum", format!("meta leader {}", leader.unwrap_or("none")), true));
+            states.push(observation(quorum, format!("meta leader {}", leader.unwrap_or("none")), true));
         }
     }
     states.push(match all_current(views, size) {
-        Ok(_) => observation("replicas", "all current".to_owned(), true),
-        Err(why) => observation("replicas", first_line(&why), false),
+        Ok(_) => observation(replicas, "all current".to_owned(), true),
+        Err(why) => observation(replicas, first_line(&why), false),
     });
     states
 }

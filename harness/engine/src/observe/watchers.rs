@@ -54,7 +54,8 @@ fn start(cluster: &Cluster, subjects: Subjects, to: &Sender<Observation>, tasks:
         let name = name.to_owned();
         tasks.spawn(follow(clusters, states, to.clone(), move |object| cnpg::state(object, &name)));
     }
+    let several = subjects.nats.len() > 1;
     for servers in subjects.nats {
-        tasks.spawn(nats::watch(cluster.clone(), servers, to.clone()));
+        tasks.spawn(nats::watch(cluster.clone(), servers, several, to.clone()));
     }
 }

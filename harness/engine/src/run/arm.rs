@@ -11,10 +11,10 @@ use firedrill_core::sample::Sample;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// How long a pod of the run may take to be ready.
-const POD_WITHIN: Duration = Duration::from_secs(90);
+pub(super) const POD_WITHIN: Duration = Duration::from_secs(90);
 /// Observations that may wait to be recorded.
 const OBSERVATIONS_MAX: usize = 4_096;
 /// How long attempts in flight may take to end after the probes were told to stop.
@@ -29,8 +29,11 @@ pub(super) struct Armed {
     /// Where everything is measured.
     pub(super) endpoints: Endpoints,
     probes_stop: CancellationToken,
+    /// However the run leaves, its probes end with this: their samples' queue would stay open else.
+    _probes_end: DropGuard,
     outside: Option<JoinHandle<()>>,
     watchers_stop: CancellationToken,
+    _watchers_end: DropGuard,
     watchers: Vec<JoinHandle<()>>,
 }
 
@@ -65,7 +68,7 @@ pub(super) async fn arm(context: &Context, sink: mpsc::Sender<Sample>) -> Result
     context.doing("making the outside ports");
     let endpoints = endpoints::resolve(context).await?;
     context.doing("making the probes' tables");
-    let subjects = endpoints.subjects.iter().map(|subject| subject.undo.clone());
+    let subjects = endpoints.subjects.iter().cloned();
     let data: Vec<Undo> = subjects.chain(endpoints.tables.iter().map(|table| table.undo.clone())).collect();
     let mut noted = data.clone();
     noted.extend(fault_undos(context)?);
@@ -90,12 +93,36 @@ pub(super) async fn arm(context: &Context, sink: mpsc::Sender<Sample>) -> Result
 
     let (watchers_stop, watchers) = start_watchers(context);
     let probes_stop = CancellationToken::new();
+    let (probes_end, watchers_end) = (probes_stop.clone().drop_guard(), watchers_stop.clone().drop_guard());
     let clock = context.clock();
     let outside = probe::start(endpoints.outside.clone(), clock, sink.clone(), probes_stop.clone());
     inside.start(endpoints.inside.clone(), clock, sink).await.map_err(Stop::failed)?;
+    watch_inside(context, &inside);
     record_clock(context, &inside);
-    let outside = Some(outside);
-    Ok((Armed { inside, fault, endpoints, probes_stop, outside, watchers_stop, watchers }, text))
+    let armed = Armed {
+        inside,
+        fault,
+        endpoints,
+        probes_stop,
+        _probes_end: probes_end,
+        outside: Some(outside),
+        watchers_stop,
+        _watchers_end: watchers_end,
+        watchers,
+    };
+    Ok((armed, text))
+}
+
+/// Has the run stop once samples of the inside vantage can no longer come. The task ends with the stream.
+fn watch_inside(context: &Context, inside: &Inside) {
+    let Some(mut failure) = inside.failure() else { return };
+    let board = context.board.clone();
+    tokio::spawn(async move {
+        let failed = failure.wait_for(Option::is_some).await.ok().and_then(|failure| failure.clone());
+        if let Some(error) = failed {
+            board.lose(format!("samples from inside the cluster are lost: {error}"));
+        }
+    });
 }
 
 /// How the faults are undone that no helper pod and no node tells of.

@@ -97,7 +97,12 @@ impl Board {
         }
     }
 
-    /// Why samples cannot be written, once that happened.
+    /// Says that samples are lost; the first reason counts.
+    pub(super) fn lose(&self, reason: String) {
+        self.lock().broken.get_or_insert(reason);
+    }
+
+    /// Why samples are lost or cannot be written, once that happened.
     pub(super) fn broken(&self) -> Option<String> {
         self.lock().broken.clone()
     }
@@ -209,7 +214,7 @@ async fn take(board: Board, mut receiver: mpsc::Receiver<Sample>, mut file: BufW
             _ = tick.tick() => file.flush(),
         };
         if let Err(error) = written {
-            board.lock().broken.get_or_insert(error.to_string());
+            board.lose(format!("samples cannot be written: {error}"));
             return Err(error);
         }
     }

@@ -33,7 +33,7 @@ pub(super) enum Stop {
     Failed(String),
     /// The run was interrupted.
     Interrupted,
-    /// The run must not go on: its lease is lost, or its journal or samples cannot be written.
+    /// The run must not go on: its lease or samples are lost, or its journal or samples cannot be written.
     Broken(String),
 }
 
@@ -197,7 +197,8 @@ impl Context {
 
     /// Returns, with the reason, once the run must not go on.
     async fn broken(&self) -> String {
-        let failed = self.look(|| self.recorder.broken().or_else(|| self.board.broken()));
+        let journal = || self.recorder.broken().map(|reason| format!("the journal cannot be written: {reason}"));
+        let failed = self.look(|| journal().or_else(|| self.board.broken()));
         let mut lease_lost = self.lease_lost.clone();
         let lost = async {
             let reason = lease_lost.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());

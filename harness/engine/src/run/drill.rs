@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::cluster::{Cluster, ClusterError, Inventory, RunMark};
 use crate::lease::Lease;
 use crate::runbook::{PlannedStep, plan_steps};
-use crate::{fault, observe};
+use crate::{fault, observe, stack};
 use firedrill_core::event::{Event, JOURNAL_VERSION, RunStarted};
 use firedrill_core::plan::{self, Phase, Plan, PlannedFault, Target};
 use firedrill_core::scenario::{Fault, Recovery, Scenario};
@@ -115,6 +115,7 @@ pub async fn plan(drill: &Drill, cluster: &Cluster) -> Result<Plan, RunError> {
             dirty: false,
         });
     }
+    in_its_layout(drill, cluster).await?;
     let mut faults = Vec::new();
     for fault in drill.faults() {
         let targets = fault::choose_targets(cluster, &fault, seed, &[]).await;
@@ -132,6 +133,26 @@ pub async fn plan(drill: &Drill, cluster: &Cluster) -> Result<Plan, RunError> {
         expires_after: plan::expires_after(&phases),
         phases,
     })
+}
+
+/// A stack that firedrill installed says in which layout it is; of another one its targets would just not be found.
+async fn in_its_layout(drill: &Drill, cluster: &Cluster) -> Result<(), RunError> {
+    let installed = stack::installed(cluster).await.map_err(|error| environment(error.to_string()))?;
+    let (name, wanted) = (&drill.scenario.name, drill.scenario.needs.layout);
+    match installed {
+        Some(installed) if installed.layout != wanted => Err(RunError::Environment {
+            message: format!(
+                "{name}/{} needs the {wanted} layout, and the stack is there in the {} one",
+                drill.variant, installed.layout
+            ),
+            hint: Some(format!(
+                "firedrill run {name}/{} --up puts it in the other one's place, which is deleted with its volumes",
+                drill.variant
+            )),
+            dirty: false,
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Month, day, hour, minute, variant, and what tells runs of the same minute apart: at most 40 letters, as names want it.
@@ -152,7 +173,7 @@ pub fn planned_steps(drill: &Drill, targets: &[Target]) -> Vec<PlannedStep> {
         Target::Node { .. } | Target::Release { .. } | Target::Object { .. } => None,
     });
     let target_pods: Vec<&str> = target_pods.collect();
-    plan_steps(runbook, &drill.scenario.corrections, &drill.variant, &target_pods)
+    plan_steps(runbook, &drill.scenario.corrections, &drill.variant, variant.layout, &target_pods)
 }
 
 /// Runs a drill. Whatever happens, what it made is taken away again, or said to be left.
@@ -212,7 +233,7 @@ pub async fn run(options: Options, progress: mpsc::Sender<Progress>, interrupts:
     };
     let show = tokio::spawn(context.clone().show());
     let counting = tokio::spawn(count_interrupts(context.clone()));
-    let environment = whole(&context, sink).await;
+    let ended = whole(&context, sink).await;
     if let Ok(Err(error)) = samples.await {
         context.recorder.record(Event::Note { text: format!("the samples file is not whole: {error}") });
     }
@@ -220,7 +241,25 @@ pub async fn run(options: Options, progress: mpsc::Sender<Progress>, interrupts:
     counting.abort();
     show.abort();
     give_back(lease).await;
-    Ok(Ran { folder, environment })
+    match context.recorder.broken() {
+        None => Ok(Ran { folder, environment: ended.environment }),
+        Some(reason) => Err(no_journal(&context, &reason, ended.clean)),
+    }
+}
+
+/// A run whose journal broke off can show no verdict: what became of the cluster is said by the run itself.
+fn no_journal(context: &Context, reason: &str, clean: bool) -> RunError {
+    let (done, hint) = match clean {
+        true => ("everything is undone", "make room for the runs' folder, or name another with --runs".to_owned()),
+        false => {
+            ("not everything could be undone", format!("finish with: firedrill sweep --run {}", context.mark.run_id))
+        }
+    };
+    RunError::Environment {
+        message: format!("{}: the journal cannot be written: {reason}; {done}", context.folder.display()),
+        hint: Some(hint),
+        dirty: !clean,
+    }
 }
 
 /// A lease that cannot be given back runs out by itself.
@@ -237,19 +276,26 @@ async fn count_interrupts(context: Context) {
     }
 }
 
-/// All phases. Returns why the cluster could not be drilled, where it could not and nothing was broken.
-async fn whole(context: &Context, sink: mpsc::Sender<firedrill_core::sample::Sample>) -> Option<String> {
+/// How all phases ended.
+struct Ended {
+    /// Why the cluster could not be drilled, where it could not and nothing was broken.
+    environment: Option<String>,
+    /// Whether the cluster was seen to be as before.
+    clean: bool,
+}
+
+async fn whole(context: &Context, sink: mpsc::Sender<firedrill_core::sample::Sample>) -> Ended {
     let before = match context.phase(Phase::Preflight, context.deadline(Phase::Preflight), 1, preflight(context)).await
     {
         Ok(before) => before,
-        Err(stop) => return Some(stop.to_string()),
+        Err(stop) => return Ended { environment: Some(stop.to_string()), clean: true },
     };
     let armed = context.phase(Phase::Arm, context.deadline(Phase::Arm), 1, arm::arm(context, sink)).await;
     let mut armed = match armed {
         Ok(armed) => armed,
         Err(stop) => {
-            finish::undo_and_compare(context, None, &before, false).await;
-            return Some(stop.to_string());
+            let clean = finish::undo_and_compare(context, None, &before, false).await;
+            return Ended { environment: Some(stop.to_string()), clean };
         }
     };
     let drilled = drill(context, &mut armed).await;
@@ -262,8 +308,8 @@ async fn whole(context: &Context, sink: mpsc::Sender<firedrill_core::sample::Sam
     if recovered {
         ledger(context, &mut armed).await;
     }
-    finish::undo_and_compare(context, Some(&mut armed), &before, !recovered).await;
-    None
+    let clean = finish::undo_and_compare(context, Some(&mut armed), &before, !recovered).await;
+    Ended { environment: None, clean }
 }
 
 /// From the steady state to the drained backlog.

@@ -1,8 +1,11 @@
 //! Where each series' attempts go: the Services of the stack, by name from inside and by loopback port from outside.
 
 use super::context::{Context, Stop};
+use crate::agent::{AgentError, Inside};
 use crate::cluster::Cluster;
+use crate::cluster::url_escaped;
 use crate::ledger::Store;
+use crate::observe;
 use crate::probe::{Endpoint, ProbeSpec};
 use firedrill_core::event::Undo;
 use firedrill_core::plan::Series;
@@ -23,8 +26,8 @@ pub(super) struct Endpoints {
     pub(super) tables: Vec<Table>,
     /// Where the acknowledged writes of each probe are looked for, as seen from inside.
     pub(super) stores: BTreeMap<String, Store>,
-    /// Streams and subjects that get messages, by NATS URL as seen from inside.
-    pub(super) subjects: Vec<Subject>,
+    /// How to take the messages away that get into streams.
+    pub(super) subjects: Vec<Undo>,
 }
 
 /// A table that a probe writes into.
@@ -34,14 +37,6 @@ pub(super) struct Table {
     /// The table.
     pub(super) table: String,
     /// How to take it away.
-    pub(super) undo: Undo,
-}
-
-/// A subject that a probe publishes to.
-pub(super) struct Subject {
-    /// The NATS server as seen from inside.
-    pub(super) url: String,
-    /// How to take its messages away.
     pub(super) undo: Undo,
 }
 
@@ -101,11 +96,33 @@ struct Login {
     password: String,
 }
 
-/// The database that a recorded table is in, as seen from inside.
+/// Whether an undo takes away what probes wrote, which needs an agent inside the cluster.
+pub(super) fn is_data(undo: &Undo) -> bool {
+    matches!(undo, Undo::PurgeSubject { .. } | Undo::DropTable { .. })
+}
+
+/// Takes away what a probe wrote, from the record alone.
 ///
 /// # Errors
-/// Where its login cannot be had.
-pub(super) async fn database_url(cluster: &Cluster, of: &str, database: &str) -> Result<String, Stop> {
+/// Where that is not possible, or the record is of something else.
+pub(super) async fn take_away(cluster: &Cluster, inside: &Inside, undo: &Undo) -> Result<(), String> {
+    let text = |error: AgentError| error.to_string();
+    match undo {
+        Undo::PurgeSubject { service, stream, subject } => {
+            inside.purge(&nats_url(service), stream, subject).await.map_err(text)
+        }
+        Undo::DropTable { cluster: of, database, table } => {
+            let url = database_url(cluster, of, database).await.map_err(|stop| stop.to_string())?;
+            inside.drop_table(&url, table).await.map_err(text)
+        }
+        _ => {
+            Err("no probe wrote it".to_owned())
+        }
+    }
+}
+
+/// The database that a recorded table is in, as seen from inside.
+async fn database_url(cluster: &Cluster, of: &str, database: &str) -> Result<String, Stop> {
     let (namespace, name) = of.split_once('/').ok_or_else(|| Stop::Failed(format!("`{of}` is no namespace/name")))?;
     let login = login(cluster, namespace, name).await?;
     let host = format!("{name}-rw.{namespace}.svc.cluster.local");
@@ -113,12 +130,12 @@ pub(super) async fn database_url(cluster: &Cluster, of: &str, database: &str) ->
 }
 
 /// The URL of a NATS Service as seen from inside.
-pub(super) fn nats_url(service: &ServiceRef) -> String {
+fn nats_url(service: &ServiceRef) -> String {
     format!("nats://{}.{}.svc.cluster.local:{}", service.name, service.namespace, service.port)
 }
 
 async fn login(cluster: &Cluster, namespace: &str, name: &str) -> Result<Login, Stop> {
-    let secret = format!("{name}-app");
+    let secret = observe::login_secret(cluster, namespace, name).await.map_err(Stop::failed)?;
     let user = cluster.get_secret(namespace, &secret, "username").await.map_err(Stop::failed)?;
     let password = cluster.get_secret(namespace, &secret, "password").await.map_err(Stop::failed)?;
     Ok(Login { user, password })
@@ -175,11 +192,7 @@ fn key_prefix(context: &Context, probe: &str) -> String {
 
 fn postgres_url(login: Option<&Login>, host: &str, port: u16, database: &str) -> String {
     let (user, password) = login.map_or(("", ""), |login| (login.user.as_str(), login.password.as_str()));
-    // CNPG's generated passwords are letters and digits; anything else is written as a URL wants it.
-    let escaped: String = password
-        .bytes()
-        .map(|byte| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") })
-        .collect();
+    let escaped = url_escaped(password);
     format!("postgres://{user}:{escaped}@{host}:{port}/{database}")
 }
 
@@ -216,7 +229,7 @@ fn remember(context: &Context, series: &Series, host: &str, port: u16, logins: &
         Endpoint::Jetstream { url, stream, subject } => {
             let service = service_of(&series.kind);
             let undo = Undo::PurgeSubject { service, stream: stream.clone(), subject: subject.clone() };
-            found.subjects.push(Subject { url: url.clone(), undo });
+            found.subjects.push(undo);
             found.stores.insert(series.probe.clone(), Store::Jetstream { url, stream, subject });
         }
         Endpoint::Postgres { url, table } => {

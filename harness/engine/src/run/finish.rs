@@ -1,12 +1,15 @@
 //! The end of every run, whatever happened before: logs kept, faults out, objects gone, the cluster compared.
 
 use super::account;
-use super::arm::Armed;
+use super::arm::{Armed, POD_WITHIN};
 use super::context::{Context, Stop};
+use super::endpoints::{is_data, take_away};
+use crate::agent::Inside;
 use crate::cluster::{Inventory, diff};
 use crate::{fault, observe};
 use firedrill_core::event::{Event, Undo};
 use firedrill_core::plan::Phase;
+use firedrill_core::time::At;
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -15,6 +18,10 @@ use std::time::Duration;
 const BUNDLE_WITHIN: Duration = Duration::from_secs(60);
 /// How long one undo may take.
 const UNDO_WITHIN: Duration = Duration::from_secs(60);
+/// For how long after the first one undos that failed are tried again: the API server may be away for a while.
+const UNDO_AGAIN_FOR: Duration = Duration::from_secs(120);
+/// When nothing was heard of the API server for this long, after all that, nothing is to be found out from it any more.
+const SILENT_MAX: Duration = Duration::from_secs(45);
 /// How long faults may take to be out after their undo: a node that was powered on has to be ready again.
 const FAULTS_OUT_WITHIN: Duration = Duration::from_secs(100);
 /// How often it is looked.
@@ -27,17 +34,20 @@ const SKIP_SETTLING_AT: u32 = 2;
 pub(super) async fn keep_bundle(context: &Context) {
     context.doing("keeping logs and states");
     let folder = context.folder.join("bundle");
-    let missing = observe::bundle(&context.cluster, &folder, &context.drill.scenario, BUNDLE_WITHIN).await;
+    let missing = tokio::select! {
+        missing = observe::bundle(&context.cluster, &folder, &context.drill.scenario, BUNDLE_WITHIN) => missing,
+        () = context.interrupts.at_least(1) => vec!["what came after the interrupt".to_owned()],
+    };
     context.recorder.record(Event::BundleKept { path: "bundle".to_owned(), missing });
 }
 
-/// Takes everything away in reverse, and compares the cluster with what it was before.
+/// Takes everything away in reverse, and compares the cluster with what it was before; whether it is so.
 pub(super) async fn undo_and_compare(
     context: &Context,
     armed: Option<&mut Armed>,
     before: &Inventory,
     count_late: bool,
-) {
+) -> bool {
     let faulty = Mutex::new(None);
     let undoing = undo(context, armed, count_late, &faulty);
     let undone = context.phase(Phase::Undo, context.deadline(Phase::Undo) + UNDO_WITHIN, LEAVE_AT, undoing).await;
@@ -49,12 +59,13 @@ pub(super) async fn undo_and_compare(
     let not_looked = || context.undo.recorded().iter().filter(|undo| undo.is_of_a_fault()).map(describe).collect();
     let faulty = faulty.into_inner().unwrap_or_else(PoisonError::into_inner).unwrap_or_else(not_looked);
     let comparing = compare(context, before, faulty);
-    context.phase(Phase::Clean, context.deadline(Phase::Clean), LEAVE_AT, comparing).await.ok();
+    let compared = context.phase(Phase::Clean, context.deadline(Phase::Clean), LEAVE_AT, comparing).await;
+    undone.is_ok() && compared.is_ok()
 }
 
 async fn undo(
     context: &Context,
-    armed: Option<&mut Armed>,
+    mut armed: Option<&mut Armed>,
     count_late: bool,
     faulty: &Mutex<Option<Vec<String>>>,
 ) -> Result<((), String), Stop> {
@@ -62,24 +73,27 @@ async fn undo(
     let (faults, rest): (Vec<_>, Vec<_>) = context.undo.open().into_iter().partition(|(_, undo)| undo.is_of_a_fault());
     let mut failed = 0;
     let total = faults.len() + rest.len();
+    let again_until = context.at().plus(UNDO_AGAIN_FOR);
     for (id, undo) in faults {
-        failed += usize::from(!carry_out(context, armed.as_deref(), id, &undo).await);
+        failed += usize::from(!carry_out(context, None, id, &undo, again_until).await);
     }
     // Looked at here, while the node agents that look are still there.
     let still_faulty = look_at_faults(context).await;
     *faulty.lock().unwrap_or_else(PoisonError::into_inner) = Some(still_faulty);
-    if let Some(armed) = armed {
+    if let Some(armed) = armed.as_mut() {
         if count_late {
             late_ledger(context, armed).await;
         }
         armed.stop_watchers().await;
-        for (id, undo) in rest {
-            failed += usize::from(!carry_out(context, Some(armed), id, &undo).await);
-        }
-    } else {
-        for (id, undo) in rest {
-            failed += usize::from(!carry_out(context, None, id, &undo).await);
-        }
+    }
+    let own = armed.as_ref().map(|armed| &armed.inside);
+    let stand_in = match rest.iter().any(|(_, undo)| is_data(undo)) {
+        true => stand_in(context, own).await,
+        false => None,
+    };
+    let inside = stand_in.as_ref().or(own);
+    for (id, undo) in rest {
+        failed += usize::from(!carry_out(context, inside, id, &undo, again_until).await);
     }
     match failed {
         0 => Ok(((), format!("{total} of {total} undone"))),
@@ -87,11 +101,28 @@ async fn undo(
     }
 }
 
+/// Another agent inside the cluster, where the run's own is lost or there never was one.
+async fn stand_in(context: &Context, own: Option<&Inside>) -> Option<Inside> {
+    if let Some(own) = own
+        && own.answers().await.is_ok()
+    {
+        return None;
+    }
+    context.doing("starting another probe agent");
+    let deployed = Inside::replace(&context.cluster, &context.mark, &context.drill.agent_image, POD_WITHIN).await;
+    deployed.map_err(|error| context.recorder.record(Event::Note { text: error.to_string() })).ok()
+}
+
 /// A run that broke off still says what became of its writes, once the fault is out, if the stores answer.
 async fn late_ledger(context: &Context, armed: &mut Armed) {
     context.doing("stopping the probes");
     if let Err(error) = armed.stop_probes(context).await {
         context.recorder.record(Event::Note { text: format!("samples are missing: {error}") });
+        if let Err(error) = armed.inside.answers().await {
+            let text = format!("acknowledged writes cannot be read back: {error}");
+            context.recorder.record(Event::Note { text });
+            return;
+        }
     }
     let limit = context.deadline(Phase::Ledger);
     if tokio::time::timeout(limit, account::count(context, armed)).await.is_err() {
@@ -99,13 +130,22 @@ async fn late_ledger(context: &Context, armed: &mut Armed) {
     }
 }
 
-async fn carry_out(context: &Context, armed: Option<&Armed>, id: u32, undo: &Undo) -> bool {
+/// Carries one undo out, if need be again and again until `again_until`; repeating one is harmless.
+async fn carry_out(context: &Context, inside: Option<&Inside>, id: u32, undo: &Undo, again_until: At) -> bool {
     context.doing(describe(undo));
-    let done = tokio::time::timeout(UNDO_WITHIN, one(context, armed, undo)).await;
-    let error = match done {
-        Ok(Ok(())) => None,
-        Ok(Err(error)) => Some(error),
-        Err(_) => Some(format!("not done within {} s", UNDO_WITHIN.as_secs())),
+    let mut tick = tokio::time::interval(LOOK_EVERY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let error = loop {
+        tick.tick().await;
+        let error = match tokio::time::timeout(UNDO_WITHIN, one(context, inside, undo)).await {
+            Ok(Ok(())) => break None,
+            Ok(Err(error)) => error,
+            Err(_) => format!("not done within {} s", UNDO_WITHIN.as_secs()),
+        };
+        if context.at() >= again_until || context.interrupts.count() >= SKIP_SETTLING_AT {
+            break Some(error);
+        }
+        context.doing(format!("{}, again: {error}", describe(undo)));
     };
     let ok = error.is_none();
     let finish_with = if ok { None } else { fault::finish_with(&context.tools(), undo) };
@@ -113,28 +153,12 @@ async fn carry_out(context: &Context, armed: Option<&Armed>, id: u32, undo: &Und
     ok
 }
 
-async fn one(context: &Context, armed: Option<&Armed>, undo: &Undo) -> Result<(), String> {
-    let gone = || "the agent that could do it is gone".to_owned();
-    match undo {
-        Undo::PurgeSubject { stream, subject, .. } => {
-            let armed = armed.ok_or_else(gone)?;
-            let url = armed.endpoints.subjects.iter().find(|entry| entry.undo == *undo).map(|entry| entry.url.clone());
-            armed.inside.purge(&url.ok_or_else(gone)?, stream, subject).await.map_err(|error| error.to_string())
-        }
-        Undo::DropTable { table, .. } => {
-            let armed = armed.ok_or_else(gone)?;
-            let url = armed.endpoints.tables.iter().find(|entry| entry.undo == *undo).map(|entry| entry.url.clone());
-            armed.inside.drop_table(&url.ok_or_else(gone)?, table).await.map_err(|error| error.to_string())
-        }
-        Undo::DeleteObject { .. }
-        | Undo::Thaw { .. }
-        | Undo::PowerOn { .. }
-        | Undo::RollBack { .. }
-        | Undo::Restore { .. }
-        | Undo::HealsItself { .. } => {
-            fault::undo(&context.tools(), undo, UNDO_WITHIN).await.map_err(|error| error.to_string())
-        }
+async fn one(context: &Context, inside: Option<&Inside>, undo: &Undo) -> Result<(), String> {
+    if is_data(undo) {
+        let inside = inside.ok_or_else(|| "the agent that could do it is gone".to_owned())?;
+        return take_away(&context.cluster, inside, undo).await;
     }
+    fault::undo(&context.tools(), undo, UNDO_WITHIN).await.map_err(|error| error.to_string())
 }
 
 /// An undo for people.
@@ -186,12 +210,16 @@ async fn compare(context: &Context, before: &Inventory, still_faulty: Vec<String
     let made = u32::try_from(made.len()).unwrap_or(u32::MAX);
     let deadline = context.clock().deadline(context.at().plus(context.deadline(Phase::Clean).mul_f64(0.9)));
     let mut tick = tokio::time::interval(LOOK_EVERY);
+    let mut answered = context.at();
     loop {
         tick.tick().await;
         let silent = || Look { error: Some("the API server did not answer".to_owned()), ..Look::default() };
         let looked = tokio::time::timeout_at(deadline, look(context, before)).await.unwrap_or_else(|_| silent());
         let clean = looked.is_clean() && still_faulty.is_empty();
-        let late = context.clock().deadline(context.at()) >= deadline;
+        if looked.error.is_none() {
+            answered = context.at();
+        }
+        let late = context.clock().deadline(context.at()) >= deadline || context.at().since(answered) >= SILENT_MAX;
         if !clean && !late && context.interrupts.count() < SKIP_SETTLING_AT {
             context.doing(looked.text());
             continue;
@@ -213,7 +241,7 @@ async fn compare(context: &Context, before: &Inventory, still_faulty: Vec<String
 }
 
 fn is_object(undo: &Undo) -> bool {
-    matches!(undo, Undo::DeleteObject { .. } | Undo::DropTable { .. } | Undo::PurgeSubject { .. })
+    is_data(undo) || matches!(undo, Undo::DeleteObject { .. })
 }
 
 #[derive(Default)]
@@ -254,5 +282,5 @@ async fn look(context: &Context, before: &Inventory) -> Look {
 /// Tables and messages whose undo did not work.
 fn open_data(context: &Context) -> usize {
     let open = context.undo.open();
-    open.iter().filter(|(_, undo)| matches!(undo, Undo::DropTable { .. } | Undo::PurgeSubject { .. })).count()
+    open.iter().filter(|(_, undo)| is_data(undo)).count()
 }

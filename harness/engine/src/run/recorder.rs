@@ -21,6 +21,19 @@ pub enum Progress {
     Waiting(String),
 }
 
+impl Inner {
+    /// Nothing follows what could not be written whole: the file ends where it broke, and is readable up to there.
+    fn write(&mut self, record: &Record, durably: bool) -> io::Result<()> {
+        if self.broken.is_some() {
+            return Ok(());
+        }
+        let mut line = serde_json::to_vec(record).map_err(io::Error::other)?;
+        line.push(b'\n');
+        self.file.write_all(&line)?;
+        if durably { self.file.sync_data() } else { Ok(()) }
+    }
+}
+
 /// Writes the journal. Cheap to clone; records of all clones share one sequence.
 #[derive(Clone)]
 pub struct Recorder {
@@ -44,8 +57,12 @@ impl Recorder {
     /// As the file system.
     pub fn create(path: &Path, clock: Clock, progress: mpsc::Sender<Progress>) -> io::Result<Self> {
         let file = OpenOptions::new().create_new(true).append(true).open(path)?;
+        Ok(Self::into_file(file, clock, progress))
+    }
+
+    fn into_file(file: File, clock: Clock, progress: mpsc::Sender<Progress>) -> Self {
         let inner = Inner { file, next_seq: 0, last_at: At(0), broken: None };
-        Ok(Self { clock, inner: Arc::new(Mutex::new(inner)), progress })
+        Self { clock, inner: Arc::new(Mutex::new(inner)), progress }
     }
 
     /// The run's clock.
@@ -90,19 +107,11 @@ impl Recorder {
             // Taken under the lock, so that records are in the order of their times.
             let at = self.clock.now().max(inner.last_at);
             let record = Record { seq: inner.next_seq, at, wall: self.clock.wall(at), event };
-            let written = serde_json::to_vec(&record).map_err(io::Error::other).and_then(|mut line| {
-                line.push(b'\n');
-                inner.file.write_all(&line)?;
-                if durably { inner.file.sync_data() } else { Ok(()) }
-            });
-            match written {
-                Ok(()) => {
-                    inner.next_seq += 1;
-                    inner.last_at = at;
-                }
-                Err(error) => {
-                    inner.broken.get_or_insert(error.to_string());
-                }
+            let written = inner.write(&record, durably);
+            inner.next_seq += 1;
+            inner.last_at = at;
+            if let Err(error) = written {
+                inner.broken.get_or_insert(error.to_string());
             }
             record
         };
@@ -132,5 +141,18 @@ mod tests {
         assert!(matches!(Journal::parse(&text), Err(JournalError::NoStart)));
         assert!(matches!(seen.try_recv(), Ok(Progress::Record(_))));
         assert!(Recorder::create(&path, Clock::start(), mpsc::channel(1).0).is_err());
+    }
+
+    #[test]
+    fn on_a_full_disk_the_act_must_not_follow_and_people_are_told_all_the_same() {
+        let full = OpenOptions::new().append(true).open("/dev/full").unwrap();
+        let (progress, mut seen) = mpsc::channel(4);
+        let recorder = Recorder::into_file(full, Clock::start(), progress);
+        recorder.record(Event::Note { text: "one".to_owned() });
+        assert!(recorder.broken().is_some_and(|reason| reason.contains("No space left")));
+        let refused = recorder.record_durably(Event::Note { text: "two".to_owned() });
+        assert!(refused.is_err_and(|reason| reason.contains("the journal cannot be written")));
+        assert!(matches!(seen.try_recv(), Ok(Progress::Record(_))));
+        assert!(matches!(seen.try_recv(), Ok(Progress::Record(_))));
     }
 }

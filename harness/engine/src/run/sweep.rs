@@ -1,6 +1,6 @@
 //! Finishing what a dead run left behind: from its journal where that is at hand, from labels on the cluster where not.
 
-use super::endpoints::{database_url, nats_url};
+use super::endpoints::{is_data, take_away};
 use super::finish::describe;
 use crate::agent::Inside;
 use crate::clock::Clock;
@@ -144,7 +144,6 @@ async fn one_run(cluster: &Cluster, run_id: &str, undos: Vec<Undo>, agent_image:
     };
     let mut seen = BTreeSet::new();
     let undos: Vec<Undo> = undos.into_iter().filter(|undo| seen.insert(describe(undo))).collect();
-    let is_data = |undo: &Undo| matches!(undo, Undo::PurgeSubject { .. } | Undo::DropTable { .. });
     let is_fault = |undo: &Undo| undo.is_of_a_fault() && !matches!(undo, Undo::HealsItself { .. });
     let needs_pod = undos.iter().any(|undo| is_data(undo) || matches!(undo, Undo::Thaw { .. }));
     if needs_pod {
@@ -199,17 +198,7 @@ async fn wait_clean(tools: &Tools, undo: &Undo) -> Result<(), String> {
 
 async fn take_data_away(cluster: &Cluster, tools: &Tools, run_id: &str, data: &[&Undo], swept: &mut Swept) {
     // The dead run's own agent may still be there, with its probes: a fresh one takes its place.
-    let old = Undo::DeleteObject {
-        api_version: "v1".to_owned(),
-        kind: "Pod".to_owned(),
-        namespace: Some(tools.mark.namespace()),
-        name: crate::agent::PROBE_AGENT.to_owned(),
-    };
-    let inside = match fault::undo(tools, &old, UNDO_WITHIN).await {
-        Ok(()) => Inside::deploy(cluster, &tools.mark, &tools.image, &[], UNDO_WITHIN).await.map_err(|e| e.to_string()),
-        Err(error) => Err(error.to_string()),
-    };
-    let inside = match inside {
+    let inside = match Inside::replace(cluster, &tools.mark, &tools.image, UNDO_WITHIN).await {
         Ok(inside) => inside,
         Err(error) => {
             swept.left.extend(data.iter().map(|undo| format!("run {run_id}: {}: {error}", describe(undo))));
@@ -217,16 +206,7 @@ async fn take_data_away(cluster: &Cluster, tools: &Tools, run_id: &str, data: &[
         }
     };
     for undo in data {
-        let done = match undo {
-            Undo::PurgeSubject { service, stream, subject } => {
-                inside.purge(&nats_url(service), stream, subject).await.map_err(|error| error.to_string())
-            }
-            Undo::DropTable { cluster: of, database, table } => match database_url(cluster, of, database).await {
-                Ok(url) => inside.drop_table(&url, table).await.map_err(|error| error.to_string()),
-                Err(stop) => Err(stop.to_string()),
-            },
-            _ => Ok(()),
-        };
+        let done = take_away(cluster, &inside, undo).await;
         match done {
             Ok(()) => swept.done.push(format!("run {run_id}: {}", describe(undo))),
             Err(error) => swept.left.push(format!("run {run_id}: {}: {error}", describe(undo))),

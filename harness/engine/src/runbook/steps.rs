@@ -1,6 +1,6 @@
 //! Which commands of a runbook a variant runs, with its placeholders bound and its corrections beside them.
 
-use firedrill_core::scenario::{Correction, Runbook, Step, bind_targets};
+use firedrill_core::scenario::{Correction, Layout, Runbook, Step, bind_targets};
 
 /// A step as it will run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,17 +13,18 @@ pub struct PlannedStep {
     pub correction: Option<Correction>,
 }
 
-/// The steps of `runbook` that `variant` runs, in order, with the names of the pods that were hit in their placeholders.
+/// The steps of `runbook` that `variant`, which is in `layout`, runs, in order, with the names of the pods that were hit in their placeholders.
 pub fn plan_steps(
     runbook: &Runbook,
     corrections: &[Correction],
     variant: &str,
+    layout: Layout,
     target_pods: &[&str],
 ) -> Vec<PlannedStep> {
     runbook
         .steps
         .iter()
-        .filter(|step| step.variants.is_empty() || step.variants.iter().any(|name| name == variant))
+        .filter(|step| step.is_for(variant, layout))
         .zip(1..)
         .map(|(step, number)| {
             let correction = corrections
@@ -53,6 +54,7 @@ mod tests {
             timeout: Duration::from_secs(1),
             exit: Some(0),
             variants: variants.iter().map(|name| (*name).to_owned()).collect(),
+            layout: None,
             within: None,
             only_if: None,
         }
@@ -66,6 +68,7 @@ mod tests {
                 step("one", "kubectl delete pod <target-pods>", &[]),
                 step("two", "only killed", &["killed"]),
                 step("three", "pg_isready", &["hung"]),
+                Step { layout: Some(Layout::Separate), ..step("three", "elsewhere", &[]) },
             ],
         };
         let correction = Correction {
@@ -75,10 +78,12 @@ mod tests {
             expect: None,
             because: "x".to_owned(),
         };
-        let steps = plan_steps(&runbook, &[correction], "hung", &["nats-0", "nats-2"]);
+        let steps = plan_steps(&runbook, &[correction], "hung", Layout::Bundled, &["nats-0", "nats-2"]);
         assert_eq!(steps.iter().map(|s| s.number).collect::<Vec<_>>(), [1, 2]);
         assert_eq!(steps[0].step.command, "kubectl delete pod nats-0 nats-2");
         assert_eq!(steps[1].correction.as_ref().unwrap().instead, "pg_isready -h nats-0 nats-2");
         assert!(steps[0].correction.is_none());
+        let steps = plan_steps(&runbook, &[], "separate", Layout::Separate, &[]);
+        assert_eq!(steps.iter().map(|s| s.step.command.as_str()).collect::<Vec<_>>()[1..], ["elsewhere"]);
     }
 }

@@ -1,55 +1,52 @@
 //! Whether the stack works, as clients and operators would find out.
 
-use super::NAMESPACE;
+use super::releases::{Release, Role};
 use crate::cluster::{Cluster, ClusterError};
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::Service;
 use kube::api::{Api, DynamicObject, ListParams};
 use kube::core::{ApiResource, GroupVersionKind};
 
-/// The namespaces of both layouts, bundled and separate.
-const NAMESPACES: [&str; 2] = [NAMESPACE, "ironflow-system"];
-const SERVICE: &str = "ironflow";
 const HEALTHY: &str = "Cluster in healthy state";
 
-/// What is missing until the stack works; empty where it does.
-pub(super) async fn missing(cluster: &Cluster) -> Result<Vec<String>, ClusterError> {
-    let mut missing = Vec::new();
-    let mut databases = 0;
-    for namespace in NAMESPACES {
-        let all = ListParams::default();
-        let deployments: Api<Deployment> = Api::namespaced(cluster.client(), namespace);
-        let found = cluster.ask("the stack's deployments", deployments.list(&all)).await?;
-        missing.extend(found.iter().filter_map(of_deployment));
-        let sets: Api<StatefulSet> = Api::namespaced(cluster.client(), namespace);
-        missing.extend(cluster.ask("the stack's stateful sets", sets.list(&all)).await?.iter().filter_map(of_set));
+/// What is missing until a release works; empty where it does.
+pub(super) async fn missing(cluster: &Cluster, release: &Release) -> Result<Vec<String>, ClusterError> {
+    let namespace = release.namespace;
+    let all = ListParams::default();
+    let deployments: Api<Deployment> = Api::namespaced(cluster.client(), namespace);
+    let found = cluster.ask("the stack's deployments", deployments.list(&all)).await?;
+    let mut missing: Vec<_> = found.iter().filter_map(of_deployment).collect();
+    let sets: Api<StatefulSet> = Api::namespaced(cluster.client(), namespace);
+    missing.extend(cluster.ask("the stack's stateful sets", sets.list(&all)).await?.iter().filter_map(of_set));
+    if release.role != Role::Server {
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("postgresql.cnpg.io", "v1", "Cluster"));
         let clusters: Api<DynamicObject> = Api::namespaced_with(cluster.client(), namespace, &resource);
         let found = cluster.ask("the stack's database clusters", clusters.list(&all)).await?;
-        databases += found.items.len();
+        if found.items.is_empty() {
+            missing.push(format!("no database cluster in {namespace}"));
+        }
         missing.extend(found.iter().filter_map(of_database));
     }
-    if databases == 0 {
-        missing.push("no database cluster".to_owned());
-    }
-    if missing.is_empty() {
-        missing.extend(ready(cluster).await?);
+    if let (true, Some(service)) = (missing.is_empty(), release.service) {
+        missing.extend(ready(cluster, namespace, service).await?);
     }
     Ok(missing)
 }
 
 /// Asks Ironflow itself, through its Service.
-async fn ready(cluster: &Cluster) -> Result<Option<String>, ClusterError> {
-    let services: Api<Service> = Api::namespaced(cluster.client(), NAMESPACE);
-    let service = cluster.ask(format!("service {NAMESPACE}/{SERVICE}"), services.get(SERVICE)).await?;
-    let port = service.spec.and_then(|spec| spec.ports).and_then(|ports| ports.first().map(|port| port.port));
-    let Some(port) = port else { return Ok(Some(format!("service {SERVICE} has no port"))) };
-    let path = format!("/api/v1/namespaces/{NAMESPACE}/services/{SERVICE}:{port}/proxy/ready");
+async fn ready(cluster: &Cluster, namespace: &str, service: &str) -> Result<Option<String>, ClusterError> {
+    let services: Api<Service> = Api::namespaced(cluster.client(), namespace);
+    let found = cluster.ask(format!("service {namespace}/{service}"), services.get(service)).await?;
+    let port = found.spec.and_then(|spec| spec.ports).and_then(|ports| ports.first().map(|port| port.port));
+    let Some(port) = port else { return Ok(Some(format!("service {service} has no port"))) };
+    let path = format!("/api/v1/namespaces/{namespace}/services/{service}:{port}/proxy/ready");
     let request = http::Request::get(&path).body(Vec::new());
     let request = request.map_err(|error| ClusterError::Other(format!("{path}: {error}")))?;
     match cluster.ask("Ironflow's /ready", cluster.client().request_text(request)).await {
         Ok(_) => Ok(None),
-        Err(error) if error.is_transient() && !error.is_unreachable() => Ok(Some(format!("/ready refuses ({error})"))),
+        Err(error) if error.is_transient() && !error.is_unreachable() => {
+            Ok(Some(format!("{service}'s /ready refuses ({error})")))
+        }
         Err(error) => Err(error),
     }
 }

@@ -1,18 +1,24 @@
 //! What a stack is made from, and a digest that tells whether an installed one was made from the same.
 
 use super::StackError;
+use super::releases::releases;
+use firedrill_core::scenario::Layout;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
 /// What a stack is made from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StackOptions {
-    /// The chart's template: `small`, `medium`. Its values are the chart's `values-TEMPLATE.yaml`.
+    /// Where its parts are.
+    pub layout: Layout,
+    /// The chart's template: `small`, `medium`, `large`, `multi-tenant`. Its values are the chart's `values-TEMPLATE.yaml`.
     pub template: String,
     /// The chart's folder.
     pub chart: PathBuf,
-    /// Values files that come after the template's, the last one wins.
+    /// Values files that come after the template's wherever Ironflow is, the last one wins.
     pub values: Vec<PathBuf>,
+    /// Values files of the release that holds NATS and PostgreSQL alone, in the separate layout.
+    pub dependency_values: Vec<PathBuf>,
     /// Ironflow's image, where it is not the chart's own.
     pub ironflow_image: Option<String>,
     /// The release manifest of the PostgreSQL operator.
@@ -20,22 +26,16 @@ pub struct StackOptions {
 }
 
 impl StackOptions {
-    /// All values files, the last one wins.
-    pub(super) fn values_files(&self) -> impl Iterator<Item = PathBuf> {
-        let template = self.chart.join(format!("values-{}.yaml", self.template));
-        std::iter::once(template).chain(self.values.iter().cloned())
-    }
-
     /// The chart's values for the image.
-    pub(super) fn image_values(&self) -> Vec<(&'static str, String)> {
+    pub(super) fn image_values(&self) -> Vec<(String, String)> {
         let Some(image) = &self.ironflow_image else { return Vec::new() };
         // A colon belongs to a port where a slash comes after it.
-        match image.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')) {
-            Some((repository, tag)) => {
-                vec![("image.repository", repository.to_owned()), ("image.tag", tag.to_owned())]
-            }
-            None => vec![("image.repository", image.clone())],
-        }
+        let (repository, tag) = match image.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')) {
+            Some((repository, tag)) => (repository, Some(tag)),
+            None => (image.as_str(), None),
+        };
+        let repository = ("image.repository".to_owned(), repository.to_owned());
+        std::iter::once(repository).chain(tag.map(|tag| ("image.tag".to_owned(), tag.to_owned()))).collect()
     }
 }
 
@@ -52,6 +52,7 @@ impl Digests {
     /// Reads everything.
     pub(super) fn of(options: &StackOptions) -> Result<Self, StackError> {
         let mut stack = Sha256::new();
+        add(&mut stack, options.layout.name().as_bytes());
         add(&mut stack, options.template.as_bytes());
         add(&mut stack, options.ironflow_image.as_deref().unwrap_or_default().as_bytes());
         let mut files = Vec::new();
@@ -61,8 +62,10 @@ impl Digests {
             add(&mut stack, file.strip_prefix(&options.chart).unwrap_or(file).as_os_str().as_encoded_bytes());
             add(&mut stack, &read(file)?);
         }
-        for file in options.values_files() {
-            add(&mut stack, &read(&file)?);
+        for release in releases(options.layout) {
+            for file in release.values_files(options) {
+                add(&mut stack, &read(&file)?);
+            }
         }
         let mut operator = Sha256::new();
         add(&mut operator, &read(&options.cnpg_manifest)?);
@@ -108,9 +111,11 @@ mod tests {
         }
         std::fs::write(folder.join("cnpg.yaml"), "d").unwrap();
         StackOptions {
+            layout: Layout::Bundled,
             template: "medium".into(),
             chart,
             values: Vec::new(),
+            dependency_values: Vec::new(),
             ironflow_image: Some("firedrill.local/ironflow:1".into()),
             cnpg_manifest: folder.join("cnpg.yaml"),
         }

@@ -1,0 +1,111 @@
+//! One layout in the place of another: what is there is taken away whole, volumes included.
+
+use super::releases::{NAMESPACES, releases};
+use super::{ANNOTATION_LAYOUT, StackError, note};
+use crate::cluster::{Cluster, ClusterError};
+use crate::process::Progress;
+use firedrill_core::scenario::Layout;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{Api, Patch, PatchParams};
+use serde_json::json;
+use std::time::Duration;
+
+/// A PostgreSQL server that is asked to stop lets its clients finish, and NATS its own.
+const GONE_LIMIT: Duration = Duration::from_secs(300);
+
+/// Makes room for a layout: the namespaces of another one are deleted, in clusters that firedrill made and nowhere else.
+/// Two layouts share names, and the measured one would share its processors with an idle one.
+///
+/// # Errors
+/// Where a namespace in the way is not known to be of a stack that firedrill installed, the cluster is not firedrill's
+/// own, or something does not go.
+pub(super) async fn make_room(cluster: &Cluster, wanted: Layout, progress: Progress<'_>) -> Result<(), StackError> {
+    let mut others = Vec::new();
+    for namespace in NAMESPACES {
+        let api: Api<Namespace> = Api::all(cluster.client());
+        let asked = cluster.ask(format!("namespace {namespace}"), api.get_metadata_opt(namespace)).await?;
+        if asked.is_none() {
+            continue;
+        }
+        let noted = note(cluster, namespace, ANNOTATION_LAYOUT).await?;
+        match claim(namespace, noted.as_deref(), wanted) {
+            Claim::Wanted | Claim::NotInTheWay => {}
+            Claim::Other(layout) => others.push((namespace, layout)),
+            Claim::Unknown => {
+                return Err(StackError::InTheWay {
+                    why: format!(
+                        "namespace {namespace} is there, and nothing says that firedrill installed what is in it"
+                    ),
+                });
+            }
+        }
+    }
+    let Some((_, layout)) = others.first() else { return Ok(()) };
+    if !cluster.is_own() {
+        let why = format!("the stack is there in the {layout} layout, in a cluster that firedrill did not make");
+        return Err(StackError::InTheWay { why });
+    }
+    progress(format!("taking the {layout} layout away, with its volumes"));
+    for (namespace, _) in &others {
+        cluster.begin_to_delete_namespace(namespace).await?;
+    }
+    for (namespace, _) in &others {
+        let mut told = |missing: String| progress(format!("waiting for the end of namespace {namespace}: {missing}"));
+        cluster.wait_for_end_of_namespace(namespace, GONE_LIMIT, &mut told).await?;
+    }
+    Ok(())
+}
+
+/// Makes a namespace of a layout, or notes that it is of that layout, before anything is in it: what breaks off half-way is
+/// known for what it is.
+pub(super) async fn claim_namespace(cluster: &Cluster, namespace: &str, layout: Layout) -> Result<(), ClusterError> {
+    let api: Api<Namespace> = Api::all(cluster.client());
+    let notes = json!({ANNOTATION_LAYOUT: layout.name()});
+    let object = json!({"apiVersion": "v1", "kind": "Namespace",
+        "metadata": {"name": namespace, "annotations": notes}});
+    let params = PatchParams::apply("firedrill-stack").force();
+    cluster.ask(format!("namespace {namespace}"), api.patch(namespace, &params, &Patch::Apply(&object))).await?;
+    Ok(())
+}
+
+/// Whose a namespace is that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Claim {
+    /// The wanted layout's own.
+    Wanted,
+    /// Another layout's.
+    Other(Layout),
+    /// Not known, and the wanted layout does not use it.
+    NotInTheWay,
+    /// Not known, and the wanted layout uses it.
+    Unknown,
+}
+
+fn claim(namespace: &str, noted: Option<&str>, wanted: Layout) -> Claim {
+    let is_of = |layout: Layout| releases(layout).iter().any(|release| release.namespace == namespace);
+    // The layout was not always noted: before, there was but one.
+    let unnoted = || (namespace == "ironflow").then_some(Layout::Bundled);
+    match noted.map_or_else(unnoted, Layout::of_name) {
+        Some(layout) if layout == wanted => Claim::Wanted,
+        Some(layout) => Claim::Other(layout),
+        None if is_of(wanted) => Claim::Unknown,
+        None => Claim::NotInTheWay,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_known_to_be_a_layout_is_taken_away() {
+        assert_eq!(claim("ironflow", Some("separate"), Layout::Separate), Claim::Wanted);
+        assert_eq!(claim("ironflow", Some("separate"), Layout::Bundled), Claim::Other(Layout::Separate));
+        assert_eq!(claim("ironflow", None, Layout::Bundled), Claim::Wanted);
+        assert_eq!(claim("ironflow", None, Layout::Tenants), Claim::Other(Layout::Bundled));
+        assert_eq!(claim("ironflow-system", Some("separate"), Layout::Tenants), Claim::Other(Layout::Separate));
+        assert_eq!(claim("ironflow-system", None, Layout::Separate), Claim::Unknown);
+        assert_eq!(claim("ironflow-system", None, Layout::Bundled), Claim::NotInTheWay);
+        assert_eq!(claim("tenant-acme", Some("what"), Layout::Tenants), Claim::Unknown);
+    }
+}
