@@ -41,7 +41,7 @@ async fn a_frozen_server_is_seen_and_no_committed_row_is_lost() {
     let _alone = probe_support::alone().await;
     let server = with_table("").await;
     // Over kept connections alone: a server that forks for each new one is hard to freeze.
-    let probing = Probing::start(vec![insert(&server, 1, Connection::Reused)]);
+    let mut probing = Probing::start(vec![insert(&server, 1, Connection::Reused)]);
     let clock = probing.clock;
     probing.wait(1_000 * MS).await;
     let before = clock.now();
@@ -51,7 +51,7 @@ async fn a_frozen_server_is_seen_and_no_committed_row_is_lost() {
     let thawing = clock.now();
     server.thaw().await;
     let after = clock.now();
-    probing.wait(2_500 * MS).await;
+    probing.until_back(&[1], 1_000 * MS).await;
     let samples = probing.end().await;
     let found = read_back(&store(&server), WITHIN).await.unwrap();
     let own = of(&samples, 1);
@@ -81,20 +81,17 @@ async fn rows_lost_in_a_crash_are_counted() {
     let mut session = PgConnection::connect(&server.postgres_url()).await.unwrap();
     // The table itself must survive.
     sqlx::query("CHECKPOINT").execute(&mut session).await.unwrap();
-    let probing = Probing::start(vec![insert(&server, 2, Connection::Reused), insert(&server, 3, Connection::New)]);
+    let mut probing = Probing::start(vec![insert(&server, 2, Connection::Reused), insert(&server, 3, Connection::New)]);
     probing.wait(1_500 * MS).await;
     server.kill().await;
     probing.wait(200 * MS).await;
     server.revive().await;
-    probing.wait(4_000 * MS).await;
+    probing.until_back(&[2, 3], 1_000 * MS).await;
     let samples = probing.end().await;
     let found = read_back(&store(&server), WITHIN).await.unwrap();
     for series in [2, 3] {
         let own = of(&samples, series);
         let first_failed = own.iter().find(|sample| !sample.is_ok()).unwrap();
-        // On a busy machine a single late attempt may run out of time: what counts is that it came back at all.
-        let again = own.iter().any(|sample| sample.is_ok() && sample.started > first_failed.started);
-        assert!(again, "it never came back: {:?}", own.last());
         // A backend may still say that its postmaster is gone before it is ended itself.
         let at_the_kill = |cause| matches!(cause, Cause::Reset | Cause::Refused | Cause::Unavailable);
         assert!(

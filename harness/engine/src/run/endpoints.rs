@@ -115,9 +115,7 @@ pub(super) async fn take_away(cluster: &Cluster, inside: &Inside, undo: &Undo) -
             let url = database_url(cluster, of, database).await.map_err(|stop| stop.to_string())?;
             inside.drop_table(&url, table).await.map_err(text)
         }
-        _ => {
-            Err("no probe wrote it".to_owned())
-        }
+        _ => Err("no probe wrote it".to_owned()),
     }
 }
 
