@@ -40,6 +40,33 @@ image_binaries() {
   binary metrics-server "$METRICS_SERVER" sigs.k8s.io/metrics-server/cmd/metrics-server
 }
 
+# Prometheus and its prober, with the C library that they need, out of Debian's packages.
+prometheus() {
+  local name key
+  key=$({ echo "$DEBIAN $PROMETHEUS $BLACKBOX"; declare -f prometheus_make; } | digest)
+  for name in "${PROMETHEUS_FILES[@]}"; do KEY["bin/$name"]=$key; done
+  step "prometheus $PROMETHEUS and its prober" prometheus
+}
+PROMETHEUS_FILES=(prometheus blackbox_exporter libc.so.6 ld-linux-x86-64.so.2)
+prometheus_ready() {
+  local name
+  for name in "${PROMETHEUS_FILES[@]}"; do [ -x "$KIT/bin/$name" ] || return 1; done
+  [ "$(cat "$KIT/key/prometheus")" = "${KEY["bin/prometheus"]}" ]
+}
+prometheus_make() {
+  local work lib=usr/lib/x86_64-linux-gnu
+  work=$(mktemp -d)
+  mmdebstrap --variant=extract --include=prometheus,prometheus-blackbox-exporter "$DEBIAN" "$work/packages.tar"
+  tar -xf "$work/packages.tar" -C "$work" ./usr/bin/prometheus ./usr/bin/prometheus-blackbox-exporter ./$lib/libc.so.6 ./$lib/ld-linux-x86-64.so.2
+  # Debian moves on within a release: an image must not carry another version's name.
+  "$work/$lib/ld-linux-x86-64.so.2" --library-path "$work/$lib" "$work/usr/bin/prometheus" --version | grep -F "version $PROMETHEUS" || die "Debian $DEBIAN has no Prometheus $PROMETHEUS"
+  "$work/$lib/ld-linux-x86-64.so.2" --library-path "$work/$lib" "$work/usr/bin/prometheus-blackbox-exporter" --version | grep -F "version $BLACKBOX" || die "Debian $DEBIAN has no prober $BLACKBOX"
+  install -m 755 "$work/usr/bin/prometheus" "$work/$lib/libc.so.6" "$work/$lib/ld-linux-x86-64.so.2" "$KIT/bin/"
+  install -m 755 "$work/usr/bin/prometheus-blackbox-exporter" "$KIT/bin/blackbox_exporter"
+  rm -rf "$work"
+  echo "${KEY["bin/prometheus"]}" > "$KIT/key/prometheus"
+}
+
 # The tools on the PATH: kubectl is the Kubernetes binary by another name, firedrill whatever cargo built last.
 links_ready() {
   local name

@@ -86,7 +86,8 @@ D
 }
 
 # shellcheck disable=SC2034 # ci/setup fills the registry with them
-STACK_IMAGES=("$NATS_IMAGE" "$CNPG_IMAGE" "$POSTGRES_IMAGE" "$PGBOUNCER_IMAGE" "$BUSYBOX_IMAGE" "$METRICS_SERVER_IMAGE")
+STACK_IMAGES=("$NATS_IMAGE" "$CNPG_IMAGE" "$POSTGRES_IMAGE" "$PGBOUNCER_IMAGE" "$BUSYBOX_IMAGE" "$METRICS_SERVER_IMAGE"
+  "$PROMETHEUS_IMAGE" "$BLACKBOX_IMAGE")
 stack_images() { # what is deployed: kept in the registry
   rootfs registry docker-registry,ca-certificates
   image firedrill.local/registry registry.yml <<'D'
@@ -149,5 +150,25 @@ COPY ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY metrics-server /metrics-server
 USER 65534
 ENTRYPOINT ["/metrics-server"]
+D
+  image "$PROMETHEUS_IMAGE" bin/prometheus bin/libc.so.6 bin/ld-linux-x86-64.so.2 certificates <<'D'
+FROM scratch
+COPY ld-linux-x86-64.so.2 /lib64/
+COPY libc.so.6 /lib/x86_64-linux-gnu/
+COPY ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY prometheus /bin/prometheus
+USER 65534
+EXPOSE 9090
+ENTRYPOINT ["/bin/prometheus"]
+D
+  image "$BLACKBOX_IMAGE" bin/blackbox_exporter bin/libc.so.6 bin/ld-linux-x86-64.so.2 certificates <<'D'
+FROM scratch
+COPY ld-linux-x86-64.so.2 /lib64/
+COPY libc.so.6 /lib/x86_64-linux-gnu/
+COPY ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY blackbox_exporter /bin/blackbox_exporter
+USER 65534
+EXPOSE 9115
+ENTRYPOINT ["/bin/blackbox_exporter"]
 D
 }

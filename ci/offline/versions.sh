@@ -5,6 +5,7 @@
 KUBERNETES=1.34.4 KIND=0.33.0 HELM=4.3.1 NATS_CLI=0.5.1
 ETCD=3.6.5 COREDNS=1.14.7 KUBE_ROUTER=2.10.0 LOCAL_PATH=0.0.30
 NATS=2.15.2 CNPG=1.30.0 METRICS_SERVER=0.7.2
+PROMETHEUS=2.53.3 BLACKBOX=0.26.0 # Debian's; fixtures/monitoring names the images
 DEBIAN=trixie # of every root file system
 
 # The names that kubeadm 1.34 asks for.
@@ -22,6 +23,8 @@ POSTGRES_IMAGE=ghcr.io/cloudnative-pg/postgresql:17-minimal-trixie
 PGBOUNCER_IMAGE=ghcr.io/cloudnative-pg/pgbouncer:1.25.1
 BUSYBOX_IMAGE=busybox:latest
 METRICS_SERVER_IMAGE=registry.k8s.io/metrics-server/metrics-server:v$METRICS_SERVER
+PROMETHEUS_IMAGE=prom/prometheus:v$PROMETHEUS
+BLACKBOX_IMAGE=prom/blackbox-exporter:v$BLACKBOX
 
 # The node: ours where no image registry answers; where one does, kind's own, which is published for this version of the series.
 NODE_IMAGE=firedrill.local/node:v$KUBERNETES

@@ -116,6 +116,7 @@ fn journal(end: At) -> Result<Journal, Box<dyn Error>> {
         redundancy: Vec::new(),
         deadline: Duration::from_secs(3_600),
         sustained: Duration::from_secs(5),
+        alerts: Vec::new(),
     };
     let scenario = Scenario {
         name: "bench".into(),

@@ -376,7 +376,7 @@ impl StepEnd {
 /// Something that changed in the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Observation {
-    /// Who saw it: `pods`, `nodes`, `cnpg`, `nats`, `events`.
+    /// Who saw it: `pods`, `nodes`, `cnpg`, `nats`, `events`, `alerts`.
     pub source: String,
     /// What changed.
     pub object: String,

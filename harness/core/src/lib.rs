@@ -3,6 +3,7 @@
 //! Nothing here reads a clock, a file, the environment or a socket. A saved run is judged again by the same
 //! functions that judged it the first time.
 
+pub mod alert;
 pub mod document;
 pub mod event;
 pub mod journal;

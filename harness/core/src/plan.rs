@@ -1,8 +1,8 @@
 //! What a run will do, decided before anything is touched.
 
 use crate::sample::{Connection, SeriesId};
-use crate::scenario::{Fault, ObjectRef, ProbeKind, Recovery, Scenario, Vantage};
-use crate::time::as_ms;
+use crate::scenario::{ExpectedAlert, Fault, ObjectRef, ProbeKind, Recovery, Scenario, Vantage};
+use crate::time::{as_ms, human};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
@@ -81,6 +81,8 @@ pub enum Phase {
     Redundancy,
     /// What had piled up is done.
     Backlog,
+    /// The expected alerts fire, and are resolved again.
+    Alerts,
     /// Acknowledged writes are looked for.
     Ledger,
     /// The fault and everything made for the run are taken away.
@@ -103,6 +105,7 @@ impl Phase {
             Phase::SustainedOk => "sustained ok",
             Phase::Redundancy => "redundancy",
             Phase::Backlog => "backlog",
+            Phase::Alerts => "alerts",
             Phase::Ledger => "ledger",
             Phase::Undo => "undo",
             Phase::Clean => "clean",
@@ -290,7 +293,7 @@ pub fn phases(scenario: &Scenario, variant: &str) -> Option<Vec<PlannedPhase>> {
         }
     };
     let phase = |phase, deadline, about: &str| PlannedPhase { phase, deadline, about: about.to_owned() };
-    Some(vec![
+    let mut phases = vec![
         phase(Phase::Preflight, PREFLIGHT_WITHIN, "the cluster is marked for drills, healthy, and has the targets"),
         phase(Phase::Arm, ARM_WITHIN, "the probe agent, the fault's helper pods and the outside ports are made"),
         phase(
@@ -317,7 +320,22 @@ pub fn phases(scenario: &Scenario, variant: &str) -> Option<Vec<PlannedPhase>> {
         phase(Phase::Ledger, LEDGER_WITHIN, "every acknowledged write is looked for"),
         phase(Phase::Undo, UNDO_WITHIN, "the fault and everything made for the run are taken away"),
         phase(Phase::Clean, CLEAN_WITHIN, "the cluster is compared with what it was before"),
-    ])
+    ];
+    if let Some(alerts) = alerts(&chosen.alerts) {
+        let before = phases.iter().position(|phase| phase.phase == Phase::Ledger).unwrap_or(phases.len());
+        phases.insert(before, alerts);
+    }
+    Some(phases)
+}
+
+/// The wait for the expected alerts; `None` where none is expected.
+fn alerts(expected: &[ExpectedAlert]) -> Option<PlannedPhase> {
+    let within = expected.iter().map(|alert| alert.within).max()?;
+    let resolves = expected.iter().map(|alert| alert.resolves).max()?;
+    let one = |alert: &ExpectedAlert| format!("{} within {} of the effect", alert.fires, human(alert.within));
+    let named: Vec<_> = expected.iter().map(one).collect();
+    let about = format!("{} fires, and is resolved again", named.join(", "));
+    Some(PlannedPhase { phase: Phase::Alerts, deadline: within + resolves, about })
 }
 
 /// When everything that a run of these phases makes counts as abandoned: no run outlives all its limits.

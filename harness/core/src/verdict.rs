@@ -59,6 +59,9 @@ pub struct Verdict {
     /// Where the time went: the worst outage that gates and then the way back to normal, cut into phases without gap or
     /// overlap, in order.
     pub attribution: Vec<Share>,
+    /// The alerts that were expected, and those that fired without being expected.
+    #[serde(default)]
+    pub alerts: Vec<AlertResult>,
     /// What the reader should act on though it does not gate.
     pub findings: Vec<Finding>,
     /// Where everything ran.
@@ -220,6 +223,23 @@ pub struct Outage {
     pub cause: Cause,
 }
 
+/// What an alert did. Times are of the moment at which this side saw it, at most about a second after Prometheus.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AlertResult {
+    /// Its name.
+    pub name: String,
+    /// How long after the effect it was to fire, in milliseconds; `None` where it was not expected.
+    pub within_ms: Option<u64>,
+    /// When it fired, in milliseconds after the effect; at least so long where it did not while it was watched.
+    pub fired_after_ms: Option<Measured>,
+    /// When it was resolved, in milliseconds after the effect; at least so long where it was not.
+    pub resolved_after_ms: Option<Measured>,
+    /// Whether it did as was expected; `None` where it was not expected.
+    pub value: Option<Value>,
+    /// Why it is unknown or failed, or what else is to be said.
+    pub reason: Option<String>,
+}
+
 /// A share of the outage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Share {
@@ -260,6 +280,8 @@ pub enum FindingKind {
     Measurement,
     /// Acknowledged writes were lost or doubled within what is accepted.
     Data,
+    /// An expected alert did not fire, was not resolved, or could not be seen.
+    Alert,
 }
 
 /// A count with its thousands apart: `1,204`.

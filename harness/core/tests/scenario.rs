@@ -2,8 +2,8 @@
 
 use firedrill_core::sample::Connection;
 use firedrill_core::scenario::{
-    Accepted, Condition, Fault, Layout, Mistake, PodSelector, ProbeKind, Recovery, Scenario, Start, Vantage, parse,
-    schema,
+    Accepted, Condition, ExpectedAlert, Fault, Layout, Mistake, PodSelector, ProbeKind, Recovery, Scenario, Start,
+    Vantage, parse, schema,
 };
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -58,6 +58,7 @@ redundancy = [
 ]
 deadline = "3m"
 sustained = "4s"
+alerts = [{ fires = "NATSDown", within = "150s", resolves = "40s" }, { fires = "IronflowDown", within = "3m" }]
 
 [variant.dead]
 about = "killed"
@@ -197,6 +198,13 @@ fn every_key_is_read() {
     assert_eq!(hung.redundancy[1], Condition::NatsCurrent { pods, servers: 3 });
     assert_eq!(hung.redundancy[2], Condition::CnpgHealthy { cluster: "ironflow-system/db".to_owned() });
 
+    let expected = |fires: &str, within, resolves| ExpectedAlert {
+        fires: fires.to_owned(),
+        within: Duration::from_secs(within),
+        resolves: Duration::from_secs(resolves),
+    };
+    assert_eq!(hung.alerts, [expected("NATSDown", 150, 40), expected("IronflowDown", 180, 60)]);
+
     let seconds = |s| Accepted(Duration::from_secs(s));
     let accepted = |figures: &[(&str, u64)]| -> BTreeMap<String, Accepted> {
         figures.iter().map(|(name, s)| ((*name).to_owned(), seconds(*s))).collect()
@@ -245,6 +253,15 @@ fn a_variant_in_another_layout_has_the_names_of_that() {
     assert!(here.probes_in.is_empty() && !here.variants.contains_key("elsewhere"));
     let Fault::Freeze { pods: hit, .. } = &scenario.variants["hung"].fault else { panic!("not frozen") };
     assert_eq!(*hit, pods("ironflow-system", "app=nats"), "the other variant keeps its own names");
+}
+
+#[test]
+fn an_objective_on_an_alert_is_of_the_variants_that_expect_one() {
+    let alert = FULL.replace("from = \"runbook-start\"\nto = \"redundancy\"", "from = \"effect\"\nto = \"alert\"");
+    let scenario = read(&alert.replace("start = \"after 90s\"", "start = \"alert\"")).unwrap();
+    assert_eq!(scenario.objectives[2].accepted.keys().collect::<Vec<_>>(), ["hung"]);
+    let Recovery::Runbook { start, .. } = &scenario.variants["hung"].recovery else { panic!("no runbook") };
+    assert_eq!(*start, Start::Alert);
 }
 
 #[test]

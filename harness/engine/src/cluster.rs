@@ -11,6 +11,7 @@ mod wait;
 
 pub use discovery::{Leftover, ObjectKey};
 pub use error::ClusterError;
+pub(crate) use error::said;
 pub use expose::Door;
 pub use inventory::{Inventory, diff};
 pub use wait::{Waiting, wait_and_tell, wait_for};

@@ -1,7 +1,9 @@
-//! The stack that drills break: Ironflow, NATS and PostgreSQL by their Helm chart, and the operator that runs PostgreSQL.
+//! The stack that drills break: Ironflow, NATS and PostgreSQL by their Helm chart, the operator that runs PostgreSQL, and what
+//! watches them.
 
 mod health;
 mod inputs;
+mod monitoring;
 mod releases;
 mod switch;
 
@@ -91,9 +93,23 @@ pub async fn installed(cluster: &Cluster) -> Result<Option<Installed>, StackErro
     Ok(None)
 }
 
+/// What is missing until the stack that is there works, in its layout, or in the bundled one where none is noted; empty
+/// where it does.
+///
+/// # Errors
+/// Where the API server does not say.
+pub async fn missing(cluster: &Cluster) -> Result<Vec<String>, StackError> {
+    let layout = installed(cluster).await?.map_or(Layout::Bundled, |installed| installed.layout);
+    let mut missing = Vec::new();
+    for release in releases(layout) {
+        missing.extend(health::missing(cluster, release).await?);
+    }
+    Ok(missing)
+}
+
 /// Installs the stack, or sees that it is there from the same chart, values and image, and waits until it works: every
-/// workload complete, the database clusters healthy, and `/ready` answered through each Ironflow's Service. A stack in
-/// another layout is taken away first, with its volumes.
+/// workload complete, the database clusters healthy, `/ready` answered through each Ironflow's Service, and monitoring
+/// there. A stack in another layout is taken away first, with its volumes.
 ///
 /// # Errors
 /// Where an input is missing, something is in the way, `helm` or `kubectl` fails, or it does not work within its limits.
@@ -105,6 +121,7 @@ pub async fn install(
     let digests = Digests::of(options)?;
     switch::make_room(cluster, options.layout, progress).await?;
     operator(cluster, options, &digests, progress).await?;
+    monitoring::apply(cluster, options, &digests.monitoring, progress).await?;
     let same = installed(cluster).await?.is_some_and(|installed| installed.digest == digests.stack);
     let all = releases(options.layout);
     if !same {
@@ -123,6 +140,7 @@ pub async fn install(
     for release in all {
         record(cluster, release.namespace, &digests.stack, Some(&options.template)).await?;
     }
+    monitoring::ready(cluster, &digests.monitoring, progress).await?;
     let (layout, template) = (options.layout, options.template.clone());
     Ok(Installed { layout, template, digest: digests.stack, reused: same })
 }

@@ -8,7 +8,9 @@ use crate::report::check;
 use clap::{Args, Subcommand, ValueEnum};
 use firedrill_core::document::{self, Document};
 use firedrill_core::scenario::Scenario;
+use firedrill_engine::cluster::Cluster;
 use firedrill_engine::runbook::check::Checker;
+use firedrill_engine::stack;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -33,7 +35,8 @@ enum RunbookCommand {
     /// Beside a scenario.toml its corrections count: a finding whose command has one is known drift and no failure, and a
     /// correction of a command that works is a finding.
     ///
-    /// Exit codes: 0 no finding, though things may be unchecked; 1 findings; 3 bad input; 4 the cluster does not answer.
+    /// Exit codes: 0 no finding, though things may be unchecked; 1 findings; 3 bad input; 4 the cluster does not
+    /// answer or is not healthy.
     Check(CheckArgs),
 }
 
@@ -84,6 +87,7 @@ pub(crate) async fn runbook(args: &RunbookArgs, printer: &mut Printer) -> Result
         );
     }
     let cluster = open_cluster(&args.cluster).await?;
+    healthy(&cluster).await?;
     let mut checker = Checker::new(&cluster, &args.chart).await.map_err(CliError::environment)?;
     let mut checked = Vec::new();
     for (document, scenario) in runbooks {
@@ -91,6 +95,7 @@ pub(crate) async fn runbook(args: &RunbookArgs, printer: &mut Printer) -> Result
         let report = checker.check(&document, scenario.as_ref()).await.map_err(CliError::environment)?;
         checked.push((document, report));
     }
+    healthy(&cluster).await?;
     let text = match args.output {
         CheckOutput::Text => check::text(&checked),
         CheckOutput::Json => check::json(&checked).map_err(CliError::environment)?,
@@ -99,6 +104,17 @@ pub(crate) async fn runbook(args: &RunbookArgs, printer: &mut Printer) -> Result
     printer.line(&text);
     let is_fine = checked.iter().all(|(_, report)| report.open().next().is_none());
     Ok(if is_fine { exit::PASS } else { exit::FINDINGS })
+}
+
+/// Sees that nothing is broken: on a stack that is, commands fail that are right.
+async fn healthy(cluster: &Cluster) -> Result<(), CliError> {
+    let missing = stack::missing(cluster).await.map_err(CliError::environment)?;
+    match missing.is_empty() {
+        true => Ok(()),
+        false => Err(CliError::environment(format!("the stack does not work: {}", missing.join(", "))).with_hint(
+            "a runbook is checked against a healthy cluster; wait until it is, or bring one up: firedrill up",
+        )),
+    }
 }
 
 /// The runbook of a file, or those of a scenario's folder, with the scenario that they belong to.

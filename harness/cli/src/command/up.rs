@@ -63,6 +63,9 @@ pub(crate) struct StackArgs {
     /// The release manifest of the CloudNativePG operator.
     #[arg(long, value_name = "FILE", env = "FIREDRILL_CNPG_MANIFEST")]
     pub(crate) cnpg_manifest: Option<PathBuf>,
+    /// The folder of Prometheus with its alert rules, and of metrics-server.
+    #[arg(long, value_name = "DIR", default_value = "fixtures/monitoring")]
+    pub(crate) monitoring: PathBuf,
 }
 
 /// Where the values for drills are, one file a template.
@@ -109,6 +112,7 @@ impl StackArgs {
             dependency_values: usual(DEPENDENCY_VALUES).into_iter().collect(),
             ironflow_image: self.ironflow_image.clone(),
             cnpg_manifest,
+            monitoring: self.monitoring.clone(),
         })
     }
 }

@@ -3,6 +3,7 @@
 use super::text::{count, limit, one_line, plural, shorten};
 use firedrill_core::event::{Event, LedgerCount, PhaseEnd, Record, StepEnd, Undo};
 use firedrill_core::time::{human, micros};
+use firedrill_core::verdict::{AlertResult, Measured, Value};
 
 /// The longest text of one event, in characters; the journal has the whole.
 const TEXT_MAX: usize = 400;
@@ -165,4 +166,45 @@ fn ledger_words(ledger: &LedgerCount) -> String {
             count(ledger.indeterminate)
         ),
     }
+}
+
+/// When an alert fired, in words.
+pub(super) fn fired(alert: &AlertResult) -> String {
+    match alert.fired_after_ms {
+        Some(Measured::AtLeast { .. }) => "not seen to fire".to_owned(),
+        Some(after) => after.to_string(),
+        None => "–".to_owned(),
+    }
+}
+
+/// When an alert was resolved, in words.
+pub(super) fn resolved(alert: &AlertResult) -> String {
+    match alert.resolved_after_ms {
+        Some(Measured::AtLeast { .. }) => "not seen to be".to_owned(),
+        Some(after) => after.to_string(),
+        None => "–".to_owned(),
+    }
+}
+
+/// An alert in one line: what it did, and what was expected of it.
+pub(super) fn alert(alert: &AlertResult) -> String {
+    let mut text = one_line(&alert.name);
+    match alert.fired_after_ms {
+        Some(Measured::AtLeast { .. }) => text.push_str(" was not seen to fire"),
+        Some(after) => text.push_str(&format!(" fired after {after}")),
+        None => text.push_str(if alert.value.is_some() { " is not known" } else { " fired" }),
+    }
+    match alert.resolved_after_ms {
+        Some(Measured::AtLeast { .. }) => text.push_str(", not resolved"),
+        Some(after) => text.push_str(&format!(", resolved after {after}")),
+        None => {}
+    }
+    match (alert.within_ms, alert.value) {
+        (Some(ms), _) => text.push_str(&format!("; expected within {}", limit(ms))),
+        (None, _) => text.push_str("; not expected"),
+    }
+    if let Some(reason) = alert.reason.as_deref().filter(|_| alert.value != Some(Value::Pass)) {
+        text.push_str(&format!(" ({})", one_line(reason)));
+    }
+    text
 }

@@ -3,6 +3,7 @@
 //! *Unknown* is an error of type `unknown`, *fail* is a failure: both are red where the file is read, and they can be
 //! told apart.
 
+use super::describe;
 use super::text::{harmless, limit, value_word};
 use firedrill_core::time::millis;
 use firedrill_core::verdict::{Measured, ObjectiveResult, Part, Value, Verdict};
@@ -68,6 +69,13 @@ fn run_properties(verdict: &Verdict) -> Vec<Property> {
     for share in &verdict.attribution {
         let name = format!("share-ms.{}", harmless(&share.name));
         properties.push(Property::new(name, figure(millis(share.until.since(share.from)))));
+    }
+    properties.extend(verdict.alerts.iter().map(|alert| Property::new("alert", harmless(&describe::alert(alert)))));
+    for alert in &verdict.alerts {
+        let times = [("fired-after", alert.fired_after_ms), ("resolved-after", alert.resolved_after_ms)];
+        let figures = times.into_iter().filter_map(|(what, time)| Some((what, time?.upper_ms()?)));
+        let name = harmless(&alert.name);
+        properties.extend(figures.map(|(what, ms)| Property::new(format!("alert.{name}.{what}-ms"), figure(ms))));
     }
     properties.extend(verdict.findings.iter().map(|finding| Property::new("finding", harmless(&finding.text))));
     properties

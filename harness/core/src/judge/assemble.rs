@@ -1,5 +1,6 @@
 //! From a journal and its samples to the verdict.
 
+use super::alerts;
 use super::attribution::attribute;
 use super::moments::{History, PhaseSeen};
 use super::objectives::Court;
@@ -44,7 +45,14 @@ pub fn judge<R: Read>(
 
     let injection = parts::injection(&history, variant, &series);
     let blocked = blocked(&history, variant, scenario, &injection);
-    let court = Court { history: &history, series: &series, variant: &plan.variant, blocked: blocked.as_deref() };
+    let alerts = alerts::alerts(&history, variant, blocked.as_deref());
+    let court = Court {
+        history: &history,
+        series: &series,
+        variant: &plan.variant,
+        alerts: &alerts,
+        blocked: blocked.as_deref(),
+    };
     let objectives: Vec<_> = scenario.objectives.iter().filter_map(|objective| court.judge(objective)).collect();
     let steps = recovery::steps(&history);
     let recovery = recovery::recovery(&history, blocked.as_deref(), &variant.recovery, &objectives, &steps);
@@ -54,6 +62,9 @@ pub fn judge<R: Read>(
     let mut findings = slower_than_documented(&objectives);
     findings.extend(steps.findings);
     findings.extend(data_findings);
+    if blocked.is_none() {
+        findings.extend(alerts::findings(&alerts));
+    }
     findings.extend(misplaced(&history));
     findings.extend(measurement(&history, &series, journal.truncated, samples.truncated, variant.sustained));
 
@@ -81,6 +92,7 @@ pub fn judge<R: Read>(
         data,
         cleanup,
         objectives,
+        alerts,
         findings,
     })
 }

@@ -1,5 +1,6 @@
 //! The judge: a pure function of a run's journal and samples.
 
+mod alerts;
 mod assemble;
 mod attribution;
 pub mod latency;

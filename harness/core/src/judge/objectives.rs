@@ -13,7 +13,7 @@ use super::series::Seen;
 use crate::sample::SeriesId;
 use crate::scenario::{Moment, Objective};
 use crate::time::{At, human, millis};
-use crate::verdict::{Measured, ObjectiveResult, Outage, Value};
+use crate::verdict::{AlertResult, Measured, ObjectiveResult, Outage, Value};
 use std::cmp::Ordering;
 use std::time::Duration;
 
@@ -22,6 +22,8 @@ pub(crate) struct Court<'a> {
     pub(crate) history: &'a History<'a>,
     pub(crate) series: &'a [Seen<'a>],
     pub(crate) variant: &'a str,
+    /// What alerts did.
+    pub(crate) alerts: &'a [AlertResult],
     /// Why nothing can be said of any time: the fault was not proven, or there was too little load.
     pub(crate) blocked: Option<&'a str>,
 }
@@ -64,6 +66,10 @@ impl Court<'_> {
         if accepted.is_none() && (objective.documented.is_none() || !objective.accepted.is_empty()) {
             return None;
         }
+        let on_alert = [objective.from, objective.to].contains(&Moment::Alert);
+        if on_alert && !self.alerts.iter().any(|alert| alert.value.is_some()) {
+            return None;
+        }
         let judged = self.measure(objective).into_iter().map(|finding| {
             let (value, reason) = self.decide(&finding, accepted);
             (finding, value, reason)
@@ -89,6 +95,14 @@ impl Court<'_> {
     }
 
     fn measure(&self, objective: &Objective) -> Vec<Finding> {
+        if objective.to == Moment::Alert && self.history.moment(Moment::Alert).is_none() {
+            let unseen = self.alerts.iter().find(|alert| alert.value == Some(Value::Unknown));
+            if let Some(why) =
+                unseen.and_then(|alert| alert.reason.as_ref().map(|why| format!("{}: {why}", alert.name)))
+            {
+                return vec![Finding::unknown(None, why)];
+            }
+        }
         let Some(probe) = &objective.probe else { return vec![self.measure_run(objective)] };
         let of_probe = self.series.iter().filter(|seen| seen.plan.probe == *probe);
         let findings: Vec<_> = of_probe.map(|seen| self.measure_series(objective, seen)).collect();

@@ -2,7 +2,7 @@
 
 use super::mistake::Mistakes;
 use super::parse::{Parts, VariantPart};
-use super::read::{Placed, Tab};
+use super::read::{Chosen, Placed, Tab};
 use super::text;
 use super::{Condition, Detector, Fault, PodSelector, Probe, ProbeKind, format, parts};
 use crate::sample::Connection;
@@ -118,6 +118,7 @@ pub(super) fn variants(parts: &Parts<'_>, mistakes: &mut Mistakes) {
         targets(parts, part, mistakes);
         detector(part, mistakes);
         redundancy(parts, part, mistakes);
+        alerts(part, mistakes);
     }
 }
 
@@ -306,3 +307,32 @@ fn redundancy(parts: &Parts<'_>, part: &VariantPart<'_>, mistakes: &mut Mistakes
         }
     }
 }
+
+fn alerts(part: &VariantPart<'_>, mistakes: &mut Mistakes) {
+    let mut names: Vec<String> = Vec::new();
+    for tab in part.tab.tables("alerts") {
+        if let Some(name) = tab.text("fires") {
+            if names.contains(&name.value) {
+                mistakes.add(name.span, "an alert named twice");
+            }
+            names.push(name.value);
+        }
+        if let (Some(within), Some(deadline)) = (tab.duration("within"), part.tab.duration("deadline"))
+            && within.value > deadline.value
+        {
+            let hint = "a longer `deadline`; a rule's own time (`for`) comes before it fires";
+            let deadline = text::plain(deadline.value);
+            mistakes.add_hint(within.span, format!("longer than the variant's deadline of {deadline}"), hint);
+        }
+    }
+    let Some(Chosen::Table(_, runbook)) = part.tab.choice("recovery").map(|chosen| chosen.value) else { return };
+    if let Some(start) = runbook.text("start")
+        && start.value == "alert"
+        && !part.expects_an_alert()
+    {
+        mistakes.add_hint(start.span, format!("`{}` expects no alert to start at", part.name.value), ALERTS_HINT);
+    }
+}
+
+/// How an alert is named.
+pub(super) const ALERTS_HINT: &str = "name it: `alerts = [{ fires = \"PostgreSQLDown\", within = \"180s\" }]`";

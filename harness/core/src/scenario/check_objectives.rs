@@ -1,16 +1,31 @@
 //! What objectives and the data policy must be to variants and probes.
 
 use super::mistake::Mistakes;
-use super::parse::{Parts, because};
+use super::parse::{Parts, VariantPart, because};
 use super::read::{PerVariant, Placed, Tab};
 use super::{Moment, check, text};
 use std::time::Duration;
 
 /// The variants that have the moments between which an objective measures.
 pub(super) fn applies_to<'p>(parts: &'p Parts<'_>, from: Moment, to: Moment) -> Vec<&'p str> {
-    let needs_runbook = is_of_a_runbook(from) || is_of_a_runbook(to);
-    let variants = parts.variants.iter().filter(|variant| !needs_runbook || !variant.is_unattended());
-    variants.map(|variant| variant.name.value).collect()
+    parts
+        .variants
+        .iter()
+        .filter(|variant| lacks(variant, from, to).is_none())
+        .map(|variant| variant.name.value)
+        .collect()
+}
+
+/// Why a variant surely has not both moments, and what to do about it.
+fn lacks(variant: &VariantPart<'_>, from: Moment, to: Moment) -> Option<(&'static str, &'static str)> {
+    if (is_of_a_runbook(from) || is_of_a_runbook(to)) && variant.is_unattended() {
+        return Some((
+            "is unattended: it has no runbook's moments",
+            "measure from `effect`, or leave this variant out",
+        ));
+    }
+    let of_an_alert = from == Moment::Alert || to == Moment::Alert;
+    (of_an_alert && !variant.expects_an_alert()).then_some(("expects no alert", check::ALERTS_HINT))
 }
 
 fn is_of_a_runbook(moment: Moment) -> bool {
@@ -70,14 +85,12 @@ fn objective(parts: &Parts<'_>, tab: &Tab<'_>, mistakes: &mut Mistakes) -> Optio
     }
     let (from, to) = (tab.text("from")?, tab.text("to")?);
     let (from_moment, to_moment) = (text::moment(&from.value)?, text::moment(&to.value)?);
-    for moment in [&from, &to] {
-        if moment.value == Moment::Alert.name() {
-            mistakes.add_hint(
-                moment.span.clone(),
-                "no alert is watched yet",
-                "`detected` is when the system itself noticed",
-            );
-        }
+    let alert = [&from, &to].into_iter().find(|moment| moment.value == Moment::Alert.name());
+    if let Some(alert) = alert
+        && !parts.variants.iter().any(VariantPart::expects_an_alert)
+    {
+        mistakes.add_hint(alert.span.clone(), "no variant expects an alert", check::ALERTS_HINT);
+        return None;
     }
     if from_moment >= to_moment {
         mistakes.add_hint(
@@ -107,13 +120,19 @@ fn objective(parts: &Parts<'_>, tab: &Tab<'_>, mistakes: &mut Mistakes) -> Optio
     let Some(accepted) = accepted else {
         return (!tab.has("accepted")).then(Vec::new);
     };
-    Some(gates(parts, &accepted, &applies, mistakes))
+    Some(gates(parts, &accepted, (from_moment, to_moment), &applies, mistakes))
 }
 
-fn gates(parts: &Parts<'_>, accepted: &PerVariant<Duration>, applies: &[&str], mistakes: &mut Mistakes) -> Vec<String> {
+fn gates(
+    parts: &Parts<'_>,
+    accepted: &PerVariant<Duration>,
+    (from, to): (Moment, Moment),
+    applies: &[&str],
+    mistakes: &mut Mistakes,
+) -> Vec<String> {
     if let Some(all) = &accepted.all {
         if applies.is_empty() && !parts.variants.is_empty() {
-            mistakes.add(all.span.clone(), "every variant is unattended: none has these moments");
+            mistakes.add(all.span.clone(), "no variant has both of these moments");
         }
         let tightest = parts
             .variants
@@ -128,12 +147,8 @@ fn gates(parts: &Parts<'_>, accepted: &PerVariant<Duration>, applies: &[&str], m
     }
     for name in &accepted.names {
         let Some(variant) = parts.variants.iter().find(|variant| variant.name.value == name.value) else { continue };
-        if !applies.contains(&name.value.as_str()) {
-            mistakes.add_hint(
-                name.span.clone(),
-                format!("`{}` is unattended: it has no runbook's moments", name.value),
-                "measure from `effect`, or leave this variant out",
-            );
+        if let Some((why, hint)) = lacks(variant, from, to) {
+            mistakes.add_hint(name.span.clone(), format!("`{}` {why}", name.value), hint);
         }
         if let (Some(figure), Some(deadline)) = (accepted.by_variant.get(&name.value), variant.tab.duration("deadline"))
         {

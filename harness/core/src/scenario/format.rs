@@ -289,6 +289,28 @@ static VARIANT: Shape = Shape {
             Kind::Duration { min_ms: 100 * MS, max_ms: 10 * M },
             "length of the window of unbroken success that ends an outage",
         ),
+        optional(
+            "alerts",
+            Kind::Tables { shape: &ALERT, min: 1, max: 8 },
+            "the alerts that must fire and be resolved again; where one does not, that is a finding",
+        ),
+    ],
+};
+
+static ALERT: Shape = Shape {
+    keys: &[
+        required("fires", Kind::Text(Rule::Word), "the alert's name, as Prometheus's rules have it"),
+        required(
+            "within",
+            Kind::Duration { min_ms: S, max_ms: 2 * H },
+            "how long after the effect it may take to fire",
+        ),
+        default(
+            "resolves",
+            "60s",
+            Kind::Duration { min_ms: S, max_ms: 30 * M },
+            "how long after everything is back to normal it may take to be resolved",
+        ),
     ],
 };
 
@@ -395,7 +417,11 @@ static EFFECT: Shape = Shape {
 static RUNBOOK: Shape = Shape {
     keys: &[
         required("file", Kind::Text(Rule::File), "the Markdown file beside the scenario"),
-        required("start", Kind::Text(Rule::Start), "when its first command runs: `detected`, or `after 30s`"),
+        required(
+            "start",
+            Kind::Text(Rule::Start),
+            "when its first command runs: `detected`, `alert` (one that the variant expects), or `after 30s`",
+        ),
     ],
 };
 

@@ -191,6 +191,22 @@ pub struct Variant {
     /// The length of the window of unbroken success that ends an outage.
     #[serde(with = "as_ms")]
     pub sustained: Duration,
+    /// The alerts that must fire.
+    #[serde(default)]
+    pub alerts: Vec<ExpectedAlert>,
+}
+
+/// An alert that must fire, and be resolved again. Where it does not, that is a finding.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExpectedAlert {
+    /// Its name, as Prometheus's rules have it.
+    pub fires: String,
+    /// How long after the effect it may take to fire.
+    #[serde(with = "as_ms")]
+    pub within: Duration,
+    /// How long after everything is back to normal it may take to be resolved.
+    #[serde(with = "as_ms")]
+    pub resolves: Duration,
 }
 
 impl Variant {
@@ -461,7 +477,7 @@ pub enum Recovery {
 pub enum Start {
     /// When the system has noticed ([`Variant::detect`]).
     Detected,
-    /// When an alert has fired.
+    /// When the first of [`Variant::alerts`] fires.
     Alert,
     /// A fixed time after the effect was proven.
     After(#[serde(with = "as_ms")] Duration),
@@ -489,7 +505,7 @@ pub enum Moment {
     FirstFailure,
     /// t2: the system noticed.
     Detected,
-    /// t2a: an alert fired.
+    /// t2a: the first alert that the variant expects fired.
     Alert,
     /// t3: the first runbook command started.
     RunbookStart,

@@ -57,6 +57,11 @@ impl VariantPart<'_> {
         self.fault.iter().chain(&self.then).filter_map(|chosen| Some((parts::fault(&chosen.value)?, chosen)))
     }
 
+    /// Whether it names an alert, well formed or not.
+    pub(super) fn expects_an_alert(&self) -> bool {
+        self.tab.has("alerts")
+    }
+
     /// Whether it surely has no runbook.
     pub(super) fn is_unattended(&self) -> bool {
         matches!(self.recovery, Some(Placed { value: Recovery::Unattended | Recovery::StaysBroken, .. }))
@@ -229,6 +234,7 @@ fn variant(part: &VariantPart<'_>) -> Option<Variant> {
         redundancy: redundancy.iter().map(|chosen| parts::condition(&chosen.value)).collect::<Option<_>>()?,
         deadline: tab.duration("deadline")?.value,
         sustained: tab.duration("sustained")?.value,
+        alerts: tab.tables("alerts").iter().map(parts::alert).collect::<Option<_>>()?,
     })
 }
 

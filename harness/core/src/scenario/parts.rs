@@ -4,8 +4,8 @@
 use super::read::{Chosen, Placed, Tab};
 use super::text;
 use super::{
-    Condition, Detector, Effect, Fault, Layout, Needs, ObjectRef, PodSelector, Probe, ProbeKind, Recovery, ServiceRef,
-    Shown, Signal, SteadyState, Symptom, Vantage,
+    Condition, Detector, Effect, ExpectedAlert, Fault, Layout, Needs, ObjectRef, PodSelector, Probe, ProbeKind,
+    Recovery, ServiceRef, Shown, Signal, SteadyState, Symptom, Vantage,
 };
 use crate::sample::Connection;
 use std::time::Duration;
@@ -176,6 +176,14 @@ fn symptom(chosen: &Chosen<'_>) -> Option<Symptom> {
         }),
         Chosen::Word(_) | Chosen::Table(..) => None,
     }
+}
+
+pub(super) fn alert(tab: &Tab<'_>) -> Option<ExpectedAlert> {
+    Some(ExpectedAlert {
+        fires: tab.text("fires")?.value,
+        within: tab.duration("within")?.value,
+        resolves: tab.duration("resolves")?.value,
+    })
 }
 
 fn cluster(tab: &Tab<'_>) -> Option<String> {

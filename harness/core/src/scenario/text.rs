@@ -121,7 +121,7 @@ impl Rule {
             Rule::Word => Some("^[A-Za-z0-9_.-]+$"),
             Rule::File => Some("^[A-Za-z0-9_-][A-Za-z0-9_.-]*\\.md$"),
             Rule::Rate => Some("^[0-9]+(\\.[0-9]+)?/s$"),
-            Rule::Start => Some("^(detected|after .+)$"),
+            Rule::Start => Some("^(detected|alert|after .+)$"),
             Rule::Setting => Some("^[^\\s=]+=.*$"),
             Rule::ApiVersion => Some("^([a-z0-9.-]+/)?v[0-9][a-z0-9]*$"),
             Rule::JsonObject => Some("^\\s*\\{"),
@@ -317,10 +317,10 @@ pub(super) fn rate(text: &str) -> Result<f64, Wrong> {
 
 /// Reads when a runbook starts.
 pub(super) fn start(text: &str) -> Result<super::Start, Wrong> {
-    const HINT: &str = "`detected`, or `after 30s` (after the fault was proven)";
+    const HINT: &str = "`detected`, `alert`, or `after 30s` (after the fault was proven)";
     match text.split_once(' ') {
         None if text == "detected" => Ok(super::Start::Detected),
-        None if text == "alert" => Err(Wrong::hint("no alert is watched yet, so none can start a runbook", HINT)),
+        None if text == "alert" => Ok(super::Start::Alert),
         Some(("after", duration)) => match parse_duration(duration) {
             Ok(after) if after <= START_AFTER_MAX => Ok(super::Start::After(after)),
             Ok(_) => Err(Wrong::new(format!("too late; {} at most", plain(START_AFTER_MAX)))),
@@ -404,7 +404,8 @@ mod tests {
     #[test]
     fn starts_and_rates() {
         assert_eq!(start("after 1m30s").ok(), Some(Start::After(Duration::from_secs(90))));
-        assert!(start("alert").is_err() && start("after lunch").is_err() && start("soon").is_err());
+        assert_eq!(start("alert").ok(), Some(Start::Alert));
+        assert!(start("after lunch").is_err() && start("soon").is_err());
         assert_eq!(rate("0.5/s").ok(), Some(0.5));
         assert!(rate("10").is_err() && rate("0/s").is_err() && rate("inf/s").is_err() && rate("-1/s").is_err());
     }

@@ -109,6 +109,7 @@ fn scenario() -> Scenario {
         redundancy: Vec::new(),
         deadline: Duration::from_secs(120),
         sustained: Duration::from_secs(5),
+        alerts: Vec::new(),
     };
     Scenario {
         name: "nats-quorum-loss".into(),

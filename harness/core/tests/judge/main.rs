@@ -1,5 +1,6 @@
 //! The judge from outside: its tracker against an oracle, its verdicts on journals built by hand.
 
+mod alerts;
 mod builder;
 mod measured;
 mod outage;

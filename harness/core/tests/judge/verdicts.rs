@@ -6,7 +6,7 @@ use firedrill_core::plan::Phase;
 use firedrill_core::sample::Outcome;
 use firedrill_core::scenario::{Fault, Moment};
 use firedrill_core::time::{At, human};
-use firedrill_core::verdict::{Part, Value, Verdict};
+use firedrill_core::verdict::{Measured, Part, Value, Verdict};
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -40,6 +40,12 @@ pub(crate) fn shown(verdict: &Verdict) -> String {
     }
     for share in &verdict.attribution {
         writeln!(out, "share      {} {}", share.name, human(share.until.since(share.from))).unwrap();
+    }
+    for alert in &verdict.alerts {
+        let time = |time: Option<Measured>| time.map_or_else(|| "-".to_owned(), |time| time.to_string());
+        let (fired, resolved) = (time(alert.fired_after_ms), time(alert.resolved_after_ms));
+        let reason = alert.reason.as_deref().unwrap_or("-");
+        writeln!(out, "alert      {:?} {}: {fired}, {resolved}: {reason}", alert.value, alert.name).unwrap();
     }
     for finding in &verdict.findings {
         writeln!(out, "finding    {:?}: {}", finding.kind, finding.text).unwrap();

@@ -42,6 +42,9 @@ pub(super) fn manifest(
         ],
         "securityContext": {
             "runAsNonRoot": true, "runAsUser": 65534, "runAsGroup": 65534, "seccompProfile": {"type": "RuntimeDefault"},
+            // For two minutes the node's connection tracking sends a connection from a local port where an unanswered one
+            // from that port went: to an endpoint that is gone. The more ports there are, the fewer come again in that time.
+            "sysctls": [{"name": "net.ipv4.ip_local_port_range", "value": "1024 65535"}],
         },
         "containers": [{
             "name": NAME,

@@ -16,7 +16,7 @@ pub enum ClusterError {
         reason: String,
     },
     /// The API server did not answer, or refused.
-    #[error("{what}: {source}")]
+    #[error("{what}: {}", said(source))]
     Api {
         /// What was asked.
         what: String,
@@ -77,6 +77,22 @@ impl ClusterError {
     }
 }
 
+/// What the API server said, or why it could not be asked, down to the last cause: the first one only says that there is one.
+pub(crate) fn said(error: &kube::Error) -> String {
+    if let kube::Error::Api(status) = error {
+        let text = if status.message.is_empty() { &status.reason } else { &status.message };
+        return format!("{text} ({})", status.code);
+    }
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    match error {
+        kube::Error::HyperError(_) | kube::Error::Service(_) => format!("no answer of the API server: {cause}"),
+        _ => cause.to_string(),
+    }
+}
+
 fn because(last: &Option<String>) -> String {
     last.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default()
 }
@@ -86,11 +102,26 @@ mod tests {
     use super::super::ASK_LIMIT;
     use super::*;
 
+    #[tokio::test]
+    async fn silence_has_its_last_cause() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config");
+        let text = "{apiVersion: v1, kind: Config, clusters: [{name: c, cluster: {server: 'https://127.0.0.1:1'}}], \
+            users: [{name: u, user: {token: t}}], contexts: [{name: x, context: {cluster: c, user: u}}]}";
+        std::fs::write(&file, text).unwrap();
+        let cluster = super::super::Cluster::connect("test", &file, "x").await.unwrap();
+        let error = cluster.is_allowed().await.unwrap_err();
+        let told = "the mark that drills are allowed: no answer of the API server: Connection refused (os error 111)";
+        assert!(error.is_unreachable());
+        assert_eq!(error.to_string(), told);
+    }
+
     #[test]
     fn refusals_are_told_from_silence() {
         let status = |code| kube::core::Status::failure("no", "Reason").with_code(code).boxed();
         let refused = ClusterError::api("pods")(kube::Error::Api(status(403)));
         assert!(!refused.is_unreachable() && !refused.is_transient());
+        assert_eq!(refused.to_string(), "pods: no (403)");
         let busy = ClusterError::api("pods")(kube::Error::Api(status(503)));
         assert!(!busy.is_unreachable() && busy.is_transient());
         let silent = ClusterError::Unreachable { what: "pods".into(), silent: ASK_LIMIT, last: Some("refused".into()) };

@@ -3,7 +3,7 @@
 use super::cnpg;
 use super::nats_view::get;
 use super::subjects::Subjects;
-use crate::cluster::{Cluster, LABEL_RUN};
+use crate::cluster::{Cluster, LABEL_RUN, said};
 use firedrill_core::scenario::{PodSelector, Scenario};
 use k8s_openapi::api::core::v1::{ContainerStatus, Event, Namespace, Node, PersistentVolumeClaim, Pod};
 use kube::api::{Api, DynamicObject, ListParams, LogParams};
@@ -187,7 +187,7 @@ async fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 
 async fn limited<T>(answer: impl Future<Output = Result<T, kube::Error>>) -> Result<T, String> {
     match timeout(ITEM_LIMIT, answer).await {
-        Ok(result) => result.map_err(|error| error.to_string()),
+        Ok(result) => result.map_err(|error| said(&error)),
         Err(_) => Err(format!("no answer within {} s", ITEM_LIMIT.as_secs())),
     }
 }

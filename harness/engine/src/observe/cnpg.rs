@@ -167,7 +167,7 @@ fn status_scheme(pod: &Pod) -> &'static str {
 }
 
 async fn instance_status(cluster: &Cluster, namespace: &str, pod: &Pod) -> Result<InstanceStatus, String> {
-    let at = format!("{}{}:{STATUS_PORT}", status_scheme(pod), pod.name_any());
+    let at = format!("pods/{}{}:{STATUS_PORT}", status_scheme(pod), pod.name_any());
     let (status, body) = proxied(cluster, namespace, &at, "pg/status").await?;
     if status != 200 {
         return Err(format!("{}'s status answered {status}", pod.name_any()));

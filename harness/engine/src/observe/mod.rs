@@ -1,6 +1,7 @@
 //! What can be seen of the cluster: watchers that run during the whole drill, conditions that are looked at afresh, and
 //! what is kept of a run that did not pass.
 
+mod alerts;
 mod bundle;
 mod cnpg;
 mod condition;
@@ -14,6 +15,7 @@ mod subjects;
 mod symptom;
 mod watchers;
 
+pub use alerts::not_quiet;
 pub use bundle::bundle;
 pub use cnpg::login_secret;
 pub use condition::{Baseline, Holding, detected, holds};

@@ -187,17 +187,20 @@ fn json<T: DeserializeOwned>(what: &str, (status, body): (u16, Vec<u8>)) -> Resu
 /// # Errors
 /// Where it does not answer within a second, for people.
 pub(super) async fn get(cluster: &Cluster, namespace: &str, pod: &str, path: &str) -> Result<(u16, Vec<u8>), String> {
-    proxied(cluster, namespace, &format!("{pod}:{MONITOR_PORT}"), path).await
+    proxied(cluster, namespace, &format!("pods/{pod}:{MONITOR_PORT}"), path).await
 }
 
-/// One page of a pod, through the API server.
+/// One page of a pod or a Service, through the API server; `of` is such as `pods/NAME:PORT`.
+///
+/// # Errors
+/// Where it does not answer within a second, for people.
 pub(super) async fn proxied(
     cluster: &Cluster,
     namespace: &str,
-    pod_and_port: &str,
+    of: &str,
     path: &str,
 ) -> Result<(u16, Vec<u8>), String> {
-    let url = format!("/api/v1/namespaces/{namespace}/pods/{pod_and_port}/proxy/{path}");
+    let url = format!("/api/v1/namespaces/{namespace}/{of}/proxy/{path}");
     let request = http::Request::get(url).body(Body::empty()).map_err(|error| error.to_string())?;
     let answer = async {
         let answer = cluster.client().send(request).await.map_err(|error| error.to_string())?;

@@ -15,6 +15,8 @@ pub(super) struct Subjects {
     pub(super) cnpg: BTreeSet<String>,
     /// NATS servers: a selector for each namespace that may have some.
     pub(super) nats: Vec<PodSelector>,
+    /// Alerts that a variant expects.
+    pub(super) alerts: BTreeSet<String>,
 }
 
 impl Subjects {
@@ -37,6 +39,7 @@ impl Subjects {
             }
         }
         for variant in scenario.variants.values() {
+            subjects.alerts.extend(variant.alerts.iter().map(|alert| alert.fires.clone()));
             // What is broken in Kubernetes' own namespaces is no part of the stack.
             let of_the_stack = |namespace: &&str| !namespace.starts_with("kube-");
             let broken = variant.faults().filter_map(Fault::namespace).filter(of_the_stack);

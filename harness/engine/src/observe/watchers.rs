@@ -2,7 +2,7 @@
 
 use super::follow::{Tell, follow};
 use super::subjects::Subjects;
-use super::{cnpg, kubernetes, nats};
+use super::{alerts, cnpg, kubernetes, nats};
 use crate::cluster::Cluster;
 use firedrill_core::event::Observation;
 use firedrill_core::scenario::Scenario;
@@ -12,7 +12,7 @@ use tokio::sync::mpsc::Sender;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-/// Watches the nodes, the API server and everything that the scenario is about, until it is stopped.
+/// Watches the nodes, the API server, the alerts and everything that the scenario is about, until it is stopped.
 ///
 /// Changes are sent as they are seen, and wait where the queue is full. A watch that breaks is taken up again; while the
 /// API server is away, that is said once.
@@ -55,6 +55,7 @@ fn start(cluster: &Cluster, subjects: Subjects, to: &Sender<Observation>, tasks:
         tasks.spawn(follow(clusters, states, to.clone(), move |object| cnpg::state(object, &name)));
     }
     let several = subjects.nats.len() > 1;
+    tasks.spawn(alerts::watch(cluster.clone(), subjects.alerts, to.clone()));
     for servers in subjects.nats {
         tasks.spawn(nats::watch(cluster.clone(), servers, several, to.clone()));
     }

@@ -1,5 +1,6 @@
 //! What a run makes before it breaks anything: its namespace, its agent, its doors, the fault's helper pods.
 
+use super::alerts::Alerts;
 use super::context::{Context, Stop};
 use super::endpoints::{self, Endpoints};
 use crate::agent::Inside;
@@ -9,7 +10,7 @@ use crate::probe;
 use firedrill_core::event::{Event, Observation, Undo};
 use firedrill_core::sample::Sample;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -28,6 +29,8 @@ pub(super) struct Armed {
     pub(super) fault: fault::Armed,
     /// Where everything is measured.
     pub(super) endpoints: Endpoints,
+    /// What is known of alerts.
+    pub(super) alerts: watch::Receiver<Alerts>,
     probes_stop: CancellationToken,
     /// However the run leaves, its probes end with this: their samples' queue would stay open else.
     _probes_end: DropGuard,
@@ -91,7 +94,7 @@ pub(super) async fn arm(context: &Context, sink: mpsc::Sender<Sample>) -> Result
     );
     context.recorder.record(Event::Placement { places });
 
-    let (watchers_stop, watchers) = start_watchers(context);
+    let (watchers_stop, watchers, alerts) = start_watchers(context);
     let probes_stop = CancellationToken::new();
     let (probes_end, watchers_end) = (probes_stop.clone().drop_guard(), watchers_stop.clone().drop_guard());
     let clock = context.clock();
@@ -103,6 +106,7 @@ pub(super) async fn arm(context: &Context, sink: mpsc::Sender<Sample>) -> Result
         inside,
         fault,
         endpoints,
+        alerts,
         probes_stop,
         _probes_end: probes_end,
         outside: Some(outside),
@@ -146,17 +150,19 @@ fn record_clock(context: &Context, inside: &Inside) {
     });
 }
 
-fn start_watchers(context: &Context) -> (CancellationToken, Vec<JoinHandle<()>>) {
+fn start_watchers(context: &Context) -> (CancellationToken, Vec<JoinHandle<()>>, watch::Receiver<Alerts>) {
     let stop = CancellationToken::new();
+    let (alerts, seen) = watch::channel(Alerts::default());
     let (sender, mut receiver) = mpsc::channel::<Observation>(OBSERVATIONS_MAX);
     let recorder = context.recorder.clone();
     let record = tokio::spawn(async move {
         while let Some(observation) = receiver.recv().await {
+            Alerts::take(&alerts, &observation, recorder.clock().now());
             recorder.record(Event::Observed(observation));
         }
     });
     let watch = observe::watch(context.cluster.clone(), &context.drill.scenario, sender, stop.clone());
-    (stop, vec![watch, record])
+    (stop, vec![watch, record], seen)
 }
 
 impl Armed {

@@ -7,7 +7,7 @@ use super::interrupt::Interrupts;
 use super::recorder::{Progress, Recorder};
 use super::undo_log::UndoLog;
 use super::watching::Watching;
-use super::{account, break_it, finish, recover, steady, watching};
+use super::{account, alerts, break_it, finish, recover, steady, watching};
 use crate::clock::Clock;
 use crate::cluster::{Cluster, ClusterError, Inventory, RunMark};
 use crate::lease::Lease;
@@ -15,7 +15,7 @@ use crate::runbook::{PlannedStep, plan_steps};
 use crate::{fault, observe, stack};
 use firedrill_core::event::{Event, JOURNAL_VERSION, RunStarted};
 use firedrill_core::plan::{self, Phase, Plan, PlannedFault, Target};
-use firedrill_core::scenario::{Fault, Recovery, Scenario};
+use firedrill_core::scenario::{Fault, Recovery, Scenario, Start};
 use firedrill_core::time::At;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -322,7 +322,7 @@ async fn drill(context: &Context, armed: &mut Armed) -> Result<(), Stop> {
     let (injected_at, injected) = context.phase(Phase::Inject, limit(Phase::Inject), 1, injecting).await?;
     let targets = context.plan.targets();
     let baseline = Arc::new(baseline);
-    let watching = Watching::start(context, &targets, baseline.clone(), usual);
+    let watching = Watching::start(context, injected_at, baseline.clone(), usual, armed.alerts.clone());
     let proving = break_it::prove(context, &armed.fault, injected_at, &injected, &baseline);
     let effect_at = context.phase(Phase::Effect, limit(Phase::Effect), 1, proving).await?;
 
@@ -357,7 +357,16 @@ async fn drill(context: &Context, armed: &mut Armed) -> Result<(), Stop> {
         context.phase(Phase::Redundancy, left(), 1, recover::redundancy(context, &watching, effect_at)).await?;
     }
     let draining = recover::backlog(context, &watching, sustained_at);
-    context.phase(Phase::Backlog, limit(Phase::Backlog), 1, draining).await
+    context.phase(Phase::Backlog, limit(Phase::Backlog), 1, draining).await?;
+    if context.variant.alerts.is_empty() {
+        return Ok(());
+    }
+    let settled = alerts::settled(context, armed.alerts.clone(), (injected_at, effect_at));
+    match context.phase(Phase::Alerts, limit(Phase::Alerts), 1, settled).await {
+        // An alert that did not do as expected is for the judge; the service is back all the same.
+        Ok(()) | Err(Stop::Deadline(_) | Stop::Failed(_)) => Ok(()),
+        Err(stop) => Err(stop),
+    }
 }
 
 async fn ledger(context: &Context, armed: &mut Armed) {
@@ -386,6 +395,10 @@ async fn preflight(context: &Context) -> Result<(Inventory, String), Stop> {
         let mut missing = BTreeSet::new();
         for (variant, baseline) in &baselines {
             missing.extend(watching::missing(context, variant, baseline).await);
+        }
+        // A runbook that starts at an alert needs one that is there and quiet; elsewhere it is unknown, and no more.
+        if let Recovery::Runbook { start: Start::Alert, .. } = &context.variant.recovery {
+            missing.extend(observe::not_quiet(&context.cluster, &context.variant.alerts).await);
         }
         if missing.is_empty() {
             break;

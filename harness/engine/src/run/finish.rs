@@ -18,7 +18,7 @@ use std::time::Duration;
 const BUNDLE_WITHIN: Duration = Duration::from_secs(60);
 /// How long one undo may take.
 const UNDO_WITHIN: Duration = Duration::from_secs(60);
-/// For how long after the first one undos that failed are tried again: the API server may be away for a while.
+/// For how long faults' undos, and then all others, are tried again where they failed: the API server may be away for a while.
 const UNDO_AGAIN_FOR: Duration = Duration::from_secs(120);
 /// When nothing was heard of the API server for this long, after all that, nothing is to be found out from it any more.
 const SILENT_MAX: Duration = Duration::from_secs(45);
@@ -52,7 +52,7 @@ pub(super) async fn undo_and_compare(
     let undoing = undo(context, armed, count_late, &faulty);
     let undone = context.phase(Phase::Undo, context.deadline(Phase::Undo) + UNDO_WITHIN, LEAVE_AT, undoing).await;
     if undone.is_err() {
-        for (id, undo) in context.undo.open() {
+        for (id, undo) in context.undo.untried() {
             context.undo.done(id, Some("not undone".to_owned()), fault::finish_with(&context.tools(), &undo));
         }
     }
@@ -92,6 +92,7 @@ async fn undo(
         false => None,
     };
     let inside = stand_in.as_ref().or(own);
+    let again_until = context.at().plus(UNDO_AGAIN_FOR);
     for (id, undo) in rest {
         failed += usize::from(!carry_out(context, inside, id, &undo, again_until).await);
     }

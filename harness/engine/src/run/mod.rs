@@ -1,6 +1,7 @@
 //! One drill, from preflight to the last trace of it: the only place that sequences.
 
 mod account;
+mod alerts;
 mod arm;
 mod board;
 mod break_it;

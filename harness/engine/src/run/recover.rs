@@ -35,7 +35,12 @@ pub(super) async fn trigger(context: &Context, watching: &Watching, start: &Star
             context.doing("waiting until the system notices");
             detect(watching, effect_at).await.map(|_| ())
         }
-        Start::Alert => Err(Stop::Failed("no alert rules are evaluated by this version".to_owned())),
+        Start::Alert => {
+            let names: Vec<_> = context.variant.alerts.iter().map(|alert| alert.fires.as_str()).collect();
+            context.doing(format!("waiting until an alert fires: {}", names.join(", ")));
+            let mut seen = watching.seen.clone();
+            seen.wait_for(|seen| seen.alerted.is_some()).await.map_err(Stop::failed).map(|_| ())
+        }
         Start::After(after) => {
             context.doing(format!("waiting until {} after the effect", human(*after)));
             tokio::time::sleep_until(context.clock().deadline(effect_at.plus(*after))).await;

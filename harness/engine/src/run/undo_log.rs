@@ -2,6 +2,7 @@
 
 use super::recorder::Recorder;
 use firedrill_core::event::{Event, Undo};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The undos of a run. Cheap to clone.
@@ -15,6 +16,7 @@ pub(super) struct UndoLog {
 struct Entries {
     next: u32,
     open: Vec<(u32, Undo)>,
+    failed: BTreeSet<u32>,
     all: Vec<Undo>,
 }
 
@@ -44,6 +46,12 @@ impl UndoLog {
         entries.open.iter().rev().cloned().collect()
     }
 
+    /// What nobody has tried to undo yet: of the rest it is recorded how it went.
+    pub(super) fn untried(&self) -> Vec<(u32, Undo)> {
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.open.iter().rev().filter(|(id, _)| !entries.failed.contains(id)).cloned().collect()
+    }
+
     /// All that was recorded, done or not.
     pub(super) fn recorded(&self) -> Vec<Undo> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner).all.clone()
@@ -51,10 +59,33 @@ impl UndoLog {
 
     /// Records that an undo was carried out, or how it failed; one that failed stays open.
     pub(super) fn done(&self, id: u32, error: Option<String>, finish_with: Option<String>) {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         if error.is_none() {
-            let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
             entries.open.retain(|(open, _)| *open != id);
+        } else {
+            entries.failed.insert(id);
         }
+        drop(entries);
         self.recorder.record(Event::Undone { id, error, finish_with });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+
+    #[test]
+    fn an_undo_that_failed_stays_open_with_its_own_reason() {
+        let folder = tempfile::tempdir().unwrap();
+        let (progress, _seen) = tokio::sync::mpsc::channel(8);
+        let recorder = Recorder::create(&folder.path().join("events.jsonl"), Clock::start(), progress).unwrap();
+        let undo = UndoLog::new(recorder);
+        let power_on = |node: &str| Undo::PowerOn { node: node.to_owned() };
+        let ids: Vec<_> = ["a", "b", "c"].map(|node| undo.before(power_on(node)).unwrap()).into();
+        undo.done(ids[0], None, None);
+        undo.done(ids[1], Some("no answer".to_owned()), None);
+        assert_eq!(undo.open(), [(ids[2], power_on("c")), (ids[1], power_on("b"))]);
+        assert_eq!(undo.untried(), [(ids[2], power_on("c"))]);
     }
 }

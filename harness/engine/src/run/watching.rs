@@ -1,5 +1,6 @@
-//! What is looked for in the background from the injection on: detection, and redundancy lost and regained.
+//! What is looked for in the background from the injection on: detection, an alert, and redundancy lost and regained.
 
+use super::alerts::{self, Alerts};
 use super::context::Context;
 use crate::observe;
 use firedrill_core::event::Event;
@@ -20,6 +21,8 @@ const BACKLOG_IDLE: u64 = 10;
 pub(super) struct Seen {
     /// When the system noticed.
     pub(super) detected: Option<At>,
+    /// When the first of the expected alerts fired.
+    pub(super) alerted: Option<At>,
     /// Since when everything redundant is there, without a break.
     pub(super) redundant_since: Option<At>,
     /// Whether redundancy was ever seen to be lost; before that, its being there says nothing.
@@ -69,19 +72,23 @@ impl Drop for Watching {
 }
 
 impl Watching {
-    /// Starts to watch. `baseline` is how the cluster was in its steady state.
+    /// Starts to watch. `baseline` is how the cluster was in its steady state; `alerts` what is known of alerts.
     pub(super) fn start(
         context: &Context,
-        targets: &[Target],
+        injected_at: At,
         baseline: Arc<observe::Baseline>,
         usual_backlog: u64,
+        alerts: watch::Receiver<Alerts>,
     ) -> Self {
         let (sender, seen) = watch::channel(Seen::default());
         let sender = Arc::new(sender);
-        let detection = detection(context.clone(), targets.to_vec(), baseline.clone(), sender.clone());
+        let targets = context.plan.targets();
+        let detection = detection(context.clone(), targets, baseline.clone(), sender.clone());
+        let alert = alert(context.clone(), alerts, injected_at, sender.clone());
         let redundancy = redundancy(context.clone(), baseline, sender.clone());
         let backlog = backlog(context.clone(), usual_backlog.max(BACKLOG_IDLE), sender);
-        Self { seen, tasks: vec![tokio::spawn(detection), tokio::spawn(redundancy), tokio::spawn(backlog)] }
+        let tasks = vec![tokio::spawn(detection), tokio::spawn(alert), tokio::spawn(redundancy), tokio::spawn(backlog)];
+        Self { seen, tasks }
     }
 }
 
@@ -106,6 +113,13 @@ async fn detection(
             sender.send_modify(|seen| seen.detected = Some(seen_at));
             return;
         }
+    }
+}
+
+async fn alert(context: Context, alerts: watch::Receiver<Alerts>, injected_at: At, sender: Arc<watch::Sender<Seen>>) {
+    let telling = alerts::telling(&context.variant.alerts, &alerts.borrow());
+    if let Some(at) = alerts::first(&context, &telling, alerts, injected_at).await {
+        sender.send_modify(|seen| seen.alerted = Some(at));
     }
 }
 

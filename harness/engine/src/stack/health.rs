@@ -51,7 +51,8 @@ async fn ready(cluster: &Cluster, namespace: &str, service: &str) -> Result<Opti
     }
 }
 
-fn of_deployment(deployment: &Deployment) -> Option<String> {
+/// What is missing until a Deployment is complete.
+pub(super) fn of_deployment(deployment: &Deployment) -> Option<String> {
     let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
     let status = deployment.status.clone().unwrap_or_default();
     let seen = status.observed_generation >= deployment.metadata.generation;

@@ -23,6 +23,8 @@ pub struct StackOptions {
     pub ironflow_image: Option<String>,
     /// The release manifest of the PostgreSQL operator.
     pub cnpg_manifest: PathBuf,
+    /// The folder (of a kustomization) of Prometheus and metrics-server.
+    pub monitoring: PathBuf,
 }
 
 impl StackOptions {
@@ -46,6 +48,8 @@ pub(super) struct Digests {
     pub(super) stack: String,
     /// Of the operator's manifest.
     pub(super) operator: String,
+    /// Of the folder of Prometheus and metrics-server.
+    pub(super) monitoring: String,
 }
 
 impl Digests {
@@ -55,13 +59,7 @@ impl Digests {
         add(&mut stack, options.layout.name().as_bytes());
         add(&mut stack, options.template.as_bytes());
         add(&mut stack, options.ironflow_image.as_deref().unwrap_or_default().as_bytes());
-        let mut files = Vec::new();
-        walk(&options.chart, &mut files)?;
-        files.sort();
-        for file in &files {
-            add(&mut stack, file.strip_prefix(&options.chart).unwrap_or(file).as_os_str().as_encoded_bytes());
-            add(&mut stack, &read(file)?);
-        }
+        add_folder(&mut stack, &options.chart)?;
         for release in releases(options.layout) {
             for file in release.values_files(options) {
                 add(&mut stack, &read(&file)?);
@@ -69,8 +67,21 @@ impl Digests {
         }
         let mut operator = Sha256::new();
         add(&mut operator, &read(&options.cnpg_manifest)?);
-        Ok(Self { stack: text(stack), operator: text(operator) })
+        let mut monitoring = Sha256::new();
+        add_folder(&mut monitoring, &options.monitoring)?;
+        Ok(Self { stack: text(stack), operator: text(operator), monitoring: text(monitoring) })
     }
+}
+
+fn add_folder(hash: &mut Sha256, folder: &Path) -> Result<(), StackError> {
+    let mut files = Vec::new();
+    walk(folder, &mut files)?;
+    files.sort();
+    for file in &files {
+        add(hash, file.strip_prefix(folder).unwrap_or(file).as_os_str().as_encoded_bytes());
+        add(hash, &read(file)?);
+    }
+    Ok(())
 }
 
 /// Length first, so that no two different sequences of parts look the same.
@@ -110,6 +121,8 @@ mod tests {
             std::fs::write(chart.join(name), text).unwrap();
         }
         std::fs::write(folder.join("cnpg.yaml"), "d").unwrap();
+        std::fs::create_dir_all(folder.join("monitoring")).unwrap();
+        std::fs::write(folder.join("monitoring/rules.yml"), "e").unwrap();
         StackOptions {
             layout: Layout::Bundled,
             template: "medium".into(),
@@ -118,6 +131,7 @@ mod tests {
             dependency_values: Vec::new(),
             ironflow_image: Some("firedrill.local/ironflow:1".into()),
             cnpg_manifest: folder.join("cnpg.yaml"),
+            monitoring: folder.join("monitoring"),
         }
     }
 
@@ -132,6 +146,8 @@ mod tests {
         assert!(other.stack != before.stack && other.operator == before.operator);
         std::fs::write(options.chart.join("templates/x.yaml"), "C").unwrap();
         assert_ne!(Digests::of(&options).unwrap().stack, before.stack);
+        std::fs::write(options.monitoring.join("rules.yml"), "E").unwrap();
+        assert_ne!(Digests::of(&options).unwrap().monitoring, before.monitoring);
     }
 
     #[test]

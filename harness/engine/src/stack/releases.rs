@@ -98,6 +98,7 @@ mod tests {
             dependency_values: vec!["deps.yaml".into()],
             ironflow_image: Some("a/b:1".into()),
             cnpg_manifest: "cnpg.yaml".into(),
+            monitoring: "monitoring".into(),
         }
     }
 

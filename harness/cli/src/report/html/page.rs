@@ -4,14 +4,14 @@ use super::axis::Axis;
 use super::rows::{Rows, ledger, outages, series_name, series_row};
 use super::steps::{StepRun, correction, expectation};
 use super::timeline::{self, percent, sign};
-use crate::report::describe::describe;
+use crate::report::describe::{describe, fired, resolved};
 use crate::report::terminal::{EXIT_DIRTY, finding_word, ledger_line, rerun, sweep, worst};
 use crate::report::text::{harmless, limit, one_line, seconds, value_sign, value_word};
 use firedrill_core::event::RunStarted;
 use firedrill_core::journal::Journal;
 use firedrill_core::scenario::Moment;
 use firedrill_core::time::{At, human, millis};
-use firedrill_core::verdict::{Measured, Part, Value, Verdict};
+use firedrill_core::verdict::{AlertResult, Measured, Part, Value, Verdict};
 use serde::Serialize;
 use std::time::Duration;
 
@@ -37,6 +37,7 @@ pub(super) struct Page {
     moments: Rows,
     objectives: Vec<ObjectiveRow>,
     times: Rows,
+    alerts: Vec<AlertRow>,
     shares: Vec<ShareRow>,
     outages: Rows,
     series: Rows,
@@ -73,6 +74,18 @@ struct ObjectiveRow {
     value: &'static str,
     sign: &'static str,
     because: String,
+    reason: String,
+}
+
+#[derive(Serialize)]
+struct AlertRow {
+    name: String,
+    expected: String,
+    fired: String,
+    resolved: String,
+    /// `pass`, `unknown` or `fail`; empty where it was not expected.
+    value: &'static str,
+    sign: &'static str,
     reason: String,
 }
 
@@ -161,6 +174,7 @@ pub(super) fn page(verdict: &Verdict, journal: &Journal, start: &RunStarted, ste
         moments: moments(verdict, axis),
         objectives: objectives(verdict),
         times: times(verdict),
+        alerts: alerts(verdict),
         shares: shares(verdict, axis),
         outages: outages(verdict, axis),
         series: verdict.series.iter().map(series_row).collect(),
@@ -267,6 +281,19 @@ fn times(verdict: &Verdict) -> Rows {
         vec![name.to_owned(), span.to_owned(), time.map_or_else(|| "not measured".to_owned(), |time| time.to_string())]
     };
     times.into_iter().map(row).collect()
+}
+
+fn alerts(verdict: &Verdict) -> Vec<AlertRow> {
+    let row = |alert: &AlertResult| AlertRow {
+        name: one_line(&alert.name),
+        expected: alert.within_ms.map_or_else(|| "not expected".to_owned(), |ms| format!("within {}", limit(ms))),
+        fired: fired(alert),
+        resolved: resolved(alert),
+        value: alert.value.map_or("", value_word),
+        sign: alert.value.map_or("", value_sign),
+        reason: alert.reason.as_deref().map(one_line).unwrap_or_default(),
+    };
+    verdict.alerts.iter().map(row).collect()
 }
 
 fn shares(verdict: &Verdict, axis: &Axis) -> Vec<ShareRow> {

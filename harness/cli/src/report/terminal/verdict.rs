@@ -1,5 +1,6 @@
 //! The verdict on the terminal: what an on-call engineer reads first.
 
+use crate::report::describe;
 use crate::report::text::{
     Paint, Style, count, hang, limit, one_line, pad, seconds, shorten, value_sign, value_word, wrap,
 };
@@ -56,6 +57,10 @@ fn block(verdict: &Verdict, style: &Style, report: Option<&Path>) -> String {
     if !verdict.attribution.is_empty() {
         row("where the time went", &shares(&verdict.attribution));
     }
+    for (index, alert) in verdict.alerts.iter().enumerate() {
+        let sign = alert.value.map_or("–", value_sign);
+        row(if index == 0 { "alerts" } else { "" }, &format!("{sign} {}", describe::alert(alert)));
+    }
     for (index, finding) in verdict.findings.iter().take(FINDINGS_MAX).enumerate() {
         let place = finding.section.as_ref().map_or_else(String::new, |section| format!(" ({})", one_line(section)));
         let kind = finding_word(finding.kind);
@@ -91,6 +96,7 @@ pub(crate) fn finding_word(kind: FindingKind) -> &'static str {
         FindingKind::Placement => "placement",
         FindingKind::Measurement => "measurement",
         FindingKind::Data => "data",
+        FindingKind::Alert => "alert",
     }
 }
 

@@ -1,5 +1,6 @@
 //! A drill as a run would have written it: two of three NATS servers frozen, brought back by the runbook.
 
+use firedrill_core::alert::{self, AlertState};
 use firedrill_core::event::{
     ClusterInfo, Event, JOURNAL_VERSION, LedgerCount, Observation, PhaseEnd, Place, Record, RunStarted, StepEnd, Undo,
 };
@@ -180,6 +181,7 @@ fn start(to: &mut Writer, scenario: &Scenario, series: &[Series]) {
     };
     to.at(430, Event::UndoRecorded { id: 1, undo: made("Pod", "firedrill-agent-0192-hung-7c") });
     to.at(9_800, Event::ClockCompared { vantage: "inside".to_owned(), uncertainty_us: 410 });
+    to.at(10_050, Event::Observed(alert::prometheus(true, "answers, 7 alerts")));
     to.done(Phase::Arm, 10_100, "agent on firedrill-a3f-worker2, outside ports open, 4 watchers");
     to.phase(Phase::SteadyState, 10_101, 120);
     to.at(41_000, Event::Load { achieved_per_s: 104.6, demanded_per_s: 10.0 });
@@ -218,6 +220,14 @@ fn runbook(to: &mut Writer, scenario: &Scenario, evil: &str) {
     to.step(1, scenario, 44_310, 44_640, as_expected(), (&listed, ""));
     to.seen(44_900, "pods", "ironflow-nats-0", "Terminating", Some(false));
     to.seen(44_920, "pods", "ironflow-nats-2", "Terminating", Some(false));
+    let of = "active since 2026-12-01T10:00:44.5Z: instance=ironflow-nats-0";
+    to.at(46_000, Event::Observed(alert::changed("NATSDown", &AlertState::Pending, of)));
+    to.at(61_000, Event::Observed(alert::changed("NATSDown", &AlertState::Firing, of)));
+    to.moment(Moment::Alert, 61_000, "NATSDown, seen in Prometheus");
+    to.at(
+        61_500,
+        Event::Observed(alert::changed("HighErrorRate", &AlertState::Firing, "active since 2026-12-01T10:00:46Z")),
+    );
     to.seen(65_200, "pods", "ironflow-nats-0", "new pod, Pending", None);
     let deleted = "pod \"ironflow-nats-0\" deleted\npod \"ironflow-nats-2\" deleted\n";
     to.step(2, scenario, 44_650, 65_400, as_expected(), (deleted, ""));
@@ -265,6 +275,9 @@ fn end(to: &mut Writer, series: &[Series]) {
     to.phase(Phase::Backlog, 86_122, 60);
     to.moment(Moment::BacklogDrained, 88_000, "no run is waiting");
     to.done(Phase::Backlog, 88_001, "no run is waiting");
+    to.phase(Phase::Alerts, 88_002, 90);
+    to.at(91_000, Event::Observed(alert::changed("NATSDown", &AlertState::Inactive, "")));
+    to.done(Phase::Alerts, 91_010, "1 of 1 fired and are resolved");
     to.phase(Phase::Ledger, END_MS, 120);
     for series in series.iter().filter(|series| series.kind.writes()) {
         let (acknowledged, indeterminate) = if series.probe == "run" { (540, 3) } else { (2_164, 40) };

@@ -5,7 +5,8 @@ use firedrill_core::sample::Cause;
 use firedrill_core::scenario::Moment;
 use firedrill_core::time::At;
 use firedrill_core::verdict::{
-    Finding, FindingKind, Measured, ObjectiveResult, Outage, Part, SeriesResult, Share, VERDICT_VERSION, Value, Verdict,
+    AlertResult, Finding, FindingKind, Measured, ObjectiveResult, Outage, Part, SeriesResult, Share, VERDICT_VERSION,
+    Value, Verdict,
 };
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -35,6 +36,17 @@ fn objective(name: &str, measured: Measured, documented_ms: Option<u64>, accepte
 
 fn interval(lower_ms: f64, upper_ms: f64) -> Measured {
     Measured::Interval { lower_ms, upper_ms }
+}
+
+fn alert(name: &str, within_ms: Option<u64>, fired: Measured, resolved: Option<Measured>) -> AlertResult {
+    AlertResult {
+        name: name.to_owned(),
+        within_ms,
+        fired_after_ms: Some(fired),
+        resolved_after_ms: resolved,
+        value: within_ms.map(|_| Value::Pass),
+        reason: None,
+    }
 }
 
 pub(super) fn recovered() -> Verdict {
@@ -97,6 +109,10 @@ pub(super) fn recovered() -> Verdict {
         attribution: [("detect", 41_050, 44_150), ("runbook", 44_150, 46_350), ("graceful stop", 46_350, 66_350)]
             .map(|(name, from, until)| Share { name: name.to_owned(), from: at(from), until: at(until) })
             .into(),
+        alerts: vec![
+            alert("NATSDown", Some(30_000), interval(18_900.0, 18_900.0), Some(interval(49_100.0, 49_100.0))),
+            alert("HighErrorRate", None, interval(20_000.0, 20_000.0), None),
+        ],
         findings: Vec::new(),
         placement: Vec::new(),
     }
@@ -112,7 +128,12 @@ pub(super) fn later_than_documented() -> Verdict {
         text: text.to_owned(),
         section: section.map(str::to_owned),
     };
+    let why = "it did not fire within 30.0 s of the effect";
+    let alert = &mut verdict.alerts[0];
+    (alert.value, alert.reason) = (Some(Value::Fail), Some(why.to_owned()));
+    (alert.fired_after_ms, alert.resolved_after_ms) = (Some(Measured::AtLeast { lower_ms: 60_000.0 }), None);
     verdict.findings = vec![
+        finding(FindingKind::Alert, &format!("NATSDown: {why}"), None),
         finding(FindingKind::SlowerThanDocumented, "publish outage: 31.42 - 31.53 s, documented 30.0 s", None),
         finding(
             FindingKind::CorrectionUsed,

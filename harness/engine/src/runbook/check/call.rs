@@ -86,10 +86,15 @@ pub(super) async fn understand(
         let deeper: Vec<String> = path.iter().cloned().chain([word.text.clone()]).collect();
         let next = Help::of(asker, &program.text, &deeper).await?;
         if next.depth <= path.len() {
-            let what = [&[program.text.clone()], path.as_slice()].concat().join(" ");
+            let what: Vec<&str> = [program.text.as_str()].into_iter().chain(path.iter().map(String::as_str)).collect();
             let hint = closest(&word.text, help.commands.iter().map(String::as_str));
             let hint = hint.map(|close| format!("did you mean `{close}`?"));
-            found.add(FindingKind::UnknownSubcommand, word.span, format!("{what} knows no `{}`", word.text), hint);
+            found.add(
+                FindingKind::UnknownSubcommand,
+                word.span,
+                format!("{} knows no `{}`", what.join(" "), word.text),
+                hint,
+            );
             return Ok(None);
         }
         rest.remove(at);
@@ -179,7 +184,7 @@ fn take_next(flag: &mut Given, rest: &[Word], at: &mut usize) {
 async fn flags(asker: &mut Asker, call: &Call, found: &mut Found) -> Result<(), ClusterError> {
     let mut words: Vec<&Word> = call.rest.iter().take_while(|word| word.text != "--").collect();
     for _ in 0..UNKNOWN_MAX {
-        let mut question: Vec<&str> = vec![&call.program];
+        let mut question: Vec<&str> = vec![call.program.as_str()];
         question.extend(call.path.iter().map(String::as_str));
         question.push("--help");
         question.extend(words.iter().map(|word| word.text.as_str()));
@@ -201,7 +206,7 @@ async fn flags(asker: &mut Asker, call: &Call, found: &mut Found) -> Result<(), 
             return Ok(());
         };
         let is_it = |word: &&Word| word.text == named || word.text.starts_with(&format!("{named}="));
-        let Some(at) = words.iter().position(|word| is_it(word)) else {
+        let Some(at) = words.iter().position(is_it) else {
             found.add(FindingKind::UnknownFlag, call.span.clone(), why, None);
             return Ok(());
         };
@@ -216,6 +221,7 @@ async fn flags(asker: &mut Asker, call: &Call, found: &mut Found) -> Result<(), 
             .given
             .iter()
             .any(|given| !given.is_known && given.span.start == word.span.start && given.span.end > word.span.end)
+            && at < words.len()
         {
             words.remove(at);
         }

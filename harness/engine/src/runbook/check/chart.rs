@@ -158,14 +158,12 @@ fn shown(answer: &Answer) -> Option<Value> {
 fn paths(value: &Value) -> Vec<Vec<String>> {
     match value {
         Value::Object(table) if !table.is_empty() => {
-            let below = |(key, value)| {
-                let key: &String = key;
-                paths(value).into_iter().map(move |mut path: Vec<String>| {
-                    path.insert(0, key.clone());
-                    path
+            let below = table.iter().map(|(key, value)| (key, paths(value)));
+            below
+                .flat_map(|(key, paths)| {
+                    paths.into_iter().map(move |path| std::iter::once(key.clone()).chain(path).collect())
                 })
-            };
-            table.iter().flat_map(below).collect()
+                .collect()
         }
         _ => vec![Vec::new()],
     }
@@ -202,8 +200,7 @@ async fn upgrade(asker: &mut Asker, call: &Call, found: &mut Found) -> Result<Wa
     if !answer.ok() {
         let why = answer.why();
         let kind = if is_unchangeable(&why) { FindingKind::Unchangeable } else { FindingKind::Fails };
-        let span = blamed(call, &why);
-        found.add(kind, span, why, None);
+        found.add(kind, blamed(call), why, None);
         return Ok(Way::Left);
     }
     Ok(Way::Tried)
@@ -217,7 +214,7 @@ pub(super) fn is_unchangeable(why: &str) -> bool {
 }
 
 /// The one value that is set, where it is one.
-fn blamed(call: &Call, _why: &str) -> Range<usize> {
+fn blamed(call: &Call) -> Range<usize> {
     let mut sets = call.given.iter().filter(|given| FLAGS.contains(&given.name.as_str()));
     match (sets.next(), sets.next()) {
         (Some(one), None) => one.value.as_ref().map_or(one.span.clone(), |value| value.span.clone()),

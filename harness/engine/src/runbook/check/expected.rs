@@ -11,7 +11,7 @@ const CNPG_MANAGER: &str = "/controller/manager";
 /// A phase that every version of it knows: whoever finds this can find others.
 const CNPG_HEALTHY: &str = "Cluster in healthy state";
 
-/// Holds what is claimed against `output`, what the command showed. Returns whether all of it is shown.
+/// Holds what is claimed against `output`, what the command showed.
 ///
 /// # Errors
 /// Where the API server does not answer.

@@ -41,7 +41,7 @@ pub(super) async fn check(
     exec.push("--".to_owned());
 
     let question: Vec<&str> =
-        exec.iter().map(String::as_str).chain(["sh", "-c", WHERE, "firedrill", &program.text]).collect();
+        exec.iter().map(String::as_str).chain(["sh", "-c", WHERE, "firedrill", program.text.as_str()]).collect();
     let answer = asker.ask(&question).await?;
     if !answer.ok() {
         if !answer.lacks_program() && !matches!(answer.code, Some(1 | 127)) {

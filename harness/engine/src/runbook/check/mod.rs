@@ -403,7 +403,7 @@ impl Checker {
         }
         let instead = written.replaced(&correction.instead, correction.expect.as_deref());
         let mut of_correction = Found::default();
-        Box::pin(self.command(&instead, targets, &mut None, &mut of_correction)).await?;
+        self.command(&instead, targets, &mut None, &mut of_correction).await?;
         for finding in of_correction.findings {
             let message = format!("its correction cannot work: {}", finding.message);
             found.add(finding.kind, span.clone(), message, finding.hint);

@@ -87,8 +87,8 @@ async fn resources(asker: &mut Asker, call: &Call, place: &[String], found: &mut
         matches!(call.path[0].as_str(), "label" | "annotate" | "taint" | "set")
             && (word.text.contains('=') || word.text.ends_with('-'))
     };
-    let args: Vec<&Word> = call.args.iter().filter(|word| !is_change(word)).collect();
-    let Some(first) = args.first() else { return Ok(()) };
+    let args: Vec<&Word> = call.args.iter().filter(|&word| !is_change(word)).collect();
+    let Some(first) = args.first().copied() else { return Ok(()) };
     if let Some(reason) = open_word(&[first]) {
         found.skip(first.span.clone(), reason);
         return Ok(());
@@ -103,12 +103,8 @@ async fn resources(asker: &mut Asker, call: &Call, place: &[String], found: &mut
         return Ok(());
     }
     // With a name or without, the server says whether it knows the kind.
-    let known = asker
-        .ask(
-            &[&["kubectl", "get", &first.text, "-o", "name", "--ignore-not-found"], place_of(place).as_slice()]
-                .concat(),
-        )
-        .await?;
+    let known =
+        asker.ask(&kubectl(&["get", &first.text, "-o", "name", "--ignore-not-found"], &place_of(place))).await?;
     if known.stderr.contains("the server doesn't have a resource type") {
         found.add(
             FindingKind::MissingObject,
@@ -127,6 +123,11 @@ async fn resources(asker: &mut Asker, call: &Call, place: &[String], found: &mut
     Ok(())
 }
 
+/// The words of a question to kubectl.
+fn kubectl<'w>(words: &[&'w str], place: &[&'w str]) -> Vec<&'w str> {
+    ["kubectl"].iter().chain(words).chain(place).copied().collect()
+}
+
 fn place_of(place: &[String]) -> Vec<&str> {
     place.iter().map(String::as_str).collect()
 }
@@ -142,8 +143,7 @@ async fn object(
         found.skip(name.span.clone(), reason);
         return Ok(false);
     }
-    let answer =
-        asker.ask(&[&["kubectl", "get", kind, &name.text, "-o", "name"], place_of(place).as_slice()].concat()).await?;
+    let answer = asker.ask(&kubectl(&["get", kind, &name.text, "-o", "name"], &place_of(place))).await?;
     if answer.ok() {
         return Ok(true);
     }
@@ -151,8 +151,7 @@ async fn object(
     if why.contains("the server doesn't have a resource type") {
         found.add(FindingKind::MissingObject, name.span.clone(), format!("the cluster knows no kind `{kind}`"), None);
     } else if why.contains("NotFound") || why.contains("not found") {
-        let listed =
-            asker.ask(&[&["kubectl", "get", kind, "-o", "name"], place_of(place).as_slice()].concat()).await?.stdout;
+        let listed = asker.ask(&kubectl(&["get", kind, "-o", "name"], &place_of(place))).await?.stdout;
         let names: Vec<&str> = listed.lines().filter_map(|line| line.split_once('/').map(|(_, name)| name)).collect();
         let message = format!("there is no {kind} `{}`{}", name.text, within(place));
         found.add(FindingKind::MissingObject, name.span.clone(), message, near(&name.text, &names));
@@ -205,14 +204,14 @@ async fn selector(
 }
 
 async fn matches(asker: &mut Asker, kind: &str, labels: &str, place: &[&str]) -> Result<Vec<String>, ClusterError> {
-    let answer = asker.ask(&[&["kubectl", "get", kind, "-l", labels, "-o", "name"], place].concat()).await?;
+    let answer = asker.ask(&kubectl(&["get", kind, "-l", labels, "-o", "name"], place)).await?;
     Ok(answer.stdout.lines().map(str::to_owned).collect())
 }
 
 /// Labels that were probably meant: others with the same value, or the part of the selector that does match.
 async fn likely(asker: &mut Asker, kind: &str, labels: &str, place: &[&str]) -> Result<Option<String>, ClusterError> {
     let template = "jsonpath={range .items[*]}{.metadata.labels}{\"\\n\"}{end}";
-    let listed = asker.ask(&[&["kubectl", "get", kind, "-o", template], place].concat()).await?.stdout;
+    let listed = asker.ask(&kubectl(&["get", kind, "-o", template], place)).await?.stdout;
     let all: Vec<BTreeMap<String, String>> =
         listed.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     if all.is_empty() {
@@ -267,9 +266,7 @@ async fn container(asker: &mut Asker, call: &Call, subject: &Subject, found: &mu
     if open_word(&[word]).is_some() {
         return Ok(());
     }
-    let answer = asker
-        .ask(&[&["kubectl", "logs", pod, "-c", &word.text, "--tail=1"], place_of(&subject.place).as_slice()].concat())
-        .await?;
+    let answer = asker.ask(&kubectl(&["logs", pod, "-c", &word.text, "--tail=1"], &place_of(&subject.place))).await?;
     let why = answer.why();
     if why.contains("is not valid for pod") || why.contains("not found in pod") {
         let hint = why.split_once("out of: ").map(|(_, names)| format!("it has {names}"));
