@@ -2,6 +2,7 @@
 
 use crate::command;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use firedrill_core::suite::Shard;
 use std::path::PathBuf;
 
 /// Proves whether a Kubernetes stack recovers as its runbook says.
@@ -24,6 +25,10 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run a drill: break it, recover it by its runbook, measure and judge.
     Run(RunArgs),
+    /// Run a suite: drills in an order, with repeats, a time budget and shards. One cluster is used as long as it is clean.
+    Suite(SuiteArgs),
+    /// Make one result of those of all shards of a suite. Needs no cluster.
+    Merge(MergeArgs),
     /// Say what a run would do, to what and where. Reads only.
     Plan(PlanArgs),
     /// Judge a saved run again, with other objectives if wanted. Needs no cluster.
@@ -44,8 +49,12 @@ pub(crate) enum Command {
     List(ListArgs),
     /// Check this machine, and say what to do about what is missing.
     Doctor(command::doctor::DoctorArgs),
-    /// Print the JSON Schema of scenario files.
-    Schema,
+    /// Print the JSON Schema of scenario or suite files.
+    Schema {
+        /// Of which.
+        #[arg(value_enum, default_value = "scenario")]
+        of: SchemaOf,
+    },
     /// Print completions for a shell.
     Completions {
         /// The shell.
@@ -127,6 +136,65 @@ pub(crate) struct RunArgs {
     /// Also print the verdict as JSON on standard output.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) output: Output,
+}
+
+/// `suite`
+#[derive(Debug, Args)]
+pub(crate) struct SuiteArgs {
+    /// The suite's file.
+    #[arg(value_name = "FILE", required_unless_present = "all")]
+    pub(crate) file: Option<PathBuf>,
+    /// Every variant of every scenario once, and a control.
+    #[arg(long, conflicts_with = "file")]
+    pub(crate) all: bool,
+    /// Only this part of it, such as 1/4. Drills are dealt out by their expected minutes, on every machine alike.
+    #[arg(long, value_name = "I/N")]
+    pub(crate) shard: Option<Shard>,
+    /// Where the suite's results go; a new folder among the runs where it is not given.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) into: Option<PathBuf>,
+    /// Which cluster.
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    /// Folders.
+    #[command(flatten)]
+    pub(crate) folders: Folders,
+    /// The image of the agent, which holds this program.
+    #[arg(long, value_name = "IMAGE", env = "FIREDRILL_AGENT_IMAGE")]
+    pub(crate) agent_image: Option<String>,
+    /// Bring a cluster up first where none is. One that the suite brought up is replaced where a drill leaves it dirty or
+    /// changed for good; any other is left as it is, and the suite ends there.
+    #[arg(long)]
+    pub(crate) up: bool,
+    /// How to bring it up.
+    #[command(flatten)]
+    pub(crate) stack: command::up::StackArgs,
+    /// Table or JSON on standard output.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: Output,
+}
+
+/// `merge`
+#[derive(Debug, Args)]
+pub(crate) struct MergeArgs {
+    /// The folders of all shards: those that hold suite.json.
+    #[arg(value_name = "DIR", required = true)]
+    pub(crate) shards: Vec<PathBuf>,
+    /// Where the merged results go.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) into: PathBuf,
+    /// Table or JSON on standard output.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: Output,
+}
+
+/// What a schema is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SchemaOf {
+    /// `scenario.toml`.
+    Scenario,
+    /// A suite's file.
+    Suite,
 }
 
 /// `plan`

@@ -7,7 +7,7 @@ mod error;
 mod printer;
 mod report;
 
-use args::{Cli, Command};
+use args::{Cli, Command, SchemaOf};
 use clap::{CommandFactory, Parser};
 use error::CliError;
 use printer::Printer;
@@ -49,6 +49,8 @@ fn start(cli: Cli, printer: &mut Printer) -> Result<u8, CliError> {
 async fn dispatch(command: Command, printer: &mut Printer) -> Result<u8, CliError> {
     match command {
         Command::Run(args) => command::run::run(args, printer).await,
+        Command::Suite(args) => command::suite::suite(&args, printer).await,
+        Command::Merge(args) => command::merge::merge(&args, printer),
         Command::Plan(args) => command::plan::plan(&args, printer).await,
         Command::Judge(args) => command::judge::judge(&args, printer),
         Command::Report(args) => command::judge::write_report(&args, printer),
@@ -59,8 +61,12 @@ async fn dispatch(command: Command, printer: &mut Printer) -> Result<u8, CliErro
         Command::Runbook(args) => command::runbook::runbook(&args, printer).await,
         Command::List(args) => command::list::list(&args, printer).await,
         Command::Doctor(args) => command::doctor::doctor(&args, printer).await,
-        Command::Schema => {
-            let schema = serde_json::to_string_pretty(&firedrill_core::scenario::schema());
+        Command::Schema { of } => {
+            let schema = match of {
+                SchemaOf::Scenario => firedrill_core::scenario::schema(),
+                SchemaOf::Suite => firedrill_core::suite::schema(),
+            };
+            let schema = serde_json::to_string_pretty(&schema);
             printer.line(&schema.map_err(CliError::environment)?);
             Ok(error::exit::PASS)
         }

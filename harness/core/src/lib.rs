@@ -13,5 +13,6 @@ pub mod plan;
 pub mod sample;
 pub mod scenario;
 pub mod shell;
+pub mod suite;
 pub mod time;
 pub mod verdict;

@@ -40,9 +40,18 @@ pub(crate) async fn down(args: &DownArgs, printer: &mut Printer) -> Result<u8, C
         printer.line("no cluster of firedrill's own is there");
         return Ok(0);
     }
+    take_down(&names, args.force, printer).await?;
+    Ok(0)
+}
+
+/// Takes clusters away, by name; without `force` none in which a run is alive.
+///
+/// # Errors
+/// Where there is no such cluster, firedrill did not make it, it is in use, or it does not go.
+pub(crate) async fn take_down(names: &[String], force: bool, printer: &mut Printer) -> Result<(), CliError> {
     shown(printer, async |say| {
-        for name in &names {
-            if !args.force {
+        for name in names {
+            if !force {
                 refuse_in_use(name).await?;
             }
             say(format!("taking {name} away"));
@@ -54,8 +63,7 @@ pub(crate) async fn down(args: &DownArgs, printer: &mut Printer) -> Result<u8, C
         }
         Ok(())
     })
-    .await?;
-    Ok(0)
+    .await
 }
 
 /// A cluster that does not answer is in nobody's use: that it can be taken away is what `down` is for.

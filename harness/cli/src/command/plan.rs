@@ -17,11 +17,19 @@ use std::fmt::Write;
 /// Where the scenario has mistakes or the agent's image is not named.
 pub(crate) fn drill(args: &DrillArgs) -> Result<Drill, CliError> {
     let (scenario, variant) = load_drill(&args.folders, &args.name)?;
-    let agent_image = args.agent_image.clone().ok_or_else(|| {
+    let agent_image = agent_image(args.agent_image.as_deref())?;
+    Ok(Drill { scenario, variant, seed: args.seed, noop: args.fault == Some(FaultOverride::Noop), agent_image })
+}
+
+/// The agent's image as the user named it.
+///
+/// # Errors
+/// Where it is not named.
+pub(crate) fn agent_image(named: Option<&str>) -> Result<String, CliError> {
+    named.map(str::to_owned).ok_or_else(|| {
         CliError::input("the agent's image is not named")
             .with_hint("give --agent-image, or set FIREDRILL_AGENT_IMAGE: eval \"$(ci/setup --env)\"")
-    })?;
-    Ok(Drill { scenario, variant, seed: args.seed, noop: args.fault == Some(FaultOverride::Noop), agent_image })
+    })
 }
 
 /// Prints the plan.

@@ -7,33 +7,61 @@ use crate::error::{CliError, exit};
 use crate::printer::Printer;
 use crate::report;
 use crate::report::terminal::LiveView;
-use firedrill_engine::run::{self, InterruptSource, Progress};
+use firedrill_core::verdict::Verdict;
+use firedrill_engine::run::{self, InterruptSource, Interrupts, Progress};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 /// Progress that may wait for the terminal; a run has some hundred records.
 const PROGRESS_MAX: usize = 16_384;
 
-/// Runs the drill and prints its verdict.
+/// Interrupts of the user, counted from now on, until this is dropped.
+pub(crate) struct CtrlC {
+    pub(crate) interrupts: Interrupts,
+    counting: JoinHandle<()>,
+}
+
+impl CtrlC {
+    /// Begins to count.
+    pub(crate) fn listen() -> Self {
+        let (source, interrupts) = InterruptSource::new();
+        let counting = tokio::spawn(async move {
+            while tokio::signal::ctrl_c().await.is_ok() {
+                source.interrupt();
+            }
+        });
+        Self { interrupts, counting }
+    }
+}
+
+impl Drop for CtrlC {
+    fn drop(&mut self) {
+        self.counting.abort();
+    }
+}
+
+/// A run that ended, judged and with its reports written.
+pub(crate) struct Judged {
+    pub(crate) saved: SavedRun,
+    pub(crate) verdict: Verdict,
+    /// Why the cluster could not be drilled, where it was not as it must be and nothing was broken.
+    pub(crate) environment: Option<String>,
+    /// Why its reports are not whole, where they are not: what the cluster was left like must be said all the same.
+    pub(crate) unwritten: Option<CliError>,
+}
+
+/// Runs a drill, shows it, judges it, writes its reports and prints its verdict.
 ///
 /// # Errors
-/// Where the scenario has mistakes or the cluster is not as it must be.
-pub(crate) async fn run(args: RunArgs, printer: &mut Printer) -> Result<u8, CliError> {
-    let drill = drill(&args.drill)?;
-    if args.up {
-        super::up::ensure_up(&args.drill.cluster, &drill.scenario.needs, &args.stack, printer).await?;
-    }
-    let cluster = open_cluster(&args.drill.cluster).await?;
-
-    let (source, interrupts) = InterruptSource::new();
-    let signals = tokio::spawn(async move {
-        while tokio::signal::ctrl_c().await.is_ok() {
-            source.interrupt();
-        }
-    });
+/// Where the cluster is not as it must be before anything was made, or what the run left cannot be read.
+pub(crate) async fn drive(
+    options: run::Options,
+    interrupts: &Interrupts,
+    printer: &mut Printer,
+) -> Result<Judged, CliError> {
+    let runs = options.runs.clone();
     let (progress, mut incoming) = mpsc::channel(PROGRESS_MAX);
-    let options =
-        run::Options { drill, cluster, runs: args.drill.folders.runs.clone(), chart: args.stack.chart.clone() };
-    let mut running = std::pin::pin!(run::run(options, progress, interrupts));
+    let mut running = std::pin::pin!(run::run(options, progress, interrupts.clone()));
     let mut view = LiveView::new(printer);
     let mut show = |progress: Progress| match progress {
         Progress::Record(record) => view.record(&record),
@@ -51,7 +79,6 @@ pub(crate) async fn run(args: RunArgs, printer: &mut Printer) -> Result<u8, CliE
         show(progress);
     }
     view.finish();
-    signals.abort();
     let ran = match ran {
         Ok(ran) => ran,
         Err(run::RunError::Environment { message, hint, dirty }) => {
@@ -62,7 +89,7 @@ pub(crate) async fn run(args: RunArgs, printer: &mut Printer) -> Result<u8, CliE
             });
         }
     };
-    let saved = SavedRun::open(&args.drill.folders.runs, &ran.folder.to_string_lossy())?;
+    let saved = SavedRun::open(&runs, &ran.folder.to_string_lossy())?;
     let verdict = saved.judge(None)?;
     let written = report::write_all(&saved.folder, &verdict, &saved.journal, &saved.samples_path());
     let text = report::terminal::verdict_text_with_report(
@@ -71,19 +98,39 @@ pub(crate) async fn run(args: RunArgs, printer: &mut Printer) -> Result<u8, CliE
         &saved.folder.join("report.html"),
     );
     printer.status(&text);
+    let unwritten = written.err().map(CliError::environment);
+    Ok(Judged { saved, verdict, environment: ran.environment, unwritten })
+}
+
+/// Runs the drill and prints its verdict.
+///
+/// # Errors
+/// Where the scenario has mistakes or the cluster is not as it must be.
+pub(crate) async fn run(args: RunArgs, printer: &mut Printer) -> Result<u8, CliError> {
+    let drill = drill(&args.drill)?;
+    if args.up {
+        super::up::ensure_up(&args.drill.cluster, &drill.scenario.needs, &args.stack, printer).await?;
+    }
+    let cluster = open_cluster(&args.drill.cluster).await?;
+    let options =
+        run::Options { drill, cluster, runs: args.drill.folders.runs.clone(), chart: args.stack.chart.clone() };
+    let ctrl_c = CtrlC::listen();
+    let Judged { verdict, environment, unwritten: written, .. } = drive(options, &ctrl_c.interrupts, printer).await?;
+    drop(ctrl_c);
     if args.output == Output::Json {
         printer.line(&report::json::verdict_json(&verdict));
     }
-    if ran.environment.is_some() && verdict.exit_code != exit::DIRTY {
-        let message = ran.environment.unwrap_or_default();
+    if let Some(message) = environment
+        && verdict.exit_code != exit::DIRTY
+    {
         return Err(CliError::environment(message));
     }
     match written {
-        Err(error) if verdict.exit_code == exit::PASS => Err(CliError::environment(error)),
-        Err(error) => {
-            printer.error(&error.to_string(), None);
+        Some(error) if verdict.exit_code == exit::PASS => Err(error),
+        Some(error) => {
+            printer.error(&error.to_string(), error.hint());
             Ok(verdict.exit_code)
         }
-        Ok(()) => Ok(verdict.exit_code),
+        None => Ok(verdict.exit_code),
     }
 }

@@ -137,12 +137,12 @@ pub(crate) async fn ensure_up(
     needs: &Needs,
     stack: &StackArgs,
     printer: &mut Printer,
-) -> Result<(), CliError> {
+) -> Result<Cluster, CliError> {
     if args.context.is_some() {
         return Err(CliError::input("--up brings up clusters of firedrill's own; leave it out with --context"));
     }
     let wanted = Wanted { layout: Some(needs.layout), template: Some(needs.template.clone()) };
-    bring_up(args.cluster.as_deref(), 3, Some(wanted), stack, printer).await.map(drop)
+    bring_up(args.cluster.as_deref(), 3, Some(wanted), stack, printer).await
 }
 
 async fn bring_up(

@@ -15,8 +15,16 @@ use std::time::Duration;
 /// # Errors
 /// As the writer of XML.
 pub(crate) fn junit(verdict: &Verdict) -> Result<String, SerializeError> {
+    let mut report = Report::new("firedrill");
+    report.set_time(duration(verdict.took_ms));
+    report.add_test_suite(suite(verdict, &format!("{}/{}", verdict.scenario, verdict.variant)));
+    report.to_string()
+}
+
+/// The verdict as a suite of that name.
+pub(super) fn suite(verdict: &Verdict, name: &str) -> TestSuite {
     let class = format!("{}.{}", verdict.scenario, verdict.variant);
-    let mut suite = TestSuite::new(format!("{}/{}", verdict.scenario, verdict.variant));
+    let mut suite = TestSuite::new(name);
     suite.set_time(duration(verdict.took_ms));
     if let Ok(started) = verdict.started.parse() {
         suite.timestamp = Some(started);
@@ -33,10 +41,7 @@ pub(crate) fn junit(verdict: &Verdict) -> Result<String, SerializeError> {
     }
     suite.add_test_case(part_case("data", &class, &verdict.data));
     suite.add_test_case(part_case("cleanup", &class, &verdict.cleanup));
-    let mut report = Report::new("firedrill");
-    report.set_time(duration(verdict.took_ms));
-    report.add_test_suite(suite);
-    report.to_string()
+    suite
 }
 
 /// The verdict that objectives alone would give.
@@ -44,7 +49,7 @@ fn worst(objectives: &[ObjectiveResult]) -> Value {
     objectives.iter().map(|objective| objective.value).max().unwrap_or(Value::Unknown)
 }
 
-fn duration(ms: f64) -> Duration {
+pub(super) fn duration(ms: f64) -> Duration {
     Duration::try_from_secs_f64(ms / 1_000.0).unwrap_or_default()
 }
 
@@ -92,7 +97,7 @@ fn figure(ms: f64) -> String {
     format!("{ms:.3}")
 }
 
-fn status(value: Value, message: &str, description: &str) -> TestCaseStatus {
+pub(super) fn status(value: Value, message: &str, description: &str) -> TestCaseStatus {
     let (kind, ty) = match value {
         Value::Pass => return TestCaseStatus::success(),
         Value::Unknown => (NonSuccessKind::Error, "unknown"),

@@ -5,6 +5,7 @@ mod describe;
 mod html;
 pub(crate) mod json;
 mod junit;
+pub(crate) mod suite;
 pub(crate) mod terminal;
 pub(crate) mod text;
 mod write;

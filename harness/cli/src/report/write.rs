@@ -31,6 +31,14 @@ pub(crate) enum ReportError {
     /// The page could not be filled.
     #[error("the page cannot be filled: {0:#}")]
     Page(#[from] minijinja::Error),
+    /// A run's verdict could not be read.
+    #[error("{}: {source}", path.display())]
+    Verdict {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: serde_json::Error,
+    },
     /// The journal has no start.
     #[error(transparent)]
     Journal(#[from] firedrill_core::journal::JournalError),
@@ -53,7 +61,7 @@ pub(crate) fn write_all(dir: &Path, verdict: &Verdict, journal: &Journal, sample
 }
 
 /// Writes a file beside its place and moves it there, so that a reader never sees half of it.
-fn put(dir: &Path, name: &str, text: &str) -> Result<(), ReportError> {
+pub(super) fn put(dir: &Path, name: &str, text: &str) -> Result<(), ReportError> {
     let (path, draft) = (dir.join(name), dir.join(format!(".{name}.draft")));
     fs::write(&draft, text)
         .and_then(|()| fs::rename(&draft, &path))

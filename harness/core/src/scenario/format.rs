@@ -3,22 +3,22 @@
 use super::text::Rule;
 
 /// A table: the keys that it may have.
-pub(super) struct Shape {
-    pub(super) keys: &'static [Key],
+pub(crate) struct Shape {
+    pub(crate) keys: &'static [Key],
 }
 
 /// One key of a table.
-pub(super) struct Key {
-    pub(super) name: &'static str,
-    pub(super) presence: Presence,
-    pub(super) kind: Kind,
+pub(crate) struct Key {
+    pub(crate) name: &'static str,
+    pub(crate) presence: Presence,
+    pub(crate) kind: Kind,
     /// What it says, for people.
-    pub(super) about: &'static str,
+    pub(crate) about: &'static str,
 }
 
 /// Whether a key must be there.
 #[derive(Clone, Copy)]
-pub(super) enum Presence {
+pub(crate) enum Presence {
     Required,
     Optional,
     /// What it is where it is not there; words of a list joined by spaces.
@@ -26,7 +26,7 @@ pub(super) enum Presence {
 }
 
 /// What stands behind a key.
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// Text of a certain form.
     Text(Rule),
     /// One of some words.
@@ -56,15 +56,15 @@ const S: u64 = 1_000;
 const M: u64 = 60 * S;
 const H: u64 = 60 * M;
 
-const fn required(name: &'static str, kind: Kind, about: &'static str) -> Key {
+pub(crate) const fn required(name: &'static str, kind: Kind, about: &'static str) -> Key {
     Key { name, presence: Presence::Required, kind, about }
 }
 
-const fn optional(name: &'static str, kind: Kind, about: &'static str) -> Key {
+pub(crate) const fn optional(name: &'static str, kind: Kind, about: &'static str) -> Key {
     Key { name, presence: Presence::Optional, kind, about }
 }
 
-const fn default(name: &'static str, value: &'static str, kind: Kind, about: &'static str) -> Key {
+pub(crate) const fn default(name: &'static str, value: &'static str, kind: Kind, about: &'static str) -> Key {
     Key { name, presence: Presence::Default(value), kind, about }
 }
 

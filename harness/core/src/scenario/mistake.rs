@@ -26,23 +26,23 @@ impl std::fmt::Display for Mistake {
 }
 
 /// Mistakes found in one file so far.
-pub(super) struct Mistakes {
+pub(crate) struct Mistakes {
     file: String,
     found: Vec<Mistake>,
 }
 
 impl Mistakes {
-    pub(super) fn of(file: &str) -> Self {
+    pub(crate) fn of(file: &str) -> Self {
         Self { file: file.to_owned(), found: Vec::new() }
     }
 
     /// Notes a mistake.
-    pub(super) fn add(&mut self, span: Range<usize>, message: impl Into<String>) {
+    pub(crate) fn add(&mut self, span: Range<usize>, message: impl Into<String>) {
         self.found.push(Mistake { file: self.file.clone(), span, message: message.into(), hint: None });
     }
 
     /// Notes a mistake that comes with advice.
-    pub(super) fn add_hint(&mut self, span: Range<usize>, message: impl Into<String>, hint: impl Into<String>) {
+    pub(crate) fn add_hint(&mut self, span: Range<usize>, message: impl Into<String>, hint: impl Into<String>) {
         self.add(span, message);
         if let Some(last) = self.found.last_mut() {
             last.hint = Some(hint.into());
@@ -50,7 +50,7 @@ impl Mistakes {
     }
 
     /// Notes a word that is none of those known.
-    pub(super) fn add_unknown<'w>(
+    pub(crate) fn add_unknown<'w>(
         &mut self,
         span: Range<usize>,
         what: &str,
@@ -66,7 +66,7 @@ impl Mistakes {
     }
 
     /// All of them, in the order of the file.
-    pub(super) fn into_sorted(mut self) -> Vec<Mistake> {
+    pub(crate) fn into_sorted(mut self) -> Vec<Mistake> {
         self.found.sort_by_key(|mistake| (mistake.span.start, mistake.span.end));
         self.found.dedup();
         self.found

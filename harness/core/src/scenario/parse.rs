@@ -2,17 +2,13 @@
 
 use super::layout::{Layout, Names};
 use super::mistake::{Mistake, Mistakes};
-use super::read::{Chosen, PerVariant, Placed, Tab, check_table};
+use super::read::{Chosen, PerVariant, Placed, Tab};
 use super::runbook::Draft;
 use super::{
     Accepted, Correction, DataPolicy, Fault, Needs, Objective, Probe, Recovery, Runbook, Scenario, Variant, check,
-    check_layouts, check_objectives, check_runbooks, format, parts, runbook, text,
+    check_layouts, check_objectives, check_runbooks, format, parts, read, runbook, text,
 };
 use std::collections::{BTreeMap, BTreeSet};
-use toml::de::DeTable;
-
-/// Bytes of a scenario file, at most.
-const BYTES_MAX: usize = 256 * 1024;
 
 /// Everything that could be taken out of the tables, for the checks that look at several of them.
 pub(super) struct Parts<'a> {
@@ -99,30 +95,12 @@ pub fn parse(
 ) -> Result<Scenario, Vec<Mistake>> {
     let (path, text) = scenario_file;
     let mut mistakes = Mistakes::of(path);
-    if text.len() > BYTES_MAX {
-        mistakes.add(0..0, format!("{} bytes, {BYTES_MAX} at most", text.len()));
-        return Err(mistakes.into_sorted());
-    }
     if let Err(wrong) = text::Rule::Name.check(name) {
         mistakes.add_hint(0..0, format!("the scenario's folder: {}", wrong.message), wrong.hint.unwrap_or_default());
     }
-    let (document, errors) = DeTable::parse_recoverable(text);
-    let mut is_readable = true;
-    for error in &errors {
-        let span = error.span().unwrap_or(0..0);
-        let twice = error.message().starts_with("duplicate key");
-        is_readable &= twice;
-        let message = if twice { "this key is there twice".to_owned() } else { error.message().to_owned() };
-        mistakes.add(span, message);
-    }
-    if !is_readable {
+    let Some(document) = read::document(&mut mistakes, &format::SCENARIO, text) else {
         return Err(mistakes.into_sorted());
-    }
-    check_table(&mut mistakes, &format::SCENARIO, document.get_ref(), 0..0);
-    if !errors.is_empty() {
-        // Two tables of one name were read as one: what they are to each other cannot be told.
-        return Err(mistakes.into_sorted());
-    }
+    };
     let root = Tab::new(document.get_ref(), &format::SCENARIO, 0..0);
     let names = Names::all(&root);
     let mut parts = take(root, &names);

@@ -12,9 +12,9 @@ use toml::de::{DeTable, DeValue};
 
 /// A value that is well formed, with its place.
 #[derive(Clone, Debug)]
-pub(super) struct Placed<T> {
-    pub(super) value: T,
-    pub(super) span: Range<usize>,
+pub(crate) struct Placed<T> {
+    pub(crate) value: T,
+    pub(crate) span: Range<usize>,
 }
 
 type Value<'a> = Spanned<DeValue<'a>>;
@@ -24,10 +24,10 @@ const MAP_MAX: usize = 64;
 
 /// A table with the keys that it may have.
 #[derive(Clone)]
-pub(super) struct Tab<'a> {
+pub(crate) struct Tab<'a> {
     table: &'a DeTable<'a>,
     shape: &'static Shape,
-    pub(super) span: Range<usize>,
+    pub(crate) span: Range<usize>,
     /// A table of the same shape, which has the keys that this one lacks.
     base: Option<&'a DeTable<'a>>,
     /// The names of the layout that it is read for, where they are not those in the file.
@@ -51,7 +51,7 @@ pub(super) struct PerVariant<T> {
 }
 
 impl<'a> Tab<'a> {
-    pub(super) fn new(table: &'a DeTable<'a>, shape: &'static Shape, span: Range<usize>) -> Self {
+    pub(crate) fn new(table: &'a DeTable<'a>, shape: &'static Shape, span: Range<usize>) -> Self {
         Self { table, shape, span, base: None, names: None }
     }
 
@@ -88,18 +88,18 @@ impl<'a> Tab<'a> {
         }
     }
 
-    /// Whether the key is there, well formed or not.
     /// Whether the format has this key here.
     pub(super) fn knows(&self, name: &str) -> bool {
         self.shape.keys.iter().any(|key| key.name == name)
     }
 
-    pub(super) fn has(&self, name: &str) -> bool {
+    /// Whether the key is there, well formed or not.
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.value(name).is_some()
     }
 
     /// Where the value stands; the table where there is none.
-    pub(super) fn place(&self, name: &str) -> Range<usize> {
+    pub(crate) fn place(&self, name: &str) -> Range<usize> {
         self.value(name).map_or_else(|| self.span.clone(), Spanned::span)
     }
 
@@ -111,7 +111,7 @@ impl<'a> Tab<'a> {
         }
     }
 
-    pub(super) fn text(&self, name: &str) -> Option<Placed<String>> {
+    pub(crate) fn text(&self, name: &str) -> Option<Placed<String>> {
         let key = self.key(name)?;
         self.scalar(name, |text| match &key.kind {
             Kind::Text(rule) => rule.check(text).is_ok().then(|| text.to_owned()),
@@ -120,12 +120,12 @@ impl<'a> Tab<'a> {
         })
     }
 
-    pub(super) fn duration(&self, name: &str) -> Option<Placed<Duration>> {
+    pub(crate) fn duration(&self, name: &str) -> Option<Placed<Duration>> {
         let kind = &self.key(name)?.kind;
         self.scalar(name, |text| read_duration(kind, text))
     }
 
-    pub(super) fn whole(&self, name: &str) -> Option<Placed<u64>> {
+    pub(crate) fn whole(&self, name: &str) -> Option<Placed<u64>> {
         let kind = &self.key(name)?.kind;
         match self.value(name) {
             Some(value) => Some(Placed { value: read_whole(kind, value.get_ref())?, span: value.span() }),
@@ -197,7 +197,7 @@ impl<'a> Tab<'a> {
             .collect()
     }
 
-    pub(super) fn tables(&self, name: &str) -> Vec<Tab<'a>> {
+    pub(crate) fn tables(&self, name: &str) -> Vec<Tab<'a>> {
         let (Some(key), Some(value)) = (self.key(name), self.value(name)) else { return Vec::new() };
         let (Kind::Tables { shape, .. }, Some(items)) = (&key.kind, value.get_ref().as_array()) else {
             return Vec::new();
@@ -292,6 +292,34 @@ fn read_whole(kind: &Kind, value: &DeValue<'_>) -> Option<u64> {
     let (Kind::Whole { min, max }, DeValue::Integer(integer)) = (kind, value) else { return None };
     let value = u64::from_str_radix(integer.as_str(), integer.radix()).ok()?;
     (*min..=*max).contains(&value).then_some(value)
+}
+
+/// Bytes of a file, at most.
+const BYTES_MAX: usize = 256 * 1024;
+
+/// Reads a file and notes every mistake of form. `None` where what stands in it cannot be told: no TOML, or two tables of one
+/// name, which would be read as one.
+pub(crate) fn document<'a>(
+    mistakes: &mut Mistakes,
+    shape: &'static Shape,
+    text: &'a str,
+) -> Option<Spanned<DeTable<'a>>> {
+    if text.len() > BYTES_MAX {
+        mistakes.add(0..0, format!("{} bytes, {BYTES_MAX} at most", text.len()));
+        return None;
+    }
+    let (document, errors) = DeTable::parse_recoverable(text);
+    let mut is_readable = true;
+    for error in &errors {
+        let twice = error.message().starts_with("duplicate key");
+        is_readable &= twice;
+        let message = if twice { "this key is there twice" } else { error.message() };
+        mistakes.add(error.span().unwrap_or(0..0), message);
+    }
+    if is_readable {
+        check_table(mistakes, shape, document.get_ref(), 0..0);
+    }
+    errors.is_empty().then_some(document)
 }
 
 /// Notes every mistake of form in a table.

@@ -6,9 +6,14 @@ use serde_json::{Map, Value, json};
 
 /// The JSON Schema (2020-12) of scenario files, for editors. What several keys must be to each other is beyond it.
 pub fn schema() -> Value {
-    let mut schema = of_shape(&SCENARIO);
+    of_file(&SCENARIO, "firedrill scenario")
+}
+
+/// The JSON Schema of the files that have this shape.
+pub(crate) fn of_file(shape: &Shape, title: &str) -> Value {
+    let mut schema = of_shape(shape);
     schema.insert("$schema".to_owned(), json!("https://json-schema.org/draft/2020-12/schema"));
-    schema.insert("title".to_owned(), json!("firedrill scenario"));
+    schema.insert("title".to_owned(), json!(title));
     Value::Object(schema)
 }
 

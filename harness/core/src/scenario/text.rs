@@ -6,9 +6,9 @@ use crate::time::parse_duration;
 use std::time::Duration;
 
 /// What is wrong with a text, and what to do about it.
-pub(super) struct Wrong {
-    pub(super) message: String,
-    pub(super) hint: Option<String>,
+pub(crate) struct Wrong {
+    pub(crate) message: String,
+    pub(crate) hint: Option<String>,
 }
 
 impl Wrong {
@@ -23,7 +23,7 @@ impl Wrong {
 
 /// What a text must look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rule {
+pub(crate) enum Rule {
     /// One line for people.
     Line,
     /// A sentence or more for people.
@@ -40,6 +40,8 @@ pub(super) enum Rule {
     Subject,
     /// A name of a stream, a database, an event.
     Word,
+    /// A scenario and its variant, `NAME/VARIANT`.
+    Drill,
     /// A file beside the scenario.
     File,
     /// A name in Kubernetes, or one label.
@@ -75,7 +77,7 @@ const START_AFTER_MAX: Duration = Duration::from_secs(3_600);
 
 impl Rule {
     /// Says what is wrong with `text`.
-    pub(super) fn check(self, text: &str) -> Result<(), Wrong> {
+    pub(crate) fn check(self, text: &str) -> Result<(), Wrong> {
         let bytes_max = match self {
             Rule::Line => LINE_BYTES_MAX,
             Rule::Prose | Rule::Command | Rule::Output | Rule::Setting | Rule::JsonObject => PROSE_BYTES_MAX,
@@ -91,6 +93,7 @@ impl Rule {
             Rule::Line if text.contains('\n') => Err(Wrong::new("more than one line")),
             Rule::Line | Rule::Prose | Rule::Command | Rule::Output => Ok(()),
             Rule::Name => name(text),
+            Rule::Drill => drill(text),
             Rule::Kubernetes => kubernetes(text),
             Rule::Selector => selector(text),
             Rule::Path => path(text),
@@ -113,6 +116,7 @@ impl Rule {
             Rule::Line => Some("^[^\\n]*\\S[^\\n]*$"),
             Rule::Prose | Rule::Command | Rule::Output => Some("\\S"),
             Rule::Name => Some("^[a-z][a-z0-9-]{0,29}$"),
+            Rule::Drill => Some("^[a-z][a-z0-9-]{0,29}/[a-z][a-z0-9-]{0,29}$"),
             Rule::Kubernetes => Some("^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"),
             Rule::Selector | Rule::Part => None,
             Rule::Place => Some("^[a-z0-9-]+/\\S+$"),
@@ -168,6 +172,16 @@ fn name(text: &str) -> Result<(), Wrong> {
         return Err(Wrong::hint("`because` is taken", "it names the reason beside figures; choose another name"));
     }
     Ok(())
+}
+
+fn drill(text: &str) -> Result<(), Wrong> {
+    match text.split_once('/') {
+        Some((scenario, variant)) => name(scenario).and_then(|()| name(variant)),
+        None => Err(Wrong::hint(
+            format!("`{text}` names no variant"),
+            "`NAME/VARIANT`, as `firedrill list scenarios` shows them",
+        )),
+    }
 }
 
 fn kubernetes(text: &str) -> Result<(), Wrong> {
@@ -336,7 +350,7 @@ pub(super) fn moment(text: &str) -> Option<Moment> {
 }
 
 /// A duration as scenarios write it.
-pub(super) fn plain(duration: Duration) -> String {
+pub(crate) fn plain(duration: Duration) -> String {
     let ms = duration.as_millis();
     let units = [(3_600_000, "h"), (60_000, "m"), (1_000, "s")];
     match units.into_iter().find(|(unit, _)| ms >= *unit && ms.is_multiple_of(*unit)) {

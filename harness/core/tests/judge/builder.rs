@@ -354,7 +354,7 @@ impl Run {
         self
     }
 
-    pub(crate) fn judge_with(&self, other: Option<&Scenario>) -> io::Result<Verdict> {
+    fn journal_text(&self) -> String {
         let mut records = vec![(0, Event::RunStarted(Box::new(self.start.clone())))];
         let mut events = self.events.clone();
         events.sort_by_key(|(at, _)| *at);
@@ -365,7 +365,15 @@ impl Run {
             wall: "2026-12-01T03:00:00.000Z".into(),
             event,
         });
-        let mut text: String = records.map(|record| serde_json::to_string(&record).unwrap() + "\n").collect();
+        records.map(|record| serde_json::to_string(&record).unwrap() + "\n").collect()
+    }
+
+    pub(crate) fn journal(&self) -> Journal {
+        Journal::parse(&self.journal_text()).unwrap()
+    }
+
+    pub(crate) fn judge_with(&self, other: Option<&Scenario>) -> io::Result<Verdict> {
+        let mut text = self.journal_text();
         let mut file = Vec::with_capacity(HEADER_BYTES);
         write_header(&mut file).unwrap();
         self.samples.iter().for_each(|sample| file.extend(sample.encode()));

@@ -5,5 +5,6 @@ mod builder;
 mod measured;
 mod outage;
 mod simulated;
+mod suites;
 mod unattended;
 mod verdicts;

@@ -1,4 +1,4 @@
-//! `report.html`: one file that needs nothing else, readable without scripts, on paper, in light and dark.
+//! `report.html` of a run and `index.html` of a suite: one file that needs nothing else, readable without scripts, on paper, in light and dark.
 
 mod axis;
 mod buckets;
@@ -6,6 +6,7 @@ mod lanes;
 mod page;
 mod rows;
 mod steps;
+mod suite;
 mod timeline;
 
 use super::ReportError;
@@ -16,6 +17,7 @@ use firedrill_core::verdict::Verdict;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, syntax::SyntaxConfig, value::Serde};
 use serde::Serialize;
 use std::io::Read;
+pub(crate) use suite::suite_html;
 
 /// The page, with everything from the run escaped. Samples are read once, in memory that does not grow with them;
 /// without samples the page has what the verdict and the journal know.
@@ -44,6 +46,11 @@ pub(crate) fn html<R: Read>(
         has_samples: !filled.is_empty(),
         cut_off,
     };
+    render("report.html", context)
+}
+
+/// A template, filled, with everything escaped.
+fn render(template: &str, context: impl Serialize) -> Result<String, ReportError> {
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -51,7 +58,7 @@ pub(crate) fn html<R: Read>(
     for (name, source) in TEMPLATES {
         environment.add_template(name, source)?;
     }
-    Ok(environment.get_template("report.html")?.render(Serde(context))?)
+    Ok(environment.get_template(template)?.render(Serde(context))?)
 }
 
 /// What the templates are filled with.
@@ -64,8 +71,9 @@ struct Context {
     cut_off: bool,
 }
 
-const TEMPLATES: [(&str, &str); 4] = [
+const TEMPLATES: [(&str, &str); 5] = [
     ("report.html", include_str!("report.html")),
+    ("suite.html", include_str!("suite.html")),
     ("style.css", include_str!("style.css")),
     ("timeline.html", include_str!("timeline.html")),
     ("tables.html", include_str!("tables.html")),

@@ -3,4 +3,5 @@
 pub(crate) mod drill;
 mod junit;
 mod page;
+mod suites;
 mod verdicts;

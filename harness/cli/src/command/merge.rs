@@ -1,0 +1,55 @@
+//! `firedrill merge`: the results of all shards of a suite as one, without a cluster.
+
+use super::suite::{SUITE_FILE, make_folder, relative, show};
+use crate::args::MergeArgs;
+use crate::error::CliError;
+use crate::printer::Printer;
+use crate::report;
+use firedrill_core::suite::{self, Outcome, Part, SuiteResult};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Merges the results and prints their table.
+///
+/// # Errors
+/// Where they cannot be read, or are not all the shards of one suite, each once: with everything that is wrong.
+pub(crate) fn merge(args: &MergeArgs, printer: &mut Printer) -> Result<u8, CliError> {
+    let result = merged(&args.shards, &args.into)?;
+    show(&result, &args.into, args.output, printer);
+    Ok(result.exit_code)
+}
+
+/// Merges the results into a new folder.
+///
+/// # Errors
+/// As [`merge`].
+pub(crate) fn merged(shards: &[PathBuf], into: &Path) -> Result<SuiteResult, CliError> {
+    let parts = shards.iter().map(|folder| read(folder)).collect::<Result<Vec<_>, _>>()?;
+    // Before a folder is made: what cannot be merged leaves nothing.
+    let mut result = suite::merge(parts).map_err(|wrong| {
+        CliError::input(wrong.join("\n")).with_hint("name the folders of all shards of one suite, each once")
+    })?;
+    make_folder(into)?;
+    for run in &mut result.results {
+        if let Outcome::Ran(ran) = &mut run.outcome {
+            ran.folder = relative(into, Path::new(&ran.folder))?;
+        }
+    }
+    report::suite::write_all(into, &result).map_err(CliError::environment)?;
+    Ok(result)
+}
+
+/// A shard's results, with the folders of its runs as seen from here.
+fn read(folder: &Path) -> Result<Part, CliError> {
+    let path = folder.join(SUITE_FILE);
+    let fail = |why: String| CliError::input(format!("{}: {why}", path.display()));
+    let text = fs::read_to_string(&path)
+        .map_err(|error| fail(error.to_string()).with_hint("name the folders that hold suite.json"))?;
+    let mut result: SuiteResult = serde_json::from_str(&text).map_err(|error| fail(error.to_string()))?;
+    for run in &mut result.results {
+        if let Outcome::Ran(ran) = &mut run.outcome {
+            ran.folder = folder.join(&ran.folder).to_string_lossy().into_owned();
+        }
+    }
+    Ok(Part { from: folder.display().to_string(), result })
+}

@@ -1,0 +1,154 @@
+use super::page::{EVIL, assert_well_formed};
+use super::verdicts::{dirty, later_than_documented, recovered, unknown};
+use crate::command::merge::merged;
+use crate::report::html::suite_html;
+use crate::report::json::verdict_json;
+use crate::report::suite::{table, write_all};
+use crate::report::text::Style;
+use firedrill_core::journal::Journal;
+use firedrill_core::suite::{Because, Entry, Outcome, Ran, Shard, Slot, Suite, SuiteResult};
+use firedrill_core::verdict::Verdict;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tempfile::TempDir;
+
+const PLAIN: Style = Style { color: false, width: 120 };
+
+fn suite() -> Suite {
+    let entry = |scenario: &str, variant: &str, repeat, control| Entry {
+        scenario: scenario.to_owned(),
+        variant: variant.to_owned(),
+        repeat,
+        control,
+        expected: Duration::from_secs(240),
+        irreversible: false,
+    };
+    Suite {
+        name: "nightly".to_owned(),
+        title: "what runs each night".to_owned(),
+        budget: Some(Duration::from_secs(3_600)),
+        drills: vec![
+            entry("nats-quorum-loss", "hung", 2, false),
+            entry("nats-quorum-loss", "killed", 1, true),
+            entry("postgres-primary-down", "pod", 1, false),
+            entry("postgres-primary-down", "node", 1, false),
+        ],
+    }
+}
+
+/// A run whose folder stands in `runs`.
+fn ran(runs: &Path, id: &str, mut verdict: Verdict, no_effect_seen: bool) -> Outcome {
+    verdict.run_id = id.to_owned();
+    fs::create_dir_all(runs.join(id)).unwrap();
+    fs::write(runs.join(id).join("verdict.json"), verdict_json(&verdict)).unwrap();
+    let journal = Journal { records: Vec::new(), truncated: false };
+    let ran = Ran::of(&verdict, &journal, format!("../{id}"), false);
+    Outcome::Ran(Box::new(Ran { no_effect_seen, ..ran }))
+}
+
+/// The results of a suite, or of its shard, whose runs stand in `runs`.
+fn result(runs: &Path, shard: Option<Shard>) -> SuiteResult {
+    let mut result = SuiteResult::new(&suite(), shard, "2026-12-01T10:00:00.000Z".to_owned());
+    for index in 0..result.results.len() {
+        let Slot { entry, round } = result.results[index].slot;
+        let outcome = match (entry, round) {
+            (0, 1) => ran(runs, "12011000-hung-0001", recovered(), false),
+            (0, _) => ran(runs, "12011005-hung-0002", later_than_documented(), false),
+            (1, _) => ran(runs, "12011010-killed-0003", unknown(), true),
+            (2, _) => ran(runs, "12011015-pod-0004", dirty(), false),
+            (_, _) => Outcome::NotRun(Because::LeftDirty { by: "postgres-primary-down/pod".to_owned() }),
+        };
+        result.put(index, outcome, 754_000.0);
+    }
+    result
+}
+
+#[test]
+fn the_table_has_every_run_and_what_repeats_say() {
+    let runs = TempDir::new().unwrap();
+    insta::assert_snapshot!(table(&result(runs.path(), None), Path::new("runs/12011000-suite-nightly-1a2b"), &PLAIN));
+}
+
+#[test]
+fn every_run_is_in_the_one_junit_file_and_what_did_not_run_is_an_error() {
+    let runs = TempDir::new().unwrap();
+    let folder = runs.path().join("suite");
+    fs::create_dir(&folder).unwrap();
+    write_all(&folder, &result(runs.path(), None)).unwrap();
+    let xml = fs::read_to_string(folder.join("junit.xml")).unwrap();
+    let elements = ["<testsuite", "<testcase", "<error", "<failure"];
+    let cases: Vec<&str> =
+        xml.lines().map(str::trim).filter(|line| elements.iter().any(|element| line.starts_with(element))).collect();
+    insta::assert_snapshot!(cases.join("\n"));
+}
+
+#[test]
+fn the_index_links_each_report_and_needs_nothing_from_elsewhere() {
+    let runs = TempDir::new().unwrap();
+    let page = suite_html(&result(runs.path(), None)).unwrap();
+    assert_well_formed(&page, 100);
+    let links: Vec<&str> = page.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    let report = |id: &str| format!("../{id}/report.html");
+    let wanted = ["12011000-hung-0001", "12011010-killed-0003", "12011015-pod-0004", "12011005-hung-0002"].map(report);
+    assert_eq!(links[1..], wanted);
+    for reference in ["http://", "https://", "src=", "@import", "<script"] {
+        assert!(!page.contains(reference), "{reference}");
+    }
+}
+
+#[test]
+fn what_a_run_said_is_text_on_the_index() {
+    let runs = TempDir::new().unwrap();
+    let mut result = result(runs.path(), None);
+    result.title = EVIL.to_owned();
+    result.put(1, Outcome::Failed { exit_code: 4, message: EVIL.to_owned() }, 1.0);
+    if let Outcome::Ran(ran) = &mut result.results[0].outcome {
+        ran.folder = format!("../\"><script>/{EVIL}");
+        ran.headline = EVIL.to_owned();
+    }
+    let page = suite_html(&result).unwrap();
+    assert_well_formed(&page, 100);
+    assert!(!page.contains("<script") && !page.contains("<img") && !page.contains('\u{1b}'));
+}
+
+/// Both shards of the suite, each with its runs, as two machines would have left them.
+fn shards(all: &Path) -> Vec<PathBuf> {
+    let shard = |index: u32| {
+        let runs = all.join(format!("machine-{index}/runs"));
+        let folder = runs.join("suite");
+        fs::create_dir_all(&folder).unwrap();
+        write_all(&folder, &result(&runs, Some(Shard { index, of: 2 }))).unwrap();
+        folder
+    };
+    vec![shard(2), shard(1)]
+}
+
+#[test]
+fn shards_are_merged_with_links_to_all_their_reports() {
+    let all = TempDir::new().unwrap();
+    let into = all.path().join("merged");
+    let merged = merged(&shards(all.path()), &into).unwrap();
+    let whole = result(&all.path().join("other"), None);
+    assert_eq!((merged.exit_code, merged.results.len()), (whole.exit_code, whole.results.len()));
+    for run in merged.results.iter().filter_map(|run| run.ran()) {
+        assert!(into.join(&run.folder).join("verdict.json").is_file(), "{}", run.folder);
+        assert!(run.folder.starts_with("../machine-"), "{}", run.folder);
+    }
+    for name in ["suite.json", "junit.xml", "index.html"] {
+        assert!(into.join(name).is_file(), "{name}");
+    }
+}
+
+#[test]
+fn what_cannot_be_merged_leaves_nothing() {
+    let all = TempDir::new().unwrap();
+    let (into, mut shards) = (all.path().join("merged"), shards(all.path()));
+    shards.pop();
+    let error = merged(&shards, &into).unwrap_err();
+    assert_eq!((error.exit_code(), error.to_string().as_str()), (3, "shard 1/2 is missing"));
+    shards.push(shards[0].clone());
+    assert!(merged(&shards, &into).unwrap_err().to_string().contains("are both shard 2/2"));
+    assert!(merged(&[all.path().to_owned()], &into).unwrap_err().to_string().contains("suite.json"));
+    assert!(!into.exists());
+}
