@@ -259,7 +259,7 @@ fn a_variant_in_another_layout_has_the_names_of_that() {
 fn an_objective_on_an_alert_is_of_the_variants_that_expect_one() {
     let alert = FULL.replace("from = \"runbook-start\"\nto = \"redundancy\"", "from = \"effect\"\nto = \"alert\"");
     let scenario = read(&alert.replace("start = \"after 90s\"", "start = \"alert\"")).unwrap();
-    assert_eq!(scenario.objectives[2].accepted.keys().collect::<Vec<_>>(), ["hung"]);
+    assert_eq!(scenario.objectives[2].accepted.keys().collect::<Vec<_>>(), ["elsewhere", "hung"]);
     let Recovery::Runbook { start, .. } = &scenario.variants["hung"].recovery else { panic!("no runbook") };
     assert_eq!(*start, Start::Alert);
 }

@@ -124,6 +124,10 @@ fn read(path: &Path) -> Result<Vec<(Document, Option<Scenario>)>, CliError> {
         let documents = scenario.runbooks.keys().map(|file| document(&path.join(file)));
         return documents.map(|document| Ok((document?, Some(scenario.clone())))).collect();
     }
+    if path.extension().is_some_and(|ending| ending == "toml") {
+        let message = format!("{} is no runbook", path.display());
+        return Err(CliError::input(message).with_hint("name the scenario's folder, or a runbook in it"));
+    }
     let document = document(path)?;
     let beside = path.parent().unwrap_or(Path::new(".")).join(SCENARIO_FILE);
     let scenario = if beside.is_file() { Some(load_scenario_file(&beside)?) } else { None };

@@ -193,7 +193,7 @@ async fn selector(
     let place = if call.has("all-namespaces") { vec!["-A"] } else { place_of(place) };
     let matched = matches(asker, kind, &word.text, &place).await?;
     if matched.is_empty() {
-        let mut message = format!("no {kind} has the labels `{}`", word.text);
+        let mut message = format!("nothing of kind {kind} has the labels `{}`", word.text);
         if call.given.iter().filter(|given| given.name == "selector").count() > 1 {
             message.push_str("; of several `-l` only the last counts");
         }

@@ -21,7 +21,7 @@ const KUBECTL: [&str; 12] = [
 /// Their other names.
 const KUBECTL_ALIASES: [&str; 6] = ["top pods", "top po", "top node", "top nodes", "top no", "auth can-i"];
 /// Flags of these.
-const KUBECTL_FLAGS: [&str; 33] = [
+const KUBECTL_FLAGS: [&str; 34] = [
     "namespace",
     "selector",
     "output",
@@ -55,6 +55,7 @@ const KUBECTL_FLAGS: [&str; 33] = [
     "quiet",
     "stdin",
     "tty",
+    "pod-running-timeout",
 ];
 /// Subcommands of helm.
 const HELM: [&str; 11] = [
