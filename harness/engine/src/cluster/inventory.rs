@@ -94,7 +94,8 @@ impl Cluster {
             }
             _ => {
                 let objects = self.list_metadata(kind, "").await?;
-                let lasting = objects.iter().filter(|object| !is_of_a_pod(&object.metadata));
+                let lasting =
+                    objects.iter().filter(|object| !is_of_a_pod(&object.metadata) && !is_helm_record(&object.metadata));
                 Ok(lasting.map(|object| (kind.key(&object.metadata), Entry::default())).collect())
             }
         }
@@ -118,6 +119,12 @@ pub fn diff(before: &Inventory, after: &Inventory) -> Vec<String> {
 
 fn is_of_a_pod(metadata: &ObjectMeta) -> bool {
     metadata.owner_references.iter().flatten().any(|owner| owner.kind == "Pod")
+}
+
+/// Whether it is one of Helm's records of a release: each upgrade makes one more, a rollback as well.
+fn is_helm_record(metadata: &ObjectMeta) -> bool {
+    metadata.labels.as_ref().is_some_and(|labels| labels.get("owner").is_some_and(|owner| owner == "helm"))
+        && metadata.name.as_ref().is_some_and(|name| name.starts_with("sh.helm.release.v1."))
 }
 
 fn with_state(kind: &Kind, object: &DynamicObject, with_spec: bool) -> (ObjectKey, Entry) {
@@ -299,6 +306,16 @@ mod tests {
             "status": {"phase": "Failing over", "readyInstances": 1}}));
         assert_eq!(state("Cluster", &database), "Failing over, 1 of 2 ready");
         assert_eq!(state("Cluster", &object(json!({"metadata": {"name": "m"}, "spec": {}}))), "");
+    }
+
+    #[test]
+    fn records_of_a_release_are_a_trace() {
+        let of = |name: &str, labels: Value| -> ObjectMeta {
+            serde_json::from_value(json!({"name": name, "labels": labels})).unwrap()
+        };
+        assert!(is_helm_record(&of("sh.helm.release.v1.ironflow.v2", json!({"owner": "helm"}))));
+        assert!(!is_helm_record(&of("sh.helm.release.v1.ironflow.v2", json!({}))));
+        assert!(!is_helm_record(&of("ironflow-postgresql-app", json!({"owner": "helm"}))));
     }
 
     #[test]

@@ -212,10 +212,13 @@ async fn compare(context: &Context, before: &Inventory, still_faulty: Vec<String
     let deadline = context.clock().deadline(context.at().plus(context.deadline(Phase::Clean).mul_f64(0.9)));
     let mut tick = tokio::time::interval(LOOK_EVERY);
     let mut answered = context.at();
+    let mut last = None;
     loop {
         tick.tick().await;
+        // A look that the limit cuts off says less than the one before it.
         let silent = || Look { error: Some("the API server did not answer".to_owned()), ..Look::default() };
-        let looked = tokio::time::timeout_at(deadline, look(context, before)).await.unwrap_or_else(|_| silent());
+        let looked = tokio::time::timeout_at(deadline, look(context, before)).await;
+        let looked = looked.unwrap_or_else(|_| last.take().unwrap_or_else(silent));
         let clean = looked.is_clean() && still_faulty.is_empty();
         if looked.error.is_none() {
             answered = context.at();
@@ -223,6 +226,7 @@ async fn compare(context: &Context, before: &Inventory, still_faulty: Vec<String
         let late = context.clock().deadline(context.at()) >= deadline || context.at().since(answered) >= SILENT_MAX;
         if !clean && !late && context.interrupts.count() < SKIP_SETTLING_AT {
             context.doing(looked.text());
+            last = Some(looked);
             continue;
         }
         let mut differences = looked.differences.clone();
