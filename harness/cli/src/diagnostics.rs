@@ -2,8 +2,8 @@
 
 use firedrill_core::scenario::Mistake;
 use miette::{
-    Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, NamedSource, SourceCode, SourceSpan,
-    SpanContents,
+    Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, MietteSpanContents, NamedSource,
+    SourceCode, SourceSpan, SpanContents,
 };
 use std::fmt;
 
@@ -74,6 +74,18 @@ struct Shown<'m> {
 #[derive(Debug)]
 struct OwnLine(String);
 
+impl OwnLine {
+    /// A piece with its column in characters, as every other report has it.
+    fn piece<'a>(&'a self, span: &SourceSpan) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
+        let piece = self.0.read_span(span, 0, 0)?;
+        let start = piece.span().offset();
+        let line_start = self.0[..start].rfind('\n').map_or(0, |at| at + 1);
+        let column = self.0[line_start..start].chars().count();
+        let shown = MietteSpanContents::new(piece.data(), *piece.span(), piece.line(), column, piece.line_count());
+        Ok(Box::new(shown))
+    }
+}
+
 impl SourceCode for OwnLine {
     fn read_span<'a>(
         &'a self,
@@ -82,7 +94,7 @@ impl SourceCode for OwnLine {
         after: usize,
     ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
         if before == 0 && after == 0 {
-            return self.0.read_span(span, 0, 0);
+            return self.piece(span);
         }
         let (start, end) = (span.offset(), span.offset() + span.len());
         let line_start = self.0[..start].rfind('\n').map_or(0, |at| at + 1);
@@ -96,7 +108,7 @@ impl SourceCode for OwnLine {
         while !self.0.is_char_boundary(to) {
             to += 1;
         }
-        self.0.read_span(&(from..to).into(), 0, 0)
+        self.piece(&(from..to).into())
     }
 }
 

@@ -119,6 +119,9 @@ async fn healthy(cluster: &Cluster) -> Result<(), CliError> {
 
 /// The runbook of a file, or those of a scenario's folder, with the scenario that they belong to.
 fn read(path: &Path) -> Result<Vec<(Document, Option<Scenario>)>, CliError> {
+    if path.file_name().is_some_and(|name| name == SCENARIO_FILE) {
+        return read(path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new(".")));
+    }
     if path.is_dir() {
         let scenario = load_scenario_file(&path.join(SCENARIO_FILE))?;
         let documents = scenario.runbooks.keys().map(|file| document(&path.join(file)));
@@ -157,13 +160,12 @@ mod tests {
     #[test]
     fn a_scenarios_runbook_comes_with_its_scenario_however_it_is_named() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios/nats-quorum-loss");
-        for path in [root.clone(), root.join("runbook.md")] {
+        for path in [root.clone(), root.join("runbook.md"), root.join("scenario.toml")] {
             let found = read(&path).unwrap();
             assert_eq!(found.len(), 1);
             assert!(!found[0].1.as_ref().unwrap().corrections.is_empty());
             assert!(found[0].0.commands.len() >= 8);
         }
-        assert!(read(&root.join("scenario.toml")).is_err());
         assert_eq!(read(Path::new("nowhere.md")).unwrap_err().exit_code(), exit::INPUT);
     }
 }
