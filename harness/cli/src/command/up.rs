@@ -122,7 +122,7 @@ impl StackArgs {
 /// # Errors
 /// Where it does not come up, with what to do about it.
 pub(crate) async fn up(args: &UpArgs, printer: &mut Printer) -> Result<u8, CliError> {
-    let wanted = (!args.no_stack).then(|| Wanted { layout: args.layout, template: None });
+    let wanted = (!args.no_stack).then_some(Wanted { layout: args.layout, template: None });
     let cluster = bring_up(args.name.as_deref(), args.workers, wanted, &args.stack, printer).await?;
     printer.line(&cluster.name);
     Ok(0)

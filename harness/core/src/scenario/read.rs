@@ -19,6 +19,9 @@ pub(crate) struct Placed<T> {
 
 type Value<'a> = Spanned<DeValue<'a>>;
 
+/// The lines of a table whose keys are free.
+pub(super) type Lines = Vec<(Placed<String>, Placed<String>)>;
+
 /// Keys of a table whose keys are free, at most.
 const MAP_MAX: usize = 64;
 
@@ -166,7 +169,7 @@ impl<'a> Tab<'a> {
     }
 
     /// Tables of texts by name, with where everything stands.
-    pub(super) fn maps(&self, name: &str) -> Vec<(Placed<String>, Vec<(Placed<String>, Placed<String>)>)> {
+    pub(super) fn maps(&self, name: &str) -> Vec<(Placed<String>, Lines)> {
         let placed =
             |key: &Spanned<_>| Placed { value: AsRef::<str>::as_ref(key.get_ref()).to_owned(), span: key.span() };
         let tables = self.value(name).and_then(|value| value.get_ref().as_table()).into_iter().flat_map(DeTable::iter);
