@@ -88,11 +88,13 @@ pub(crate) async fn runbook(args: &RunbookArgs, printer: &mut Printer) -> Result
     }
     let cluster = open_cluster(&args.cluster).await?;
     healthy(&cluster).await?;
+    let there = stack::installed(&cluster).await.map_err(CliError::environment)?;
+    let layout = there.map(|there| there.layout).unwrap_or_default();
     let mut checker = Checker::new(&cluster, &args.chart).await.map_err(CliError::environment)?;
     let mut checked = Vec::new();
     for (document, scenario) in runbooks {
         printer.status(&format!("checking {}: {} commands", document.file, document.commands.len()));
-        let report = checker.check(&document, scenario.as_ref()).await.map_err(CliError::environment)?;
+        let report = checker.check(&document, scenario.as_ref(), layout).await.map_err(CliError::environment)?;
         checked.push((document, report));
     }
     healthy(&cluster).await?;

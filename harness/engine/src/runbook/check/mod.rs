@@ -19,7 +19,7 @@ use crate::cluster::{Cluster, ClusterError};
 use ask::Asker;
 use expected::CnpgCluster;
 use firedrill_core::document::{Corrected, Document, FindingKind, Language, Report, Written};
-use firedrill_core::scenario::{Correction, Fault, Scenario, bind_targets};
+use firedrill_core::scenario::{Correction, Fault, Layout, Scenario, bind_targets};
 use firedrill_core::shell::{Join, SimpleCommand, Word, simple_commands};
 use found::Found;
 use sql::Database;
@@ -102,6 +102,12 @@ pub struct Checker {
     _directory: TempDir,
 }
 
+/// The layout that a scenario's runbook gives a command for, where it is not for all.
+fn layout_of(scenario: &Scenario, written: &Written) -> Option<Layout> {
+    let mut steps = scenario.runbooks.values().flat_map(|runbook| &runbook.steps);
+    steps.find(|step| step.section == written.section && step.command == written.text)?.layout
+}
+
 impl Checker {
     /// Sees that the cluster answers, and puts the chart where runbooks name it.
     ///
@@ -123,7 +129,12 @@ impl Checker {
     ///
     /// # Errors
     /// Where the cluster does not answer any more.
-    pub async fn check(&mut self, document: &Document, scenario: Option<&Scenario>) -> Result<Report, ClusterError> {
+    pub async fn check(
+        &mut self,
+        document: &Document,
+        scenario: Option<&Scenario>,
+        layout: Layout,
+    ) -> Result<Report, ClusterError> {
         let targets = match scenario {
             Some(scenario) => self.targets(scenario).await?,
             None => Vec::new(),
@@ -139,6 +150,12 @@ impl Checker {
         let mut database = None;
         for written in &document.commands {
             let mut found = Found::default();
+            if let Some(other) = scenario.and_then(|scenario| layout_of(scenario, written)).filter(|of| *of != layout) {
+                let (other, here) = (other.name(), layout.name());
+                found.skip(written.span(), format!("a command of the {other} layout, and the {here} one is there"));
+                report.unchecked.append(&mut found.unchecked);
+                continue;
+            }
             self.command(written, &targets, &mut database, &mut found).await?;
             let of = |correction: &&Correction| {
                 correction.section == written.section && correction.documented == written.text
