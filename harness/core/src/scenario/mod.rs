@@ -7,6 +7,7 @@ mod check_layouts;
 mod check_objectives;
 mod check_runbooks;
 mod command;
+mod fault;
 pub(crate) mod format;
 mod layout;
 pub(crate) mod mistake;
@@ -19,6 +20,7 @@ pub(crate) mod schema;
 pub(crate) mod text;
 
 pub use command::bind_targets;
+pub use fault::*;
 pub use layout::Layout;
 pub use mistake::{Mistake, closest};
 pub use model::*;

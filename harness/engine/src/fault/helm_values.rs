@@ -74,9 +74,7 @@ pub(super) async fn prove(
         Some(found) => return Ok(vec![proof(format!("revision {} is {}", found.revision, found.status), false)]),
         None => return Ok(vec![proof("it is gone".to_owned(), false)]),
     };
-    let (old, new) =
-        tokio::try_join!(manifest(tools, namespace, release, before), manifest(tools, namespace, release, now))?;
-    let changed = changed(&old, &new);
+    let changed = changed_between(tools, namespace, release, before, now).await?;
     let evidence = match changed.is_empty() {
         true => format!("revision {now} is deployed and says the same as revision {before}"),
         false => format!("revision {now} is deployed; changed: {}", changed.join(", ")),
@@ -106,13 +104,24 @@ pub(super) async fn is_clean(tools: &Tools, namespace: &str, release: &str, revi
     if now == revision {
         return Ok(true);
     }
-    let (old, new) =
-        tokio::try_join!(manifest(tools, namespace, release, revision), manifest(tools, namespace, release, now))?;
-    Ok(changed(&old, &new).is_empty())
+    Ok(changed_between(tools, namespace, release, revision, now).await?.is_empty())
 }
 
 fn helm(tools: &Tools, namespace: &str) -> Tool {
     Tool::new("helm", HELM_LIMIT).env(tools.cluster.kubectl_env()).args(["--namespace", namespace])
+}
+
+/// The objects of which two revisions of a release do not say the same, as `Kind/name`.
+async fn changed_between(
+    tools: &Tools,
+    namespace: &str,
+    release: &str,
+    old: u32,
+    new: u32,
+) -> Result<Vec<String>, FaultError> {
+    let of = |revision| manifest(tools, namespace, release, revision);
+    let (old, new) = tokio::try_join!(of(old), of(new))?;
+    Ok(changed(&old, &new))
 }
 
 async fn manifest(tools: &Tools, namespace: &str, release: &str, revision: u32) -> Result<String, FaultError> {

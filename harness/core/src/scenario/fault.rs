@@ -1,0 +1,196 @@
+//! Faults and their effects, as a scenario asks for them.
+
+use crate::time::as_ms;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// A fault, as a scenario asks for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fault {
+    /// A signal to the first process of a container, from outside its PID namespace.
+    Signal {
+        /// The pods to choose from.
+        pods: PodSelector,
+        /// The container.
+        container: String,
+        /// How many pods.
+        count: u32,
+        /// The signal.
+        signal: Signal,
+    },
+    /// Every process of a container stopped; undone by letting them go on.
+    Freeze {
+        /// The pods to choose from.
+        pods: PodSelector,
+        /// The container.
+        container: String,
+        /// How many pods.
+        count: u32,
+    },
+    /// Pods deleted at once, without grace.
+    DeletePods {
+        /// The pods to choose from.
+        pods: PodSelector,
+        /// How many pods.
+        count: u32,
+    },
+    /// The nodes of pods powered off; undone by powering them on. The provider does it.
+    NodeOff {
+        /// The pods whose nodes are meant.
+        pods: PodSelector,
+        /// How many nodes.
+        count: u32,
+    },
+    /// Values of a Helm release changed by `helm upgrade --reuse-values`; undone by `helm rollback`.
+    HelmValues {
+        /// The release's namespace.
+        namespace: String,
+        /// The release.
+        release: String,
+        /// `key=value` each, as for `--set`.
+        set: Vec<String>,
+    },
+    /// Fields of an object changed by a JSON merge patch; undone by putting them back as they were.
+    Patch {
+        /// The object.
+        object: ObjectRef,
+        /// The patch: a JSON object.
+        merge: String,
+    },
+    /// Nothing: the control, which must end as *unknown*.
+    Noop,
+}
+
+impl Fault {
+    /// The pods that it chooses its targets by, where it does so.
+    pub fn pods(&self) -> Option<&PodSelector> {
+        match self {
+            Fault::Signal { pods, .. }
+            | Fault::Freeze { pods, .. }
+            | Fault::DeletePods { pods, .. }
+            | Fault::NodeOff { pods, .. } => Some(pods),
+            Fault::HelmValues { .. } | Fault::Patch { .. } | Fault::Noop => None,
+        }
+    }
+
+    /// The namespace that it acts in, where it has one.
+    pub fn namespace(&self) -> Option<&str> {
+        match self {
+            Fault::HelmValues { namespace, .. } => Some(namespace),
+            Fault::Patch { object, .. } => Some(&object.namespace),
+            _ => self.pods().map(|pods| pods.namespace.as_str()),
+        }
+    }
+}
+
+/// An object of Kubernetes with a namespace.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ObjectRef {
+    /// Its API version, such as `apps/v1`.
+    pub api_version: String,
+    /// Its kind.
+    pub kind: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl std::fmt::Display for ObjectRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
+    }
+}
+
+/// Pods by label.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PodSelector {
+    /// Their namespace.
+    pub namespace: String,
+    /// A label selector.
+    pub labels: String,
+}
+
+/// A signal that ends or shakes a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Signal {
+    /// Ends it at once.
+    Kill,
+    /// Asks it to end.
+    Term,
+    /// Asks it to dump and end.
+    Quit,
+    /// Asks it to end, as from a keyboard.
+    Int,
+    /// Tells it to reload, or ends it.
+    Hup,
+}
+
+/// How a fault's effect is proven at the service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Effect {
+    /// What shows it.
+    pub shown: Shown,
+    /// How long after the injection it may take.
+    #[serde(with = "as_ms")]
+    pub within: Duration,
+}
+
+/// What shows an effect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Shown {
+    /// A probe fails.
+    Down {
+        /// The probe.
+        probe: String,
+        /// A probe from the same place that must still succeed within 5 s of that failure, so that "down" does not mean
+        /// that the prober is cut off.
+        control: String,
+    },
+    /// Something is seen in the cluster that was not there right before the injection.
+    Seen(Symptom),
+}
+
+impl std::fmt::Display for Shown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Shown::Down { probe, control } => write!(f, "{probe} fails while {control} works"),
+            Shown::Seen(symptom) => symptom.fmt(f),
+        }
+    }
+}
+
+/// Something that shows in Kubernetes when a workload is in trouble, though the service may go on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Symptom {
+    /// A container of these pods waits or has ended for a reason.
+    PodsFailing {
+        /// The pods.
+        pods: PodSelector,
+        /// The reason, in Kubernetes' word: `OOMKilled`, `CrashLoopBackOff`.
+        reason: String,
+    },
+    /// A Kubernetes event.
+    Event {
+        /// Its namespace.
+        namespace: String,
+        /// Its reason: `FailedCreate`.
+        reason: String,
+        /// What its message must contain.
+        contains: Option<String>,
+    },
+}
+
+impl std::fmt::Display for Symptom {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Symptom::PodsFailing { pods, reason } => write!(f, "{reason} among the pods {}", pods.labels),
+            Symptom::Event { reason, contains: None, .. } => write!(f, "an event {reason}"),
+            Symptom::Event { reason, contains: Some(text), .. } => write!(f, "an event {reason} with `{text}`"),
+        }
+    }
+}
