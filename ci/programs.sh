@@ -1,14 +1,15 @@
-# The Rust programs, and the two images that run in the cluster. Sourced by ci/setup.
+# The Rust programs, and the three images that run in the cluster. Sourced by ci/setup.
 # shellcheck shell=bash
 
 programs() {
   step "cargo build" cargo
   step "image firedrill.local/ironflow" program ironflow ironflow ironflow-worker
   step "image firedrill.local/agent" program agent firedrill
+  step "image firedrill.local/volumes" program volumes volumes
 }
 
 cargo_ready() { # cargo knows best what is fresh: it is asked every time
-  [ "$MODE" = check ] && [ -x "$PROGRAMS/firedrill" ] && [ -x "$PROGRAMS/ironflow" ] && [ -x "$PROGRAMS/ironflow-worker" ]
+  [ "$MODE" = check ] && [ -x "$PROGRAMS/firedrill" ] && [ -x "$PROGRAMS/ironflow" ] && [ -x "$PROGRAMS/ironflow-worker" ] && [ -x "$PROGRAMS/volumes" ]
 }
 cargo_make() { cd "$ROOT" && cargo build --workspace --bins; }
 
@@ -22,8 +23,9 @@ program_files() {
 program_ref() {
   local files
   mapfile -t files < <(program_files "$@")
-  echo "firedrill.local/$1:$({ cat "${files[@]}"; declare -f program_make; } | sha256sum | cut -c1-12)"
+  echo "firedrill.local/$1:$({ cat "${files[@]}"; declare -f program_make; base_key "$1"; } | sha256sum | cut -c1-12)"
 }
+base_key() { [ "$1" != volumes ] || echo "${KEY[firedrill.local/volumes-rootfs]}"; } # what the image stands on
 program_ready() {
   local ref
   ref=$(program_ref "$@") && [ "$(cat "$CACHE/ref/$1")" = "$ref" ] && is_pushed "$ref"
@@ -48,6 +50,8 @@ COPY ironflow ironflow-worker /
 USER 65532:65532
 ENTRYPOINT ["/ironflow"]
 D
+  elif [ "$name" = volumes ]; then
+    printf 'FROM firedrill.local/volumes-rootfs\nCOPY volumes /volumes-driver\nENTRYPOINT ["/volumes-driver"]\n' > "$context/Dockerfile"
   else
     printf 'FROM scratch\nCOPY firedrill /firedrill\nENTRYPOINT ["/firedrill"]\n' > "$context/Dockerfile"
   fi

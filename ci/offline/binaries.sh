@@ -2,15 +2,15 @@
 # shellcheck shell=bash
 
 binary() { # NAME VERSION PACKAGE [LDFLAGS]
-  local recipe=$OFFLINE/go/$1
+  local recipe=$OFFLINE/go/${RECIPE:-$1}
   KEY["bin/$1"]=$({ echo "$3 ${4:-} $GO_FLAGS"; cat "$recipe"/*; } | digest)
-  step "$1${2:+ $2}" binary "$@"
+  step "$1${2:+ $2}" binary "$@" # RECIPE names the module's folder where several binaries share one
 }
 binary_ready() { [ -x "$KIT/bin/$1" ] && [ "$(cat "$KIT/key/$1")" = "${KEY["bin/$1"]}" ]; }
 binary_make() {
   local work=$KIT/go/$1
   rm -rf "$work"
-  cp -r "$OFFLINE/go/$1" "$work"
+  cp -r "$OFFLINE/go/${RECIPE:-$1}" "$work"
   # The pinned version must be the one that versions.sh names, since image tags are made of the latter.
   [ -z "$2" ] || grep -Eq "^(require |	)[^ ]+ v$2( |$)" "$work/go.mod" || die "go/$1/go.mod does not pin $2"
   # -mod=mod: `go mod tidy` also wants the tests' modules, which may not be served.
@@ -37,6 +37,10 @@ image_binaries() {
   binary local-path-provisioner "$LOCAL_PATH" github.com/rancher/local-path-provisioner
   binary cnpg-manager "$CNPG" github.com/cloudnative-pg/cloudnative-pg/cmd/manager \
     "-X github.com/cloudnative-pg/cloudnative-pg/pkg/versions.buildVersion=$CNPG"
+  local csi=github.com/kubernetes-csi
+  RECIPE=csi-sidecars binary csi-provisioner "$CSI_PROVISIONER" $csi/external-provisioner/v6/cmd/csi-provisioner
+  RECIPE=csi-sidecars binary csi-attacher "$CSI_ATTACHER" $csi/external-attacher/v4/cmd/csi-attacher
+  RECIPE=csi-sidecars binary csi-resizer "$CSI_RESIZER" $csi/external-resizer/v2/cmd/csi-resizer
   binary metrics-server "$METRICS_SERVER" sigs.k8s.io/metrics-server/cmd/metrics-server
 }
 

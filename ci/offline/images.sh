@@ -87,7 +87,8 @@ D
 
 # shellcheck disable=SC2034 # ci/setup fills the registry with them
 STACK_IMAGES=("$NATS_IMAGE" "$CNPG_IMAGE" "$POSTGRES_IMAGE" "$PGBOUNCER_IMAGE" "$BUSYBOX_IMAGE" "$METRICS_SERVER_IMAGE"
-  "$PROMETHEUS_IMAGE" "$BLACKBOX_IMAGE")
+  "$PROMETHEUS_IMAGE" "$BLACKBOX_IMAGE"
+  "$CSI_PROVISIONER_IMAGE" "$CSI_ATTACHER_IMAGE" "$CSI_RESIZER_IMAGE")
 stack_images() { # what is deployed: kept in the registry
   rootfs registry docker-registry,ca-certificates
   image firedrill.local/registry registry.yml <<'D'
@@ -144,6 +145,15 @@ COPY nc /bin/nc
 COPY mksh /bin/sh
 CMD ["sh"]
 D
+  local sidecar name
+  for sidecar in "$CSI_PROVISIONER_IMAGE" "$CSI_ATTACHER_IMAGE" "$CSI_RESIZER_IMAGE"; do
+    name=${sidecar##*/} name=${name%:*}
+    image "$sidecar" "bin/$name" <<D
+FROM scratch
+COPY $name /$name
+ENTRYPOINT ["/$name"]
+D
+  done
   image "$METRICS_SERVER_IMAGE" bin/metrics-server certificates <<'D'
 FROM scratch
 COPY ca-certificates.crt /etc/ssl/certs/ca-certificates.crt

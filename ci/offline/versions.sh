@@ -4,6 +4,7 @@
 
 KUBERNETES=1.34.4 KIND=0.33.0 HELM=4.3.1 NATS_CLI=0.5.1
 ETCD=3.6.5 COREDNS=1.14.7 KUBE_ROUTER=2.10.0 LOCAL_PATH=0.0.30
+CSI_PROVISIONER=6.3.0 CSI_ATTACHER=4.12.0 CSI_RESIZER=2.2.0
 NATS=2.15.2 CNPG=1.30.0 METRICS_SERVER=0.7.2
 PROMETHEUS=2.53.3 BLACKBOX=0.26.0 # Debian's; fixtures/monitoring names the images
 DEBIAN=trixie # of every root file system
@@ -25,6 +26,11 @@ BUSYBOX_IMAGE=busybox:latest
 METRICS_SERVER_IMAGE=registry.k8s.io/metrics-server/metrics-server:v$METRICS_SERVER
 PROMETHEUS_IMAGE=prom/prometheus:v$PROMETHEUS
 BLACKBOX_IMAGE=prom/blackbox-exporter:v$BLACKBOX
+
+# The sidecars of fixtures/volumes/deploy/driver.yaml, which names them too.
+CSI_PROVISIONER_IMAGE=registry.k8s.io/sig-storage/csi-provisioner:v$CSI_PROVISIONER
+CSI_ATTACHER_IMAGE=registry.k8s.io/sig-storage/csi-attacher:v$CSI_ATTACHER
+CSI_RESIZER_IMAGE=registry.k8s.io/sig-storage/csi-resizer:v$CSI_RESIZER
 
 # The node: ours where no image registry answers; where one does, kind's own, which is published for this version of the series.
 NODE_IMAGE=firedrill.local/node:v$KUBERNETES
