@@ -41,6 +41,7 @@ image_binaries() {
   RECIPE=csi-sidecars binary csi-provisioner "$CSI_PROVISIONER" $csi/external-provisioner/v6/cmd/csi-provisioner
   RECIPE=csi-sidecars binary csi-attacher "$CSI_ATTACHER" $csi/external-attacher/v4/cmd/csi-attacher
   RECIPE=csi-sidecars binary csi-resizer "$CSI_RESIZER" $csi/external-resizer/v2/cmd/csi-resizer
+  RECIPE=csi-sidecars binary csi-node-driver-registrar "" .
   binary metrics-server "$METRICS_SERVER" sigs.k8s.io/metrics-server/cmd/metrics-server
 }
 

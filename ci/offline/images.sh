@@ -88,7 +88,7 @@ D
 # shellcheck disable=SC2034 # ci/setup fills the registry with them
 STACK_IMAGES=("$NATS_IMAGE" "$CNPG_IMAGE" "$POSTGRES_IMAGE" "$PGBOUNCER_IMAGE" "$BUSYBOX_IMAGE" "$METRICS_SERVER_IMAGE"
   "$PROMETHEUS_IMAGE" "$BLACKBOX_IMAGE"
-  "$CSI_PROVISIONER_IMAGE" "$CSI_ATTACHER_IMAGE" "$CSI_RESIZER_IMAGE")
+  "$CSI_PROVISIONER_IMAGE" "$CSI_ATTACHER_IMAGE" "$CSI_RESIZER_IMAGE" "$CSI_REGISTRAR_IMAGE")
 stack_images() { # what is deployed: kept in the registry
   rootfs registry docker-registry,ca-certificates
   image firedrill.local/registry registry.yml <<'D'
@@ -146,7 +146,7 @@ COPY mksh /bin/sh
 CMD ["sh"]
 D
   local sidecar name
-  for sidecar in "$CSI_PROVISIONER_IMAGE" "$CSI_ATTACHER_IMAGE" "$CSI_RESIZER_IMAGE"; do
+  for sidecar in "$CSI_PROVISIONER_IMAGE" "$CSI_ATTACHER_IMAGE" "$CSI_RESIZER_IMAGE" "$CSI_REGISTRAR_IMAGE"; do
     name=${sidecar##*/} name=${name%:*}
     image "$sidecar" "bin/$name" <<D
 FROM scratch

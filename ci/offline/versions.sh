@@ -31,6 +31,7 @@ BLACKBOX_IMAGE=prom/blackbox-exporter:v$BLACKBOX
 CSI_PROVISIONER_IMAGE=registry.k8s.io/sig-storage/csi-provisioner:v$CSI_PROVISIONER
 CSI_ATTACHER_IMAGE=registry.k8s.io/sig-storage/csi-attacher:v$CSI_ATTACHER
 CSI_RESIZER_IMAGE=registry.k8s.io/sig-storage/csi-resizer:v$CSI_RESIZER
+CSI_REGISTRAR_IMAGE=registry.k8s.io/sig-storage/csi-node-driver-registrar:v2.15.0 # offline: go/csi-sidecars/main.go under this name
 
 # The node: ours where no image registry answers; where one does, kind's own, which is published for this version of the series.
 NODE_IMAGE=firedrill.local/node:v$KUBERNETES
