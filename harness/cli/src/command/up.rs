@@ -60,6 +60,12 @@ pub(crate) struct StackArgs {
     /// Ironflow's image; the chart's own without it.
     #[arg(long, value_name = "IMAGE", env = "FIREDRILL_IRONFLOW_IMAGE")]
     pub(crate) ironflow_image: Option<String>,
+    /// The image of the driver of volumes with a size (storage class `volumes`); without it a new cluster has none.
+    #[arg(long, value_name = "IMAGE", env = "FIREDRILL_VOLUMES_IMAGE")]
+    pub(crate) volumes_image: Option<String>,
+    /// That driver's manifest.
+    #[arg(long, value_name = "FILE", default_value = "fixtures/volumes/deploy/driver.yaml")]
+    pub(crate) volumes_manifest: PathBuf,
     /// The release manifest of the CloudNativePG operator.
     #[arg(long, value_name = "FILE", env = "FIREDRILL_CNPG_MANIFEST")]
     pub(crate) cnpg_manifest: Option<PathBuf>,
@@ -85,6 +91,11 @@ struct Wanted {
 }
 
 impl StackArgs {
+    fn driver(&self) -> Option<kind::VolumesDriver> {
+        let manifest = self.volumes_manifest.clone();
+        self.volumes_image.clone().map(|image| kind::VolumesDriver { image, manifest })
+    }
+
     fn options(&self, layout: Layout, needed: Option<&str>) -> Result<StackOptions, CliError> {
         let cnpg_manifest = self.cnpg_manifest.clone().ok_or_else(|| {
             CliError::environment("the manifest of the CloudNativePG operator is not known")
@@ -158,7 +169,7 @@ async fn bring_up(
         options(wanted.layout.unwrap_or_default(), wanted)?;
     }
     shown(printer, async move |say| {
-        let cluster = cluster_for(name, workers, args.node_image.as_deref(), say).await?;
+        let cluster = cluster_for(name, workers, args, say).await?;
         if let Some(wanted) = &wanted {
             let there = stack::installed(&cluster).await.map_err(CliError::environment)?;
             let layout = wanted.layout.or(there.map(|there| there.layout)).unwrap_or_default();
@@ -186,9 +197,10 @@ async fn bring_up(
 async fn cluster_for(
     name: Option<&str>,
     workers: u32,
-    node_image: Option<&str>,
+    args: &StackArgs,
     say: Progress<'_>,
 ) -> Result<Cluster, CliError> {
+    let (node_image, driver) = (args.node_image.as_deref(), args.driver());
     let found = kind::find().await.map_err(failed)?;
     let existing = match (name, found.as_slice()) {
         (Some(name), all) => all.iter().find(|cluster| cluster.name == name).map(|cluster| cluster.name.clone()),
@@ -203,7 +215,9 @@ async fn cluster_for(
     };
     if let Some(existing) = existing {
         say(format!("using cluster {existing}"));
-        return kind::ensure_ready(&existing, node_image, say).await.map_err(|error| half_made(&existing, error));
+        return kind::ensure_ready(&existing, node_image, driver.as_ref(), say)
+            .await
+            .map_err(|error| half_made(&existing, error));
     }
     let name = name.map_or_else(kind::random_name, str::to_owned);
     if !name.starts_with(kind::NAME_PREFIX) {
@@ -212,6 +226,7 @@ async fn cluster_for(
     }
     let mut options = kind::KindOptions::named(&name);
     options.workers = workers;
+    options.volumes = driver;
     options.node_image = node_image.map(str::to_owned);
     kind::create(&options, say).await.map_err(|error| half_made(&name, error))
 }

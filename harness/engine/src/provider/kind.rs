@@ -5,8 +5,9 @@
 
 mod config;
 mod inspect;
+mod volumes;
 
-pub use config::{KindOptions, LABEL_CLUSTER};
+pub use config::{KindOptions, LABEL_CLUSTER, VolumesDriver};
 pub use inspect::{KindCluster, KindNode, find, find_named};
 
 use super::{ProviderError, settle};
@@ -57,15 +58,21 @@ pub async fn create(options: &KindOptions, progress: Progress<'_>) -> Result<Clu
             progress(format!("kind: {}", step.trim().trim_end_matches(|c: char| !c.is_alphanumeric() && c != ')')));
         }
     };
-    kind.input(options.yaml()).run_watched(&mut steps).await?;
-    finish(&options.name, options.node_image.as_deref(), progress).await
+    let shared = options.volumes.as_ref().map(|_| volumes::make_folder(&options.name)).transpose()?;
+    kind.input(options.yaml(shared.as_deref())).run_watched(&mut steps).await?;
+    finish(&options.name, options.node_image.as_deref(), options.volumes.as_ref(), progress).await
 }
 
 /// Makes an existing cluster ready: nodes that are off are powered on, and what its making left undone is done.
 ///
 /// # Errors
 /// Where there is no such cluster, firedrill did not make it, or it does not get ready.
-pub async fn ensure_ready(name: &str, image: Option<&str>, progress: Progress<'_>) -> Result<Cluster, ProviderError> {
+pub async fn ensure_ready(
+    name: &str,
+    image: Option<&str>,
+    driver: Option<&VolumesDriver>,
+    progress: Progress<'_>,
+) -> Result<Cluster, ProviderError> {
     let found = find_named(name).await?;
     start_registry(progress).await?;
     for node in found.nodes.iter().filter(|node| !node.on) {
@@ -74,7 +81,7 @@ pub async fn ensure_ready(name: &str, image: Option<&str>, progress: Progress<'_
     }
     let cluster = open(name).await?;
     wait_for("every node of the cluster to be ready", READY_LIMIT, || nodes_ready(&cluster)).await?;
-    if cluster.is_allowed().await? { Ok(cluster) } else { finish(name, image, progress).await }
+    if cluster.is_allowed().await? { Ok(cluster) } else { finish(name, image, driver, progress).await }
 }
 
 /// Opens a cluster that firedrill made. Nothing in it is changed and nodes that are off stay off.
@@ -106,11 +113,13 @@ pub async fn open(name: &str) -> Result<Cluster, ProviderError> {
 /// # Errors
 /// Where there is no such cluster, firedrill did not make it, or it is still there afterwards.
 pub async fn delete(name: &str) -> Result<(), ProviderError> {
-    find_named(name).await?;
+    let found = find_named(name).await?;
     let kubeconfig = kubeconfig_of(name)?;
+    volumes::empty(&found).await;
     let kind = Tool::new("kind", CALL_LIMIT * 2).args(["delete", "cluster", "--name", name]);
     kind.arg("--kubeconfig").arg(&kubeconfig).run().await?;
     forget(&kubeconfig)?;
+    volumes::remove_folder(name)?;
     match find_named(name).await {
         Err(ProviderError::NotFound { .. }) => Ok(()),
         Ok(_) => Err(ProviderError::Other(format!("kind deleted cluster {name}, and nodes of it are still there"))),
@@ -118,12 +127,20 @@ pub async fn delete(name: &str) -> Result<(), ProviderError> {
     }
 }
 
-async fn finish(name: &str, image: Option<&str>, progress: Progress<'_>) -> Result<Cluster, ProviderError> {
+async fn finish(
+    name: &str,
+    image: Option<&str>,
+    driver: Option<&VolumesDriver>,
+    progress: Progress<'_>,
+) -> Result<Cluster, ProviderError> {
     start_registry(progress).await?;
     let found = find_named(name).await?;
     name_registry(&found).await?;
     let cluster = open(name).await?;
     settle::settle(&cluster, progress).await?;
+    if let Some(driver) = driver {
+        volumes::install(&cluster, &found, driver, progress).await?;
+    }
     let mark = [("provider", "kind"), ("name", name), ("nodeImage", image.unwrap_or("default"))];
     cluster.allow(mark.map(|(key, value)| (key.to_owned(), value.to_owned())).into()).await?;
     Ok(cluster)
@@ -164,13 +181,18 @@ pub(super) async fn nodes_ready(cluster: &Cluster) -> Result<Waiting<()>, crate:
     Ok(if missing.is_empty() { Waiting::Done(()) } else { Waiting::Not(format!("not ready: {}", missing.join(", "))) })
 }
 
-/// Where a cluster's kubeconfig is; its folder is made.
+/// Where a cluster's kubeconfig is.
 fn kubeconfig_of(name: &str) -> Result<PathBuf, ProviderError> {
+    Ok(folder_of(name)?.join("kubeconfig"))
+}
+
+/// Where everything of a cluster is that is kept on this machine; the folder is made.
+fn folder_of(name: &str) -> Result<PathBuf, ProviderError> {
     let cache = crate::env::cache_dir();
     let cache = cache.ok_or_else(|| ProviderError::Other("neither XDG_CACHE_HOME nor HOME is set".to_owned()))?;
     let folder = cache.join("clusters").join(name);
     std::fs::create_dir_all(&folder).map_err(|source| ProviderError::File { path: folder.clone(), source })?;
-    Ok(folder.join("kubeconfig"))
+    Ok(folder)
 }
 
 fn forget(kubeconfig: &std::path::Path) -> Result<(), ProviderError> {
