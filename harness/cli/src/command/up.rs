@@ -60,7 +60,7 @@ pub(crate) struct StackArgs {
     /// Ironflow's image; the chart's own without it.
     #[arg(long, value_name = "IMAGE", env = "FIREDRILL_IRONFLOW_IMAGE")]
     pub(crate) ironflow_image: Option<String>,
-    /// The image of the driver of volumes with a size (storage class `volumes`); without it a new cluster has none.
+    /// The image of the driver of volumes with a size, whose class becomes the default; without it a new cluster has none.
     #[arg(long, value_name = "IMAGE", env = "FIREDRILL_VOLUMES_IMAGE")]
     pub(crate) volumes_image: Option<String>,
     /// That driver's manifest.

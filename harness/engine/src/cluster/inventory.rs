@@ -1,7 +1,8 @@
 //! What is in a cluster, in terms that are equal before and after a drill exactly if nothing was left behind.
 //!
-//! Objects count by kind, namespace and name. Pods and other objects with generated names count by their owner. Nodes,
-//! workloads, volumes and database clusters also have a state, and the wish that they were given (`spec`).
+//! Objects count by kind, namespace and name. Pods and other objects with generated names count by their owner, volumes by their
+//! claim, and attachments of volumes by their driver: which node has one changes with the pods. Nodes, workloads, volumes and
+//! database clusters also have a state, and the wish that they were given (`spec`).
 
 use super::discovery::Kind;
 use super::{Cluster, ClusterError, NodeState, ObjectKey};
@@ -86,7 +87,11 @@ impl Cluster {
             // Each change of a workload makes one more of these, and old ones are kept for a way back.
             "ReplicaSet" | "ControllerRevision" => Ok(Vec::new()),
             "Pod" => Ok(count_pods(kind, &self.list_whole(kind).await?)),
-            "Node" | "PersistentVolume" => {
+            "VolumeAttachment" => Ok(count_attachments(kind, &self.list_whole(kind).await?)),
+            "PersistentVolume" => {
+                Ok(self.list_whole(kind).await?.iter().map(|object| by_claim(kind, object)).collect())
+            }
+            "Node" => {
                 Ok(self.list_whole(kind).await?.iter().map(|object| with_state(kind, object, false)).collect())
             }
             name if WITH_SPEC.contains(&name) => {
@@ -130,6 +135,31 @@ fn is_helm_record(metadata: &ObjectMeta) -> bool {
 fn with_state(kind: &Kind, object: &DynamicObject, with_spec: bool) -> (ObjectKey, Entry) {
     let spec = if with_spec { digest(&object.data["spec"]) } else { String::new() };
     (kind.key(&object.metadata), Entry { state: state(&kind.resource.kind, object), spec })
+}
+
+/// A volume, by the claim that it is bound to: one that is made anew for the same claim is the same.
+fn by_claim(kind: &Kind, volume: &DynamicObject) -> (ObjectKey, Entry) {
+    let (mut key, entry) = with_state(kind, volume, false);
+    let claim = &volume.data["spec"]["claimRef"];
+    if let (Some(namespace), Some(name)) = (claim["namespace"].as_str(), claim["name"].as_str()) {
+        key.name = format!("of {namespace}/{name}");
+    }
+    (key, entry)
+}
+
+/// Attachments, by their driver: how many are there, and how many of them are done.
+fn count_attachments(kind: &Kind, attachments: &[DynamicObject]) -> Vec<(ObjectKey, Entry)> {
+    let mut counts: BTreeMap<ObjectKey, (u32, u32)> = BTreeMap::new();
+    for object in attachments {
+        let mut key = kind.key(&object.metadata);
+        key.name = object.data["spec"]["attacher"].as_str().unwrap_or("of nobody").to_owned();
+        let attached = object.data["status"]["attached"] == true && object.metadata.deletion_timestamp.is_none();
+        let count = counts.entry(key).or_default();
+        *count = (count.0 + 1, count.1 + u32::from(attached));
+    }
+    let state = |(all, attached): (u32, u32)| format!("{all} volumes, {attached} attached");
+    let entry = |count| Entry { state: state(count), spec: String::new() };
+    counts.into_iter().map(|(key, count)| (key, entry(count))).collect()
 }
 
 /// The state of an object in a few words; empty for a kind that has none here.
@@ -204,6 +234,10 @@ fn owner_of(metadata: &ObjectMeta) -> String {
 /// A digest of a wish, the same for the same content.
 fn digest(spec: &Value) -> String {
     let mut spec = spec.clone();
+    if let Some(fields) = spec.as_object_mut() {
+        // A claim's volume has a generated name.
+        fields.remove("volumeName");
+    }
     if let Some(notes) = spec.pointer_mut("/template/metadata/annotations").and_then(Value::as_object_mut) {
         notes.remove(RESTARTED_AT);
         if notes.is_empty()
@@ -316,6 +350,28 @@ mod tests {
         assert!(is_helm_record(&of("sh.helm.release.v1.ironflow.v2", json!({"owner": "helm"}))));
         assert!(!is_helm_record(&of("sh.helm.release.v1.ironflow.v2", json!({}))));
         assert!(!is_helm_record(&of("ironflow-postgresql-app", json!({"owner": "helm"}))));
+    }
+
+    #[test]
+    fn a_volume_that_moved_or_was_made_anew_is_the_same_and_one_that_hangs_is_not() {
+        let (volumes, attachments) = (kind("", "PersistentVolume"), kind("storage.k8s.io", "VolumeAttachment"));
+        let volume = |name: &str| {
+            object(json!({"metadata": {"name": name}, "status": {"phase": "Bound"},
+                "spec": {"claimRef": {"namespace": "n", "name": "data-0"}}}))
+        };
+        assert_eq!(by_claim(&volumes, &volume("pvc-1")), by_claim(&volumes, &volume("pvc-2")));
+        assert_eq!(by_claim(&volumes, &volume("pvc-1")).0.to_string(), "PersistentVolume of n/data-0");
+        let attachment = |name: &str, attached: bool| {
+            object(json!({"metadata": {"name": name}, "spec": {"attacher": "d"}, "status": {"attached": attached}}))
+        };
+        let count = |of: &[DynamicObject]| Inventory(count_attachments(&attachments, of).into_iter().collect());
+        let before = count(&[attachment("csi-1", true), attachment("csi-2", true)]);
+        assert_eq!(diff(&before, &count(&[attachment("csi-3", true), attachment("csi-4", true)])).len(), 0);
+        assert_eq!(
+            diff(&before, &count(&[attachment("csi-1", true), attachment("csi-2", false)])),
+            ["VolumeAttachment d: 2 volumes, 1 attached, was 2 volumes, 2 attached"]
+        );
+        assert_eq!(digest(&json!({"volumeName": "pvc-1", "a": 1})), digest(&json!({"a": 1})));
     }
 
     #[test]

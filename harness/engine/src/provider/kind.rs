@@ -137,9 +137,12 @@ async fn finish(
     let found = find_named(name).await?;
     name_registry(&found).await?;
     let cluster = open(name).await?;
-    settle::settle(&cluster, progress).await?;
     if let Some(driver) = driver {
-        volumes::install(&cluster, &found, driver, progress).await?;
+        volumes::install(&cluster, driver, progress).await?;
+    }
+    settle::settle(&cluster, progress).await?;
+    if driver.is_some() {
+        volumes::ready(&cluster, &found, progress).await?;
     }
     let mark = [("provider", "kind"), ("name", name), ("nodeImage", image.unwrap_or("default"))];
     cluster.allow(mark.map(|(key, value)| (key.to_owned(), value.to_owned())).into()).await?;

@@ -14,6 +14,8 @@ use std::time::Duration;
 const DRIVER: &str = "volumes.firedrill.dev";
 /// What stands for the driver's image in its manifest.
 const IMAGE: &str = "image: firedrill.local/volumes\n";
+/// Takes the default away from a class.
+const NOT_DEFAULT: &str = "storageclass.kubernetes.io/is-default-class=false";
 const CALL_LIMIT: Duration = Duration::from_secs(60);
 const READY_LIMIT: Duration = Duration::from_secs(180);
 
@@ -45,10 +47,9 @@ pub(super) fn remove_folder(name: &str) -> Result<(), ProviderError> {
     }
 }
 
-/// Installs the driver and waits until every node lists it.
+/// Installs the driver, with its class as the default one. Its images are pulled while the caller does something else.
 pub(super) async fn install(
     cluster: &Cluster,
-    found: &KindCluster,
     driver: &VolumesDriver,
     progress: Progress<'_>,
 ) -> Result<(), ProviderError> {
@@ -60,9 +61,21 @@ pub(super) async fn install(
         return Err(ProviderError::Other(message));
     }
     progress("installing the driver of volumes with a size".to_owned());
-    let kubectl = Tool::new("kubectl", CALL_LIMIT).env(cluster.kubectl_env());
-    let kubectl = kubectl.args(["apply", "--server-side", "--field-manager", MANAGED_BY, "--filename", "-"]);
-    kubectl.input(manifest).run().await?;
+    let kubectl = || Tool::new("kubectl", CALL_LIMIT).env(cluster.kubectl_env());
+    // kind's own class stays for those who name it.
+    kubectl().args(["annotate", "storageclass", "--all", "--overwrite", NOT_DEFAULT]).run().await?;
+    let apply = kubectl().args(["apply", "--server-side", "--field-manager", MANAGED_BY, "--filename", "-"]);
+    apply.input(manifest).run().await?;
+    Ok(())
+}
+
+/// Waits until every node lists the driver and its controller is there.
+pub(super) async fn ready(
+    cluster: &Cluster,
+    found: &KindCluster,
+    progress: Progress<'_>,
+) -> Result<(), ProviderError> {
+    progress("waiting for the driver of volumes on every node".to_owned());
     let api: Api<CSINode> = Api::all(cluster.client());
     wait_for("the driver of volumes on every node", READY_LIMIT, || async {
         let nodes = cluster.ask("the nodes' drivers", api.list(&ListParams::default())).await?;
