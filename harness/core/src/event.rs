@@ -274,6 +274,13 @@ pub enum Undo {
         /// What was frozen.
         target: Target,
     },
+    /// Put back the files of a volume that were corrupted, where that volume is still there.
+    MendFiles {
+        /// The container that has the volume.
+        target: Target,
+        /// The directory, as the container sees it.
+        directory: String,
+    },
     /// Power a node on.
     PowerOn {
         /// The node.
@@ -327,6 +334,7 @@ impl Undo {
     pub fn is_of_a_fault(&self) -> bool {
         match self {
             Undo::Thaw { .. }
+            | Undo::MendFiles { .. }
             | Undo::PowerOn { .. }
             | Undo::RollBack { .. }
             | Undo::Restore { .. }

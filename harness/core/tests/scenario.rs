@@ -190,7 +190,7 @@ fn every_key_is_read() {
 
     let hung = &scenario.variants["hung"];
     let pods = PodSelector { namespace: "ironflow-system".to_owned(), labels: "app=nats".to_owned() };
-    assert_eq!(hung.fault, Fault::Freeze { pods: pods.clone(), container: "nats".to_owned(), count: 2 });
+    assert_eq!(hung.fault, Fault::Freeze { pods: pods.clone(), container: "nats".to_owned(), count: 2, lasts: None });
     assert_eq!(
         hung.recovery,
         Recovery::Runbook { file: "runbook.md".to_owned(), start: Start::After(Duration::from_secs(90)) }

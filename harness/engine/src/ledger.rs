@@ -7,7 +7,7 @@ use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use bytes::Bytes;
 pub use firedrill_core::judge::ledger::Found;
 use firedrill_core::judge::ledger::FoundWrite;
-use firedrill_core::sample::{Connection as ConnectionKind, SeriesId};
+use firedrill_core::sample::{Cause, Connection as ConnectionKind, SeriesId};
 use futures::{StreamExt, TryStreamExt};
 use http::Method;
 use serde::{Deserialize, Serialize};
@@ -259,18 +259,29 @@ async fn read_ironflow(base_url: &str, key_prefix: &str) -> Result<Found, Ledger
             .map_err(cannot::<http::uri::InvalidUri>("reading the server's address"))?;
     let mut session = client.session().await;
     let (mut done, mut unfinished, mut read, mut there) = (Vec::new(), Vec::new(), 0_u64, 0_u64);
-    let mut cursor = None;
+    let mut cursor: Option<serde_json::Value> = None;
+    let mut limit = PAGE;
     loop {
-        let mut ask = serde_json::json!({ "limit": PAGE });
-        if let Some(cursor) = cursor.take() {
-            ask["cursor"] = cursor;
+        let mut ask = serde_json::json!({ "limit": limit });
+        if let Some(cursor) = &cursor {
+            ask["cursor"] = cursor.clone();
         }
         let sent = Default::default();
         let asked = session.ask(Method::POST, &path, Some(Bytes::from(ask.to_string())), &sent);
-        let reply =
-            tokio::time::timeout(ANSWER_MAX, asked).await.map_err(cannot("listing the runs"))?.map_err(|failure| {
-                LedgerError::Store { what: "listing the runs", reason: format!("{:?}", failure.cause) }
-            })?;
+        let asked = tokio::time::timeout(ANSWER_MAX, asked).await.map_err(cannot("listing the runs"))?;
+        let reply = match asked {
+            Ok(reply) => reply,
+            // Runs with a large payload: fewer of them at a time.
+            Err(failure) if failure.cause == Cause::Body && limit > 1 => {
+                limit = (limit / 8).max(1);
+                session = client.session().await;
+                continue;
+            }
+            Err(failure) => {
+                let reason = format!("{:?}", failure.cause);
+                return Err(LedgerError::Store { what: "listing the runs", reason });
+            }
+        };
         if !reply.status.is_success() {
             return Err(LedgerError::Store { what: "listing the runs", reason: format!("status {}", reply.status) });
         }

@@ -23,8 +23,12 @@ async fn answers(server: &MockServer, call: &str, status: u16, body: Value) {
 }
 
 async fn probed(server: &MockServer) -> Vec<Sample> {
-    let endpoint =
-        Endpoint::Ironflow { base_url: server.uri(), event: "drill.tick".to_owned(), key_prefix: "r1".to_owned() };
+    probed_with(server, 0).await
+}
+
+async fn probed_with(server: &MockServer, payload_kib: u32) -> Vec<Sample> {
+    let (event, key_prefix) = ("drill.tick".to_owned(), "r1".to_owned());
+    let endpoint = Endpoint::Ironflow { base_url: server.uri(), event, key_prefix, payload_kib };
     let probing = Probing::start(vec![spec(endpoint, Connection::Reused, 50 * MS, TIMEOUT)]);
     probing.wait(220 * MS).await;
     let samples = probing.end().await;
@@ -56,6 +60,17 @@ async fn a_run_counts_once_it_has_completed() {
         *first,
         json!({"event": "drill.tick", "idempotencyKey": "r1-0-0", "data": {"drill": "r1", "series": 0, "seq": 0}})
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_payload_is_as_large_as_it_says() {
+    let server = MockServer::start().await;
+    answers(&server, "Trigger", 200, json!({"runIds": ["run-1"], "eventId": "e"})).await;
+    answers(&server, "GetRun", 200, json!({"id": "run-1", "status": "completed"})).await;
+    all(&probed_with(&server, 3).await, Outcome::Ok);
+    let requests = server.received_requests().await.unwrap();
+    let trigger: Value = requests.iter().find(|r| r.url.path().ends_with("Trigger")).unwrap().body_json().unwrap();
+    assert_eq!(trigger["data"]["filler"].as_str().unwrap().len(), 3 * 1024);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -142,6 +142,7 @@ pub(super) fn undo_words(undo: &Undo) -> String {
         }
         Undo::DeleteObject { api_version: _, kind, namespace: None, name } => format!("delete {kind} {name}"),
         Undo::Thaw { target } => format!("let {target} go on"),
+        Undo::MendFiles { target, directory } => format!("put the files of {directory} of {target} back"),
         Undo::PowerOn { node } => format!("power {node} on"),
         Undo::RollBack { namespace, release, revision } => {
             format!("roll release {release} in {namespace} back to revision {revision}")

@@ -276,6 +276,7 @@ pub(crate) fn in_words(undo: &Undo) -> String {
         }
         Undo::DeleteObject { kind, namespace: None, name, .. } => format!("delete {kind} {name}"),
         Undo::Thaw { target } => format!("thaw {target}"),
+        Undo::MendFiles { target, directory } => format!("put back {directory} of {target}"),
         Undo::PowerOn { node } => format!("power on node {node}"),
         Undo::RollBack { namespace, release, revision } => {
             format!("roll release {release} in {namespace} back to revision {revision}")

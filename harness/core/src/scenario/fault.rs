@@ -1,6 +1,6 @@
 //! Faults and their effects, as a scenario asks for them.
 
-use crate::time::as_ms;
+use crate::time::{as_ms, as_ms_option};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -27,6 +27,21 @@ pub enum Fault {
         container: String,
         /// How many pods.
         count: u32,
+        /// How long they stay stopped; until the undo where it does not say.
+        #[serde(default, rename = "lasts_ms", with = "as_ms_option")]
+        lasts: Option<Duration>,
+    },
+    /// A byte of every file in a directory of a container's volume flipped, and the container killed, so that it starts from
+    /// them; undone by putting the files back, where the volume is still there.
+    Corrupt {
+        /// The pods to choose from.
+        pods: PodSelector,
+        /// The container.
+        container: String,
+        /// How many pods.
+        count: u32,
+        /// The directory, as the container sees it.
+        directory: String,
     },
     /// Pods deleted at once, without grace.
     DeletePods {
@@ -68,6 +83,7 @@ impl Fault {
         match self {
             Fault::Signal { pods, .. }
             | Fault::Freeze { pods, .. }
+            | Fault::Corrupt { pods, .. }
             | Fault::DeletePods { pods, .. }
             | Fault::NodeOff { pods, .. } => Some(pods),
             Fault::HelmValues { .. } | Fault::Patch { .. } | Fault::Noop => None,
@@ -183,12 +199,28 @@ pub enum Symptom {
         /// What its message must contain.
         contains: Option<String>,
     },
+    /// A query of a database finds rows.
+    Rows(Query),
+}
+
+/// A question to a database of CNPG's, asked of its primary in a transaction that cannot write.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Query {
+    /// The CNPG cluster, `namespace/name`.
+    pub cluster: String,
+    /// The database.
+    pub database: String,
+    /// One `SELECT`.
+    pub select: String,
+    /// What its rows are, for people.
+    pub what: String,
 }
 
 impl std::fmt::Display for Symptom {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Symptom::PodsFailing { pods, reason } => write!(f, "{reason} among the pods {}", pods.labels),
+            Symptom::Rows(query) => f.write_str(&query.what),
             Symptom::Event { reason, contains: None, .. } => write!(f, "an event {reason}"),
             Symptom::Event { reason, contains: Some(text), .. } => write!(f, "an event {reason} with `{text}`"),
         }

@@ -214,6 +214,12 @@ static IRONFLOW: Shape = Shape {
         NAMESPACE,
         default("port", "9123", PORT, "its port"),
         required("event", Kind::Text(Rule::Word), "the event that triggers the run"),
+        default(
+            "payload-kib",
+            "0",
+            Kind::Whole { min: 0, max: 700 },
+            "KiB of filler in the event's data, which a server holds in memory while the run is active",
+        ),
     ],
 };
 
@@ -256,6 +262,7 @@ static VARIANT: Shape = Shape {
                     ("nats-quorum", &PODS_ONLY),
                     ("pods-failing", &PODS_FAILING),
                     ("event", &EVENT),
+                    ("rows", &ROWS),
                 ],
             },
             "what shows that the system itself has noticed",
@@ -271,7 +278,12 @@ static VARIANT: Shape = Shape {
                 of: &Kind::Choice {
                     what: "condition",
                     words: &["nodes-ready"],
-                    tables: &[("nats-current", &NATS_CURRENT), ("cnpg-healthy", &CNPG), ("pods-ready", &PODS_ONLY)],
+                    tables: &[
+                        ("nats-current", &NATS_CURRENT),
+                        ("cnpg-healthy", &CNPG),
+                        ("pods-ready", &PODS_ONLY),
+                        ("no-rows", &ROWS),
+                    ],
                 },
                 min: 0,
                 max: 8,
@@ -318,6 +330,7 @@ static ALERT: Shape = Shape {
 const FAULTS: &[(&str, &Shape)] = &[
     ("signal", &SIGNAL),
     ("freeze", &FREEZE),
+    ("corrupt", &CORRUPT),
     ("delete-pods", &OF_PODS),
     ("node-off", &OF_PODS),
     ("helm-values", &HELM_VALUES),
@@ -370,6 +383,16 @@ static EVENT: Shape = Shape {
     ],
 };
 
+static ROWS: Shape = Shape {
+    keys: &[
+        required("cluster", Kind::Text(Rule::Kubernetes), "the CNPG cluster whose primary is asked"),
+        NAMESPACE,
+        default("database", "ironflow", Kind::Text(Rule::Word), "the database"),
+        required("select", Kind::Text(Rule::Select), "one query, in a transaction that cannot write"),
+        required("what", Kind::Text(Rule::Line), "what its rows are, for people"),
+    ],
+};
+
 static SIGNAL: Shape = Shape {
     keys: &[
         PODS,
@@ -384,7 +407,32 @@ static SIGNAL: Shape = Shape {
     ],
 };
 
-static FREEZE: Shape = Shape { keys: &[PODS, NAMESPACE, CONTAINER, COUNT] };
+static FREEZE: Shape = Shape {
+    keys: &[
+        PODS,
+        NAMESPACE,
+        CONTAINER,
+        COUNT,
+        optional(
+            "lasts",
+            Kind::Duration { min_ms: S, max_ms: 10 * M },
+            "how long they stay stopped; until the undo without it",
+        ),
+    ],
+};
+static CORRUPT: Shape = Shape {
+    keys: &[
+        PODS,
+        NAMESPACE,
+        CONTAINER,
+        COUNT,
+        required(
+            "directory",
+            Kind::Text(Rule::Path),
+            "a directory of a volume, as the container sees it: a byte of every file in it is flipped",
+        ),
+    ],
+};
 static OF_PODS: Shape = Shape { keys: &[PODS, NAMESPACE, COUNT] };
 static PODS_ONLY: Shape = Shape { keys: &[PODS, NAMESPACE] };
 static CNPG: Shape =
@@ -397,7 +445,11 @@ static EFFECT: Shape = Shape {
         optional("down", Kind::Text(Rule::Name), "the probe that must fail; with its `control`"),
         optional(
             "seen",
-            Kind::Choice { what: "symptom", words: &[], tables: &[("pods-failing", &PODS_FAILING), ("event", &EVENT)] },
+            Kind::Choice {
+                what: "symptom",
+                words: &[],
+                tables: &[("pods-failing", &PODS_FAILING), ("event", &EVENT), ("rows", &ROWS)],
+            },
             "what must be seen instead, where the service goes on; it must not have been there before",
         ),
         default(

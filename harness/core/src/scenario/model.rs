@@ -1,7 +1,7 @@
 //! A checked scenario. A value of these types has no mistake that can be seen without a cluster.
 
 use super::Layout;
-use super::{Effect, Fault, PodSelector, Symptom};
+use super::{Effect, Fault, PodSelector, Query, Symptom};
 use crate::sample::Connection;
 use crate::time::{as_ms, as_ms_option};
 use serde::{Deserialize, Serialize};
@@ -133,6 +133,8 @@ pub enum ProbeKind {
         service: ServiceRef,
         /// The event that triggers it.
         event: String,
+        /// Filler in the event's data, in KiB.
+        payload_kib: u32,
     },
     /// A TCP connection, opened and closed.
     Tcp {
@@ -260,6 +262,8 @@ pub enum Condition {
         /// The pods.
         pods: PodSelector,
     },
+    /// A query that was answered finds no row.
+    NoRows(Query),
     /// Every node is Ready.
     NodesReady,
 }

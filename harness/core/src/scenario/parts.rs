@@ -4,7 +4,7 @@
 use super::read::{Chosen, Placed, Tab};
 use super::text;
 use super::{
-    Condition, Detector, Effect, ExpectedAlert, Fault, Layout, Needs, ObjectRef, PodSelector, Probe, ProbeKind,
+    Condition, Detector, Effect, ExpectedAlert, Fault, Layout, Needs, ObjectRef, PodSelector, Probe, ProbeKind, Query,
     Recovery, ServiceRef, Shown, Signal, SteadyState, Symptom, Vantage,
 };
 use crate::sample::Connection;
@@ -57,7 +57,11 @@ pub(super) fn probe_kind(name: &str, tab: &Tab<'_>) -> Option<ProbeKind> {
             let (namespace, cluster) = tab.named_in_layout("cluster")?;
             ProbeKind::Postgres { cluster, namespace, database: tab.text("database")?.value }
         }
-        "ironflow" => ProbeKind::Ironflow { service: service(tab)?, event: tab.text("event")?.value },
+        "ironflow" => ProbeKind::Ironflow {
+            service: service(tab)?,
+            event: tab.text("event")?.value,
+            payload_kib: u32::try_from(tab.whole("payload-kib")?.value).ok()?,
+        },
         "tcp" => ProbeKind::Tcp { service: service(tab)? },
         _ => return None,
     };
@@ -140,7 +144,11 @@ pub(super) fn fault(chosen: &Chosen<'_>) -> Option<Fault> {
             };
             Some(Fault::Signal { pods, container: container()?, count, signal })
         }
-        "freeze" => Some(Fault::Freeze { pods, container: container()?, count }),
+        "freeze" => {
+            let lasts = tab.duration("lasts").map(|lasts| lasts.value);
+            Some(Fault::Freeze { pods, container: container()?, count, lasts })
+        }
+        "corrupt" => Some(Fault::Corrupt { pods, container: container()?, count, directory: text("directory")? }),
         "delete-pods" => Some(Fault::DeletePods { pods, count }),
         "node-off" => Some(Fault::NodeOff { pods, count }),
         _ => None,
@@ -174,8 +182,18 @@ fn symptom(chosen: &Chosen<'_>) -> Option<Symptom> {
             reason: tab.text("reason")?.value,
             contains: tab.text("contains").map(|text| text.value),
         }),
+        Chosen::Table("rows", tab) => query(tab).map(Symptom::Rows),
         Chosen::Word(_) | Chosen::Table(..) => None,
     }
+}
+
+fn query(tab: &Tab<'_>) -> Option<Query> {
+    Some(Query {
+        cluster: cluster(tab)?,
+        database: tab.text("database")?.value,
+        select: tab.text("select")?.value,
+        what: tab.text("what")?.value,
+    })
 }
 
 pub(super) fn alert(tab: &Tab<'_>) -> Option<ExpectedAlert> {
@@ -206,6 +224,7 @@ pub(super) fn condition(chosen: &Chosen<'_>) -> Option<Condition> {
         Chosen::Word("nodes-ready") => Some(Condition::NodesReady),
         Chosen::Table("cnpg-healthy", tab) => Some(Condition::CnpgHealthy { cluster: cluster(tab)? }),
         Chosen::Table("pods-ready", tab) => Some(Condition::PodsReady { pods: pods(tab)? }),
+        Chosen::Table("no-rows", tab) => query(tab).map(Condition::NoRows),
         Chosen::Table("nats-current", tab) => {
             let servers = u32::try_from(tab.whole("servers")?.value).ok()?;
             Some(Condition::NatsCurrent { pods: pods(tab)?, servers })

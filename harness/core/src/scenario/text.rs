@@ -62,6 +62,8 @@ pub(crate) enum Rule {
     ApiVersion,
     /// A JSON object.
     JsonObject,
+    /// One SQL query that only reads.
+    Select,
 }
 
 /// Bytes of a line for people, at most.
@@ -80,7 +82,9 @@ impl Rule {
     pub(crate) fn check(self, text: &str) -> Result<(), Wrong> {
         let bytes_max = match self {
             Rule::Line => LINE_BYTES_MAX,
-            Rule::Prose | Rule::Command | Rule::Output | Rule::Setting | Rule::JsonObject => PROSE_BYTES_MAX,
+            Rule::Prose | Rule::Command | Rule::Output | Rule::Setting | Rule::JsonObject | Rule::Select => {
+                PROSE_BYTES_MAX
+            }
             _ => 253,
         };
         if text.trim().is_empty() {
@@ -107,6 +111,7 @@ impl Rule {
             Rule::Setting => setting(text),
             Rule::ApiVersion => api_version(text),
             Rule::JsonObject => json_object(text),
+            Rule::Select => select(text),
         }
     }
 
@@ -129,6 +134,7 @@ impl Rule {
             Rule::Setting => Some("^[^\\s=]+=.*$"),
             Rule::ApiVersion => Some("^([a-z0-9.-]+/)?v[0-9][a-z0-9]*$"),
             Rule::JsonObject => Some("^\\s*\\{"),
+            Rule::Select => Some("^(SELECT|select) [^;]+$"),
         }
     }
 }
@@ -155,6 +161,14 @@ fn json_object(text: &str) -> Result<(), Wrong> {
         Ok(_) => Err(Wrong::hint("not a JSON object with fields", r#"such as `{"spec":{"replicas":0}}`"#)),
         Err(error) => Err(Wrong::new(format!("not JSON: {error}"))),
     }
+}
+
+fn select(text: &str) -> Result<(), Wrong> {
+    let reads = text.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("select "));
+    if reads && !text.contains(';') {
+        return Ok(());
+    }
+    Err(Wrong::hint("not one query", "a single `SELECT`, without `;`: it is asked again and again, and must not write"))
 }
 
 fn name(text: &str) -> Result<(), Wrong> {

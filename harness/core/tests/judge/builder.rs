@@ -98,7 +98,7 @@ fn scenario() -> Scenario {
         layout: Layout::Bundled,
         about: "two of three servers stop answering".into(),
         expected: Duration::from_secs(180),
-        fault: Fault::Freeze { pods: pods(), container: "nats".into(), count: 2 },
+        fault: Fault::Freeze { pods: pods(), container: "nats".into(), count: 2, lasts: None },
         then: Vec::new(),
         effect: Effect {
             shown: Shown::Down { probe: "publish".into(), control: "tcp".into() },

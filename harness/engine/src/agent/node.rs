@@ -3,6 +3,7 @@
 //! A frozen container is held by this process and let go when it ends: when its pod is deleted, when its time is up,
 //! and when it starts again after having been killed itself. A runner that dies leaves nothing frozen for longer.
 
+mod files;
 mod procs;
 pub mod wire;
 
@@ -99,17 +100,34 @@ async fn answer(request: Request, held: &Held) -> io::Result<Reply> {
             procs::send(first, procs::number(signal))?;
             Reply::Processes { processes: vec![first.clone()] }
         }
-        Request::Freeze { container_id } => {
+        Request::Freeze { container_id, lasts_ms } => {
             // Held from before the first signal, so that a freeze that ends half-way is let go as well.
             lock(held).insert(container_id.clone());
-            Reply::Processes { processes: procs::freeze(&|pid| procs::in_container(pid, &container_id)).await? }
-        }
-        Request::Thaw { container_id } => {
-            let processes = procs::thaw(&|pid| procs::in_container(pid, &container_id)).await?;
-            lock(held).remove(&container_id);
+            let processes = procs::freeze(&|pid| procs::in_container(pid, &container_id)).await?;
+            if let Some(lasts_ms) = lasts_ms {
+                tokio::spawn(end_of_freeze(container_id, Duration::from_millis(lasts_ms), Held::clone(held)));
+            }
             Reply::Processes { processes }
         }
+        Request::Corrupt(volume) => Reply::Files { files: files::corrupt(&volume)? },
+        Request::LookAtFiles(volume) => Reply::Files { files: files::look(&volume)? },
+        Request::Mend(volume) => Reply::Files { files: files::mend(&volume)? },
+        Request::Thaw { container_id } => Reply::Processes { processes: thaw(&container_id, held).await? },
     })
+}
+
+async fn thaw(container_id: &str, held: &Held) -> io::Result<Vec<wire::Process>> {
+    let processes = procs::thaw(&|pid| procs::in_container(pid, container_id)).await?;
+    lock(held).remove(container_id);
+    Ok(processes)
+}
+
+/// Ends a freeze that lasts so long. Where that fails the container stays held: the undo, or this agent's end, lets it go.
+async fn end_of_freeze(container_id: String, lasts: Duration, held: Held) {
+    tokio::time::sleep(lasts).await;
+    if let Err(error) = thaw(&container_id, &held).await {
+        tracing::warn!(%error, container_id, "a freeze could not be ended");
+    }
 }
 
 /// Lets every held container go, all of them even where one fails.
@@ -117,11 +135,8 @@ async fn release(held: &Held) -> io::Result<()> {
     let mut result = Ok(());
     let all = lock(held).clone();
     for container_id in all {
-        match procs::thaw(&|pid| procs::in_container(pid, &container_id)).await {
-            Ok(_) => {
-                lock(held).remove(&container_id);
-            }
-            Err(error) => result = Err(io::Error::new(error.kind(), format!("container {container_id}: {error}"))),
+        if let Err(error) = thaw(&container_id, held).await {
+            result = Err(io::Error::new(error.kind(), format!("container {container_id}: {error}")));
         }
     }
     result
@@ -157,7 +172,7 @@ mod tests {
         let id = "f".repeat(64);
         let look = format!(r#"{{"look":{{"container_id":"{id}"}}}}"#);
         assert_eq!(ask(&mut stream, &look).await, Reply::Processes { processes: vec![] });
-        let freeze = format!(r#"{{"freeze":{{"container_id":"{id}"}}}}"#);
+        let freeze = format!(r#"{{"freeze":{{"container_id":"{id}","lasts_ms":null}}}}"#);
         assert!(matches!(ask(&mut stream, &freeze).await, Reply::Failed { reason } if reason.contains("no process")));
         assert_eq!(lock(&held).len(), 1, "a failed freeze is let go like any other");
         assert!(matches!(ask(&mut stream, "nonsense").await, Reply::Failed { .. }));

@@ -2,7 +2,7 @@
 
 use super::line::Line;
 use super::node_agent::NodeAgent;
-use super::{FaultError, Proof, Tools, delete_pods, freeze, helm_values, node_off, patch, signal, undo_of};
+use super::{FaultError, Proof, Tools, corrupt, delete_pods, freeze, helm_values, node_off, patch, signal, undo_of};
 use crate::agent::node::wire::Process;
 use crate::cluster::ClusterError;
 use firedrill_core::plan::{PlannedFault, Target};
@@ -46,7 +46,9 @@ impl Armed {
         for PlannedFault { fault, targets } in faults {
             for target in targets {
                 let undo = undo_of(fault, target)?;
-                if let (Fault::Signal { .. } | Fault::Freeze { .. }, Some(node)) = (fault, target.node()) {
+                if let (Fault::Signal { .. } | Fault::Freeze { .. } | Fault::Corrupt { .. }, Some(node)) =
+                    (fault, target.node())
+                {
                     undos.entry(node.to_owned()).or_default().push(undo);
                 }
                 lines.insert(target.clone(), Mutex::new(None));
@@ -92,8 +94,12 @@ impl Armed {
                 Some(line) => signal::inject(line, target, *signal).await,
                 None => Ok(Vec::new()),
             },
-            (Fault::Freeze { .. }, _) => match self.line(target, &mut slot).await? {
-                Some(line) => freeze::inject(line, target).await,
+            (Fault::Freeze { lasts, .. }, _) => match self.line(target, &mut slot).await? {
+                Some(line) => freeze::inject(line, target, *lasts).await,
+                None => Ok(Vec::new()),
+            },
+            (Fault::Corrupt { directory, .. }, _) => match self.line(target, &mut slot).await? {
+                Some(line) => corrupt::inject(&self.tools, line, target, directory).await,
                 None => Ok(Vec::new()),
             },
             (Fault::DeletePods { .. }, _) => delete_pods::inject(&self.tools, target).await.map(|()| Vec::new()),
@@ -135,6 +141,10 @@ impl Armed {
             },
             (Fault::Freeze { .. }, _) => match self.line(target, &mut slot).await? {
                 Some(line) => freeze::prove(tools, line, target, &injected.processes).await,
+                None => Ok(Vec::new()),
+            },
+            (Fault::Corrupt { directory, .. }, _) => match self.line(target, &mut slot).await? {
+                Some(line) => corrupt::prove(tools, line, target, directory, &injected.processes, deadline).await,
                 None => Ok(Vec::new()),
             },
             (Fault::DeletePods { .. }, _) => delete_pods::prove(tools, target, deadline).await,

@@ -26,6 +26,7 @@ pub async fn choose_targets(
     let (selector, count) = match fault {
         Fault::Signal { pods, count, .. }
         | Fault::Freeze { pods, count, .. }
+        | Fault::Corrupt { pods, count, .. }
         | Fault::DeletePods { pods, count }
         | Fault::NodeOff { pods, count } => (pods, *count),
         Fault::HelmValues { namespace, release, .. } => {
@@ -76,7 +77,7 @@ fn choose(
             Fault::NodeOff { .. } if !used_nodes.insert(candidate.node) => continue,
             Fault::NodeOff { .. } => node_target(&candidate, nodes),
             Fault::DeletePods { .. } => pod_target(&candidate, selector),
-            Fault::Signal { container, .. } | Fault::Freeze { container, .. } => {
+            Fault::Signal { container, .. } | Fault::Freeze { container, .. } | Fault::Corrupt { container, .. } => {
                 container_target(&candidate, selector, container)
             }
             Fault::HelmValues { .. } | Fault::Patch { .. } | Fault::Noop => return Ok(Vec::new()),
@@ -248,7 +249,7 @@ mod tests {
                 .ends_with("found 0 (0 pods match, 0 of them running and ready)")
         );
         assert!(draw(&kill(0), 0, &pods, &[], 7).is_err(), "no target at all is never right");
-        let other = Fault::Freeze { pods: selector(), container: "reloader".to_owned(), count: 1 };
+        let other = Fault::Freeze { pods: selector(), container: "reloader".to_owned(), count: 1, lasts: None };
         assert!(draw(&other, 1, &pods, &[], 7).unwrap_err().ends_with("nats-0: has no container `reloader`"));
     }
 

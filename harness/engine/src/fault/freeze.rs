@@ -45,9 +45,14 @@ pub(super) fn preview(target: &Target) -> String {
 }
 
 /// Stops them, and returns them as they are then.
-pub(super) async fn inject(line: &mut Line, target: &Target) -> Result<Vec<Process>, FaultError> {
+pub(super) async fn inject(
+    line: &mut Line,
+    target: &Target,
+    lasts: Option<Duration>,
+) -> Result<Vec<Process>, FaultError> {
     let container_id = container_of(target)?.container_id.to_owned();
-    line.processes(&Request::Freeze { container_id }, ANSWER_LIMIT).await
+    let lasts_ms = lasts.map(|lasts| u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX));
+    line.processes(&Request::Freeze { container_id, lasts_ms }, ANSWER_LIMIT).await
 }
 
 /// Two proofs: between two looks at the node not one thread of the frozen processes ran, and the API server still names

@@ -4,6 +4,7 @@
 
 mod armed;
 mod choose;
+mod corrupt;
 mod delete_pods;
 mod freeze;
 mod held;
@@ -103,6 +104,7 @@ pub fn undo_of(fault: &Fault, target: &Target) -> Result<Undo, FaultError> {
     match (fault, target) {
         (Fault::Signal { .. }, Target::Container { .. }) => Ok(signal::undo_of(target)),
         (Fault::Freeze { .. }, Target::Container { .. }) => Ok(freeze::undo_of(target)),
+        (Fault::Corrupt { directory, .. }, Target::Container { .. }) => Ok(corrupt::undo_of(target, directory)),
         (Fault::DeletePods { .. }, Target::Pod { .. }) => Ok(delete_pods::undo_of(target)),
         (Fault::NodeOff { .. }, Target::Node { node, .. }) => Ok(node_off::undo_of(node)),
         (Fault::HelmValues { .. }, Target::Release { namespace, release, revision }) => {
@@ -118,6 +120,7 @@ pub fn preview(fault: &Fault, target: &Target) -> String {
     match fault {
         Fault::Signal { signal, .. } => signal::preview(target, *signal),
         Fault::Freeze { .. } => freeze::preview(target),
+        Fault::Corrupt { directory, .. } => corrupt::preview(target, directory),
         Fault::DeletePods { .. } => delete_pods::preview(target),
         Fault::NodeOff { .. } => node_off::preview(target),
         Fault::HelmValues { set, .. } => helm_values::preview(target, set),

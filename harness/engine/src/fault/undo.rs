@@ -1,6 +1,6 @@
 //! Undoing from the record alone: whoever holds it needs nothing but the cluster, and its provider for a node.
 
-use super::{FaultError, Tools, freeze, helm_values, node_off, patch};
+use super::{FaultError, Tools, corrupt, freeze, helm_values, node_off, patch};
 use crate::cluster::{Cluster, ClusterError, LABEL_RUN};
 use firedrill_core::event::Undo;
 use k8s_openapi::api::core::v1::Pod;
@@ -20,6 +20,7 @@ pub async fn undo(tools: &Tools, undo: &Undo, within: Duration) -> Result<(), Fa
     let deadline = tools.clock.deadline(tools.clock.now().plus(within));
     match undo {
         Undo::Thaw { target } => freeze::undo(tools, target, deadline).await,
+        Undo::MendFiles { target, directory } => corrupt::undo(tools, target, directory, deadline).await,
         Undo::PowerOn { node } => node_off::undo(tools, node).await,
         Undo::RollBack { namespace, release, revision } => {
             helm_values::undo(tools, namespace, release, *revision).await
@@ -74,6 +75,7 @@ pub async fn is_clean(tools: &Tools, undo: &Undo, within: Duration) -> Result<bo
     let deadline = tools.clock.deadline(tools.clock.now().plus(within));
     match undo {
         Undo::Thaw { target } => freeze::is_clean(tools, target, deadline).await,
+        Undo::MendFiles { target, directory } => corrupt::is_clean(tools, target, directory, deadline).await,
         Undo::PowerOn { node } => node_off::is_clean(tools, node, deadline).await,
         Undo::RollBack { namespace, release, revision } => {
             helm_values::is_clean(tools, namespace, release, *revision).await
@@ -100,6 +102,7 @@ pub fn finish_with(tools: &Tools, undo: &Undo) -> Option<String> {
             None => sweep,
         }),
         Undo::Thaw { .. }
+        | Undo::MendFiles { .. }
         | Undo::RollBack { .. }
         | Undo::Restore { .. }
         | Undo::DeleteObject { .. }

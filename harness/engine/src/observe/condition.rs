@@ -4,6 +4,7 @@ use super::cnpg;
 use super::kubernetes::{node_ready, pod_is_ready, restarts};
 use super::nats_state::{all_current, quorum_lost};
 use super::nats_view::views;
+use super::rows::rows;
 use super::symptom::{Occurrences, occurrences, symptom_since};
 use crate::cluster::{Cluster, ClusterError};
 use firedrill_core::plan::Target;
@@ -77,7 +78,7 @@ fn symptoms(variant: &Variant) -> impl Iterator<Item = &Symptom> {
 fn selectors(variant: &Variant) -> BTreeSet<PodSelector> {
     let conditions = variant.redundancy.iter().filter_map(|condition| match condition {
         Condition::NatsCurrent { pods, .. } | Condition::PodsReady { pods } => Some(pods),
-        Condition::CnpgHealthy { .. } | Condition::NodesReady => None,
+        Condition::CnpgHealthy { .. } | Condition::NoRows(_) | Condition::NodesReady => None,
     });
     let detected = match &variant.detect {
         Detector::NatsQuorum { pods } => Some(pods),
@@ -112,6 +113,10 @@ async fn look(cluster: &Cluster, condition: &Condition, baseline: &Baseline) -> 
             let wanted = baseline.pods.get(pods).copied().ok_or("how many there were is not known")?;
             pods_ready(&list(cluster, pods).await.map_err(|error| error.to_string())?, wanted)
         }
+        Condition::NoRows(query) => match rows(cluster, query).await.map_err(|error| error.to_string())?.as_slice() {
+            [] => Ok(format!("none: {}", query.what)),
+            found => Err(format!("{} of: {}", found.len(), query.what)),
+        },
         Condition::NodesReady => {
             let nodes: Api<Node> = Api::all(cluster.client());
             let nodes = nodes.list(&ListParams::default()).await.map_err(ClusterError::api("list nodes"));

@@ -11,6 +11,7 @@ mod nats;
 mod nats_state;
 mod nats_view;
 mod placement;
+mod rows;
 mod subjects;
 mod symptom;
 mod watchers;

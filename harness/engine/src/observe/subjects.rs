@@ -64,6 +64,9 @@ impl Subjects {
                     Condition::PodsReady { pods } => {
                         subjects.namespaces.insert(pods.namespace.clone());
                     }
+                    Condition::NoRows(query) => {
+                        subjects.cnpg.insert(query.cluster.clone());
+                    }
                     Condition::NodesReady => {}
                 }
             }

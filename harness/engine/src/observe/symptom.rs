@@ -1,6 +1,7 @@
 //! Symptoms in Kubernetes: looked for right before the injection, so that only what came after it counts.
 
 use super::condition::list;
+use super::rows::rows;
 use crate::cluster::{Cluster, ClusterError};
 use firedrill_core::scenario::Symptom;
 use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
@@ -23,6 +24,10 @@ pub(super) async fn occurrences(cluster: &Cluster, symptom: &Symptom) -> Result<
             let params = ListParams::default().fields(&format!("reason={reason}"));
             let listed = events.list(&params).await.map_err(ClusterError::api("list events"))?;
             Ok(listed.items.iter().filter_map(|event| told(event, contains.as_deref())).collect())
+        }
+        Symptom::Rows(query) => {
+            let found = rows(cluster, query).await?;
+            Ok(found.into_iter().map(|row| (row.clone(), format!("{}: {row}", query.what))).collect())
         }
     }
 }

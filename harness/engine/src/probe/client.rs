@@ -3,7 +3,7 @@
 use super::cause::{Failure, Sent};
 use super::endpoint::{Endpoint, EndpointError};
 use super::http::HttpProbe;
-use super::ironflow::IronflowProbe;
+use super::ironflow::{Drill, IronflowProbe};
 use super::nats::NatsProbe;
 use super::postgres::PostgresProbe;
 use super::schedule::ProbeSpec;
@@ -45,9 +45,9 @@ impl Client {
             Endpoint::PostgresRead { url } => {
                 PostgresProbe::read(url, series, connection, limit).map(|probe| Kind::Postgres(Box::new(probe)))
             }
-            Endpoint::Ironflow { base_url, event, key_prefix } => {
-                IronflowProbe::new(base_url, event, key_prefix, series, connection, limit)
-                    .map(|probe| Kind::Ironflow(Box::new(probe)))
+            Endpoint::Ironflow { base_url, event, key_prefix, payload_kib } => {
+                let drill = Drill::new(event, key_prefix, series, *payload_kib);
+                IronflowProbe::new(base_url, drill, connection, limit).map(|probe| Kind::Ironflow(Box::new(probe)))
             }
         };
         let kind = kind.map_err(|reason| spec.endpoint.error(reason))?;

@@ -59,6 +59,8 @@ pub enum Endpoint {
         event: String,
         /// What the idempotency keys and the event's data of this drill start with; tells its runs from all others.
         key_prefix: String,
+        /// Filler in the event's data, in KiB.
+        payload_kib: u32,
     },
 }
 

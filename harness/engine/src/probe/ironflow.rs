@@ -22,11 +22,34 @@ pub(crate) const LIST_RUNS: &str = "/ironflow.v1.IronflowService/ListRuns";
 /// Triggers runs and waits for each.
 pub(super) struct IronflowProbe {
     client: HttpClient,
+    drill: Drill,
+    trigger: Uri,
+    get_run: Uri,
+}
+
+/// What the runs of a series are triggered with.
+pub(super) struct Drill {
     event: String,
     key_prefix: String,
     series: SeriesId,
-    trigger: Uri,
-    get_run: Uri,
+    filler: String,
+}
+
+impl Drill {
+    pub(super) fn new(event: &str, key_prefix: &str, series: SeriesId, payload_kib: u32) -> Self {
+        let filler = "fire drill data ".repeat(payload_kib as usize * 1024 / 16);
+        Self { event: event.to_owned(), key_prefix: key_prefix.to_owned(), series, filler }
+    }
+
+    /// The body of the trigger of one attempt.
+    fn trigger(&self, seq: u32) -> String {
+        let Self { event, key_prefix, series, filler } = self;
+        let mut data = json!({ "drill": key_prefix, "series": series, "seq": seq });
+        if !filler.is_empty() {
+            data["filler"] = json!(filler);
+        }
+        json!({ "event": event, "data": data, "idempotencyKey": format!("{key_prefix}-{series}-{seq}") }).to_string()
+    }
 }
 
 #[derive(Deserialize)]
@@ -49,36 +72,16 @@ struct RunState {
 }
 
 impl IronflowProbe {
-    pub(super) fn new(
-        base_url: &str,
-        event: &str,
-        key_prefix: &str,
-        series: SeriesId,
-        connection: Connection,
-        limit: usize,
-    ) -> Result<Self, String> {
+    pub(super) fn new(base_url: &str, drill: Drill, connection: Connection, limit: usize) -> Result<Self, String> {
         let (client, base) = HttpClient::new(base_url, connection, limit)?;
         let base = base.path().trim_end_matches('/').to_owned();
         let path = |method: &str| format!("{base}{method}").parse().map_err(|error| format!("not a path: {error}"));
-        Ok(Self {
-            client,
-            event: event.to_owned(),
-            key_prefix: key_prefix.to_owned(),
-            series,
-            trigger: path(TRIGGER)?,
-            get_run: path(GET_RUN)?,
-        })
+        Ok(Self { client, drill, trigger: path(TRIGGER)?, get_run: path(GET_RUN)? })
     }
 
     pub(super) async fn attempt(&self, seq: u32, sent: &Sent) -> Result<(), Failure> {
-        let Self { series, key_prefix, .. } = self;
-        let body = json!({
-            "event": self.event,
-            "data": { "drill": key_prefix, "series": series, "seq": seq },
-            "idempotencyKey": format!("{key_prefix}-{series}-{seq}"),
-        });
         let mut session = self.client.session().await;
-        let triggered: Triggered = self.call(&mut session, &self.trigger, body.to_string(), sent).await?;
+        let triggered: Triggered = self.call(&mut session, &self.trigger, self.drill.trigger(seq), sent).await?;
         if triggered.run_ids.is_empty() {
             return Err(Failure::of(Cause::Unavailable));
         }

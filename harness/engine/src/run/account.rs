@@ -14,6 +14,10 @@ use std::time::Duration;
 
 /// How long one store may take to be read to its end.
 const READ_WITHIN: Duration = Duration::from_secs(60);
+/// How long a store that cannot be read is asked again: what was broken until the undo needs a while to come up.
+const AGAIN_FOR: Duration = Duration::from_secs(50);
+/// Time between two such questions.
+const AGAIN_EVERY: Duration = Duration::from_secs(1);
 
 /// Reads every store back and counts, series by series. A store that cannot be read is recorded as that, and counts for
 /// nothing.
@@ -22,9 +26,18 @@ const READ_WITHIN: Duration = Duration::from_secs(60);
 /// Where the samples file cannot be read.
 pub(super) async fn count(context: &Context, armed: &Armed) -> Result<((), String), Stop> {
     let mut found: BTreeMap<&str, Result<Found, String>> = BTreeMap::new();
+    let again_until = context.at().plus(AGAIN_FOR);
     for (probe, store) in &armed.endpoints.stores {
-        context.doing(format!("reading back what {probe} wrote"));
-        let read = armed.inside.read_back(store, READ_WITHIN).await.map_err(|error| error.to_string());
+        let mut tick = tokio::time::interval(AGAIN_EVERY);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let read = loop {
+            tick.tick().await;
+            context.doing(format!("reading back what {probe} wrote"));
+            match armed.inside.read_back(store, READ_WITHIN).await {
+                Err(error) if context.at() < again_until => context.doing(error.to_string()),
+                read => break read.map_err(|error| error.to_string()),
+            }
+        };
         found.insert(probe, read);
     }
     let mut texts = Vec::new();

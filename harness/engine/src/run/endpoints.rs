@@ -211,10 +211,11 @@ fn endpoint(context: &Context, series: &Series, host: &str, port: u16, logins: &
             url: postgres_url(logins.get(&(namespace.clone(), cluster.clone())), host, port, database),
             table: table(context, &series.probe),
         },
-        ProbeKind::Ironflow { event, .. } => Endpoint::Ironflow {
+        ProbeKind::Ironflow { event, payload_kib, .. } => Endpoint::Ironflow {
             base_url: format!("http://{host}:{port}"),
             event: event.clone(),
             key_prefix: key_prefix(context, &series.probe),
+            payload_kib: *payload_kib,
         },
     }
 }

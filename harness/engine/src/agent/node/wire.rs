@@ -30,12 +30,29 @@ pub enum Request {
     Freeze {
         /// The container's id in its runtime.
         container_id: String,
+        /// How long at most, in ms.
+        lasts_ms: Option<u64>,
     },
     /// Let every process of the container go on.
     Thaw {
         /// The container's id in its runtime.
         container_id: String,
     },
+    /// Flip a byte of every file in a directory of a volume; how they were is kept in the volume.
+    Corrupt(Volume),
+    /// The corrupted files as they are on disk now.
+    LookAtFiles(Volume),
+    /// Put the corrupted files back as they were.
+    Mend(Volume),
+}
+
+/// A directory of a volume that is mounted on the node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Volume {
+    /// Where the volume is mounted, as the node sees it.
+    pub root: String,
+    /// The directory in it, relative.
+    pub directory: String,
 }
 
 /// What the node agent answers.
@@ -52,11 +69,27 @@ pub enum Reply {
         /// In order of start.
         processes: Vec<Process>,
     },
+    /// The corrupted files.
+    Files {
+        /// In order of name.
+        files: Vec<KeptFile>,
+    },
     /// It could not be done.
     Failed {
         /// Why.
         reason: String,
     },
+}
+
+/// A file that was corrupted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptFile {
+    /// Its name in the directory.
+    pub name: String,
+    /// Its length as it was, in bytes.
+    pub bytes: u64,
+    /// How many bytes of it differ now; `None` where it is gone, or its length has changed.
+    pub differing: Option<u64>,
 }
 
 /// A process of a container, in the node's numbering.

@@ -19,7 +19,7 @@ use crate::cluster::{Cluster, ClusterError};
 use ask::Asker;
 use expected::CnpgCluster;
 use firedrill_core::document::{Corrected, Document, FindingKind, Language, Report, Written};
-use firedrill_core::scenario::{Correction, Fault, Layout, Scenario, bind_targets};
+use firedrill_core::scenario::{Correction, Layout, Scenario, bind_targets};
 use firedrill_core::shell::{Join, SimpleCommand, Word, simple_commands};
 use found::Found;
 use sql::Database;
@@ -180,11 +180,7 @@ impl Checker {
     /// Pods that a fault of the scenario would be put into, for the placeholders that stand for them.
     async fn targets(&mut self, scenario: &Scenario) -> Result<Vec<String>, ClusterError> {
         for variant in scenario.variants.values() {
-            let (Fault::Signal { pods, .. } | Fault::Freeze { pods, .. } | Fault::DeletePods { pods, .. }) =
-                &variant.fault
-            else {
-                continue;
-            };
+            let Some(pods) = variant.fault.pods() else { continue };
             let question = ["kubectl", "get", "pods", "-n", &pods.namespace, "-l", &pods.labels, "-o", "name"];
             let listed = self.asker.ask(&question).await?.stdout;
             let names: Vec<String> = listed.lines().map(|pod| pod.trim_start_matches("pod/").to_owned()).collect();

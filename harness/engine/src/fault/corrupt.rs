@@ -1,0 +1,168 @@
+//! Files of a volume corrupted under a container, which is killed then, so that it has to start from them.
+
+use super::freeze::container_of;
+use super::line::Line;
+use super::node_agent::{ANSWER_LIMIT, NodeAgent};
+use super::{FaultError, Proof, Tools, signal};
+use crate::agent::node::wire::{KeptFile, Process, Request, Volume};
+use crate::cluster::ClusterError;
+use firedrill_core::event::Undo;
+use firedrill_core::plan::Target;
+use firedrill_core::scenario::Signal;
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use kube::api::Api;
+use tokio::time::Instant;
+
+pub(super) fn undo_of(target: &Target, directory: &str) -> Undo {
+    Undo::MendFiles { target: target.clone(), directory: directory.to_owned() }
+}
+
+pub(super) fn preview(target: &Target, directory: &str) -> String {
+    format!(
+        "a byte of every file in {directory} of {target} flipped, and SIGKILL to its first process, by a privileged pod on \
+         that node; the files are kept in the volume as they were and put back, unless the runbook has deleted the volume"
+    )
+}
+
+/// Flips the bytes, then kills; returns the process that was killed.
+pub(super) async fn inject(
+    tools: &Tools,
+    line: &mut Line,
+    target: &Target,
+    directory: &str,
+) -> Result<Vec<Process>, FaultError> {
+    let located = locate(tools, target, directory).await?;
+    let none = || FaultError::Mismatch(format!("{directory} of {target} is on no volume"));
+    let (_, volume) = located.ok_or_else(none)?;
+    line.files(&Request::Corrupt(volume), ANSWER_LIMIT).await?;
+    signal::inject(line, target, Signal::Kill).await
+}
+
+/// What is on disk differs from what was kept, by a fresh look, and the killed process is gone.
+pub(super) async fn prove(
+    tools: &Tools,
+    line: &mut Line,
+    target: &Target,
+    directory: &str,
+    killed: &[Process],
+    deadline: Instant,
+) -> Result<Vec<Proof>, FaultError> {
+    let files = match locate(tools, target, directory).await? {
+        Some((_, volume)) => line.files(&Request::LookAtFiles(volume), ANSWER_LIMIT).await?,
+        None => Vec::new(),
+    };
+    let (held, evidence) = told(&files);
+    let subject = format!("files in {directory} of {target}");
+    let mut proofs = vec![Proof { subject, evidence, held, at: tools.clock.now() }];
+    proofs.extend(signal::prove(tools, line, target, killed, deadline).await?);
+    Ok(proofs)
+}
+
+fn told(files: &[KeptFile]) -> (bool, String) {
+    let names: Vec<_> = files.iter().map(|file| format!("{} ({} bytes)", file.name, file.bytes)).collect();
+    let held = !files.is_empty() && files.iter().all(|file| file.differing == Some(1));
+    match held {
+        true => (true, format!("read from disk, one byte differs in each: {}", names.join(", "))),
+        false => (false, format!("not as they were corrupted: {}", names.join(", "))),
+    }
+}
+
+/// Puts the files back. Where the claim has another volume since, the corrupted one is gone with its bytes.
+pub(super) async fn undo(tools: &Tools, target: &Target, directory: &str, deadline: Instant) -> Result<(), FaultError> {
+    if let Some((node, volume)) = locate(tools, target, directory).await? {
+        let agent = NodeAgent::ensure(tools, &node, &[undo_of(target, directory)], deadline).await?;
+        agent.line().await?.files(&Request::Mend(volume), ANSWER_LIMIT).await?;
+    }
+    Ok(())
+}
+
+/// Whether the volume keeps no file any more, by a fresh look.
+pub(super) async fn is_clean(
+    tools: &Tools,
+    target: &Target,
+    directory: &str,
+    deadline: Instant,
+) -> Result<bool, FaultError> {
+    let Some((node, volume)) = locate(tools, target, directory).await? else { return Ok(true) };
+    let agent = NodeAgent::ensure(tools, &node, &[], deadline).await?;
+    Ok(agent.line().await?.files(&Request::LookAtFiles(volume), ANSWER_LIMIT).await?.is_empty())
+}
+
+/// The volume that holds the directory in the pod of the target's name, and the node where it is mounted now; `None` where
+/// it is on none.
+///
+/// # Errors
+/// Where the pod is not there or not placed: where its volume is now cannot be said.
+async fn locate(tools: &Tools, target: &Target, directory: &str) -> Result<Option<(String, Volume)>, FaultError> {
+    let container = container_of(target)?;
+    let client = || tools.cluster.client();
+    let pods: Api<Pod> = Api::namespaced(client(), container.namespace);
+    let pod = pods.get_opt(container.pod).await.map_err(ClusterError::api("read a pod"))?;
+    let lost = || FaultError::Mismatch(format!("{} is on no node: where its volume is cannot be said", container.pod));
+    let pod = pod.ok_or_else(lost)?;
+    let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).ok_or_else(lost)?;
+    let Some((claim, inside)) = claim_of(&pod, container.container, directory) else { return Ok(None) };
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(client(), container.namespace);
+    let claim = claims.get_opt(&claim).await.map_err(ClusterError::api("read a claim"))?;
+    let Some(name) = claim.and_then(|claim| claim.spec?.volume_name) else { return Ok(None) };
+    let volumes: Api<PersistentVolume> = Api::all(client());
+    let volume = volumes.get_opt(&name).await.map_err(ClusterError::api("read a volume"))?;
+    let Some(spec) = volume.and_then(|volume| volume.spec) else { return Ok(None) };
+    let uid = pod.metadata.uid.unwrap_or_default();
+    let root = match (spec.host_path, spec.local, spec.csi) {
+        (Some(host), _, _) => host.path,
+        (_, Some(local), _) => local.path,
+        // Where the kubelet publishes a CSI volume for a pod.
+        (_, _, Some(_)) => format!("/var/lib/kubelet/pods/{uid}/volumes/kubernetes.io~csi/{name}/mount"),
+        _ => return Err(FaultError::Mismatch(format!("volume {name} is of a kind that is not known"))),
+    };
+    Ok(Some((node, Volume { root, directory: inside })))
+}
+
+/// The claim that a path of a container is on, and the path in it.
+fn claim_of(pod: &Pod, container: &str, path: &str) -> Option<(String, String)> {
+    let spec = pod.spec.as_ref()?;
+    let container = spec.containers.iter().find(|other| other.name == container)?;
+    let mounts = container.volume_mounts.iter().flatten().filter_map(|mount| {
+        let rest = path.strip_prefix(mount.mount_path.trim_end_matches('/'))?;
+        let prefix = mount.sub_path.as_deref().map(|sub| format!("{sub}/")).unwrap_or_default();
+        let inside = rest.strip_prefix('/')?;
+        Some((mount.mount_path.len(), mount.name.as_str(), format!("{prefix}{inside}")))
+    });
+    let (_, name, inside) = mounts.max_by_key(|(length, ..)| *length)?;
+    let volume = spec.volumes.iter().flatten().find(|volume| volume.name == name)?;
+    Some((volume.persistent_volume_claim.as_ref()?.claim_name.clone(), inside))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_path_is_on_the_innermost_mount() {
+        let pod: Pod = serde_json::from_value(json!({"metadata": {}, "spec": {
+            "containers": [{"name": "nats", "volumeMounts": [
+                {"name": "all", "mountPath": "/"}, {"name": "js", "mountPath": "/data", "subPath": "sub"},
+                {"name": "tmp", "mountPath": "/data/tmp"}]}],
+            "volumes": [{"name": "js", "persistentVolumeClaim": {"claimName": "js-0"}}, {"name": "tmp", "emptyDir": {}},
+                {"name": "all", "persistentVolumeClaim": {"claimName": "root-0"}}]}}))
+        .unwrap();
+        let on = |path: &str| claim_of(&pod, "nats", path);
+        assert_eq!(on("/data/jetstream/x"), Some(("js-0".to_owned(), "sub/jetstream/x".to_owned())));
+        assert_eq!(on("/data/tmp/x"), None, "a directory that is no volume of the pod's own");
+        assert_eq!(on("/database/x"), Some(("root-0".to_owned(), "database/x".to_owned())));
+        assert_eq!(claim_of(&pod, "other", "/data/x"), None);
+    }
+
+    #[test]
+    fn a_corruption_is_believed_only_where_every_file_shows_it() {
+        let file = |differing| KeptFile { name: "snap.1.9".to_owned(), bytes: 300, differing };
+        let (held, evidence) = told(&[file(Some(1))]);
+        assert!(held);
+        assert_eq!(evidence, "read from disk, one byte differs in each: snap.1.9 (300 bytes)");
+        assert!(!told(&[file(Some(1)), file(Some(0))]).0);
+        assert!(!told(&[file(None)]).0);
+        assert!(!told(&[]).0);
+    }
+}
