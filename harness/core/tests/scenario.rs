@@ -73,7 +73,7 @@ deadline = "3m"
 [variant.values]
 about = "values, then everything else"
 expected = "5m"
-fault.helm-values = { release = "ironflow", namespace = "ironflow", set = ["a.b=c"] }
+fault.helm-values = { release = "ironflow", namespace = "ironflow", set = ["a.b=c"], set-json = ["d=[1]"] }
 effect.seen.pods-failing = { pods = "app=nats", namespace = "ironflow", reason = "OOMKilled" }
 detect.event = { reason = "FailedCreate", namespace = "ironflow", contains = "quota" }
 recovery = "stays-broken"
@@ -81,7 +81,7 @@ redundancy = ["nodes-ready"]
 deadline = "3m"
 then = [
   { patch = { api-version = "apps/v1", kind = "Deployment", namespace = "ironflow", name = "d", merge = '{"spec":{}}' } },
-  { helm-values = { release = "ironflow", namespace = "ironflow", set = ["a.b=c"] } },
+  { helm-values = { release = "ironflow", namespace = "ironflow", set = ["a.b=c"], set-json = ["d=[1]"] } },
   { signal = { pods = "app=nats", namespace = "ironflow", container = "nats", count = 1, signal = "TERM" } },
   { delete-pods = { pods = "app=nats", namespace = "ironflow", count = 1 } },
 ]
@@ -98,7 +98,18 @@ deadline = "3m"
 then = [
   { freeze = { pods = "app=nats", namespace = "ironflow", container = "nats", count = 1 } },
   { node-off = { pods = "app=nats", namespace = "ironflow", count = 1 } },
+  { end-connections = { pods = "app=nats", namespace = "ironflow", peers = "app=x", peers-namespace = "other" } },
 ]
+
+[variant.ended]
+about = "connections ended"
+expected = "5m"
+fault.end-connections = { pods = "app=nats", namespace = "ironflow", peers = "app=x", peers-namespace = "other" }
+effect = { down = "write", control = "tcp" }
+detect = "pod-not-ready"
+recovery = "unattended"
+redundancy = ["nodes-ready"]
+deadline = "3m"
 
 [variant.node]
 about = "off"
@@ -211,7 +222,7 @@ fn every_key_is_read() {
     };
     assert_eq!(scenario.objectives[0].accepted, accepted(&[("hung", 60), ("dead", 20)]));
     assert_eq!(scenario.objectives[0].because, "measured");
-    let names = ["hung", "dead", "node", "deleted", "values", "patch", "elsewhere"];
+    let names = ["hung", "dead", "node", "deleted", "values", "patch", "ended", "elsewhere"];
     let all = accepted(&names.map(|name| (name, 100)));
     assert_eq!(scenario.objectives[1].accepted, all);
     assert_eq!(

@@ -92,6 +92,7 @@ fn text(drill: &Drill, cluster: &Cluster, plan: &firedrill_core::plan::Plan) -> 
             Fault::HelmValues { .. } => "a dead run leaves the release changed: firedrill sweep rolls it back",
             Fault::Patch { .. } => "a dead run leaves the object changed: firedrill sweep puts it back",
             Fault::Signal { .. } | Fault::DeletePods { .. } => "nothing: the cluster makes it again",
+            Fault::EndConnections { .. } => "nothing: connections that may be made are made again",
             Fault::Noop => "nothing",
         });
         let undone = undone.collect::<Vec<_>>().join("; ");

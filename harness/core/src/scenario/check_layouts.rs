@@ -17,7 +17,7 @@ pub(super) fn layouts(parts: &Parts<'_>, mistakes: &mut Mistakes) {
             );
         }
         // Everything that has a name in this variant is looked up here, so that what nobody asks for can be told.
-        part.fault();
+        part.faults().for_each(drop);
         part.tab.choice("detect").map(|chosen| parts::detector(&chosen.value));
         part.tab.choices("redundancy").iter().for_each(|chosen| drop(parts::condition(&chosen.value)));
     }

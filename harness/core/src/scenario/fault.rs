@@ -65,6 +65,9 @@ pub enum Fault {
         release: String,
         /// `key=value` each, as for `--set`.
         set: Vec<String>,
+        /// `key=JSON` each, as for `--set-json`.
+        #[serde(default)]
+        set_json: Vec<String>,
     },
     /// Fields of an object changed by a JSON merge patch; undone by putting them back as they were.
     Patch {
@@ -72,6 +75,14 @@ pub enum Fault {
         object: ObjectRef,
         /// The patch: a JSON object.
         merge: String,
+    },
+    /// The entries of connections between pods taken out of the connection tracking of the nodes of `pods`, until none of
+    /// them comes back: a policy is asked only about connections that are not tracked. Those that it lets through heal.
+    EndConnections {
+        /// The pods whose nodes are acted on, all of them: those that the policy selects.
+        pods: PodSelector,
+        /// The pods at the other end.
+        peers: PodSelector,
     },
     /// Nothing: the control, which must end as *unknown*.
     Noop,
@@ -85,7 +96,8 @@ impl Fault {
             | Fault::Freeze { pods, .. }
             | Fault::Corrupt { pods, .. }
             | Fault::DeletePods { pods, .. }
-            | Fault::NodeOff { pods, .. } => Some(pods),
+            | Fault::NodeOff { pods, .. }
+            | Fault::EndConnections { pods, .. } => Some(pods),
             Fault::HelmValues { .. } | Fault::Patch { .. } | Fault::Noop => None,
         }
     }

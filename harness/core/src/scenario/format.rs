@@ -335,6 +335,7 @@ const FAULTS: &[(&str, &Shape)] = &[
     ("node-off", &OF_PODS),
     ("helm-values", &HELM_VALUES),
     ("patch", &PATCH),
+    ("end-connections", &END_CONNECTIONS),
 ];
 
 static HELM_VALUES: Shape = Shape {
@@ -346,6 +347,20 @@ static HELM_VALUES: Shape = Shape {
             Kind::List { of: &Kind::Text(Rule::Setting), min: 1, max: 16 },
             "values as for `helm upgrade --reuse-values --set`; undone by `helm rollback`",
         ),
+        optional(
+            "set-json",
+            Kind::List { of: &Kind::Text(Rule::JsonSetting), min: 1, max: 16 },
+            "values as for `--set-json`: a list or a table in JSON",
+        ),
+    ],
+};
+
+static END_CONNECTIONS: Shape = Shape {
+    keys: &[
+        PODS,
+        NAMESPACE,
+        required("peers", Kind::Text(Rule::Selector), "label selector of the pods at the other end"),
+        default("peers-namespace", "ironflow", Kind::Text(Rule::Kubernetes), "their namespace"),
     ],
 };
 

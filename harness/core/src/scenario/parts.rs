@@ -120,13 +120,18 @@ pub(super) fn fault(chosen: &Chosen<'_>) -> Option<Fault> {
     let text = |key| Some(tab.text(key)?.value);
     match name {
         "helm-values" => {
-            let set = tab.texts("set").into_iter().map(|set| set.value).collect();
-            return Some(Fault::HelmValues { namespace: text("namespace")?, release: text("release")?, set });
+            let texts = |key| tab.texts(key).into_iter().map(|set| set.value).collect();
+            let (namespace, release) = (text("namespace")?, text("release")?);
+            return Some(Fault::HelmValues { namespace, release, set: texts("set"), set_json: texts("set-json") });
         }
         "patch" => {
             let (api_version, kind) = (text("api-version")?, text("kind")?);
             let object = ObjectRef { api_version, kind, namespace: text("namespace")?, name: text("name")? };
             return Some(Fault::Patch { object, merge: text("merge")? });
+        }
+        "end-connections" => {
+            let (namespace, labels) = tab.placed_in_layout("peers-namespace", "peers")?;
+            return Some(Fault::EndConnections { pods: pods(tab)?, peers: PodSelector { namespace, labels } });
         }
         _ => {}
     }

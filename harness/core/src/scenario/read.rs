@@ -161,7 +161,12 @@ impl<'a> Tab<'a> {
 
     /// The namespace that the table names and the name behind a key, as they are in the layout that it is read for.
     pub(super) fn named_in_layout(&self, name: &str) -> Option<(String, String)> {
-        let (namespace, name) = (self.text("namespace")?.value, self.text(name)?.value);
+        self.placed_in_layout("namespace", name)
+    }
+
+    /// The same, where the namespace stands behind another key.
+    pub(super) fn placed_in_layout(&self, namespace: &str, name: &str) -> Option<(String, String)> {
+        let (namespace, name) = (self.text(namespace)?.value, self.text(name)?.value);
         Some(match self.names {
             Some(names) => names.of(namespace, name),
             None => (namespace, name),

@@ -58,6 +58,8 @@ pub(crate) enum Rule {
     Start,
     /// A Helm value, `key=value`.
     Setting,
+    /// A Helm value in JSON, `key=JSON`.
+    JsonSetting,
     /// An API version of Kubernetes.
     ApiVersion,
     /// A JSON object.
@@ -82,7 +84,13 @@ impl Rule {
     pub(crate) fn check(self, text: &str) -> Result<(), Wrong> {
         let bytes_max = match self {
             Rule::Line => LINE_BYTES_MAX,
-            Rule::Prose | Rule::Command | Rule::Output | Rule::Setting | Rule::JsonObject | Rule::Select => {
+            Rule::Prose
+            | Rule::Command
+            | Rule::Output
+            | Rule::Setting
+            | Rule::JsonSetting
+            | Rule::JsonObject
+            | Rule::Select => {
                 PROSE_BYTES_MAX
             }
             _ => 253,
@@ -109,6 +117,7 @@ impl Rule {
             Rule::Rate => rate(text).map(|_| ()),
             Rule::Start => start(text).map(|_| ()),
             Rule::Setting => setting(text),
+            Rule::JsonSetting => json_setting(text),
             Rule::ApiVersion => api_version(text),
             Rule::JsonObject => json_object(text),
             Rule::Select => select(text),
@@ -131,7 +140,7 @@ impl Rule {
             Rule::File => Some("^[A-Za-z0-9_-][A-Za-z0-9_.-]*\\.md$"),
             Rule::Rate => Some("^[0-9]+(\\.[0-9]+)?/s$"),
             Rule::Start => Some("^(detected|alert|after .+)$"),
-            Rule::Setting => Some("^[^\\s=]+=.*$"),
+            Rule::Setting | Rule::JsonSetting => Some("^[^\\s=]+=.*$"),
             Rule::ApiVersion => Some("^([a-z0-9.-]+/)?v[0-9][a-z0-9]*$"),
             Rule::JsonObject => Some("^\\s*\\{"),
             Rule::Select => Some("^(SELECT|select) [^;]+$"),
@@ -143,6 +152,18 @@ fn setting(text: &str) -> Result<(), Wrong> {
     match text.split_once('=') {
         Some((key, _)) if !key.is_empty() && !key.contains(char::is_whitespace) => Ok(()),
         _ => Err(Wrong::hint(format!("`{text}` sets no value"), "as for `helm --set`: `resources.limits.memory=1Gi`")),
+    }
+}
+
+fn json_setting(text: &str) -> Result<(), Wrong> {
+    setting(text)?;
+    let json = text.split_once('=').map_or("", |(_, json)| json);
+    match serde_json::from_str::<serde_json::Value>(json) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Wrong::hint(
+            format!("`{json}` is not JSON: {error}"),
+            r#"as for `helm --set-json`: `networkPolicy.extraEgress=[{"ports":[{"port":5432}]}]`"#,
+        )),
     }
 }
 

@@ -1,8 +1,10 @@
-//! The agent in a short-lived privileged pod on a victim's node: it acts on the processes of containers.
+//! The agent in a short-lived privileged pod on a victim's node: it acts on the processes of containers, and on the
+//! connections that the node tracks.
 //!
 //! A frozen container is held by this process and let go when it ends: when its pod is deleted, when its time is up,
 //! and when it starts again after having been killed itself. A runner that dies leaves nothing frozen for longer.
 
+mod conntrack;
 mod files;
 mod procs;
 pub mod wire;
@@ -113,6 +115,14 @@ async fn answer(request: Request, held: &Held) -> io::Result<Reply> {
         Request::LookAtFiles(volume) => Reply::Files { files: files::look(&volume)? },
         Request::Mend(volume) => Reply::Files { files: files::mend(&volume)? },
         Request::Thaw { container_id } => Reply::Processes { processes: thaw(&container_id, held).await? },
+        Request::Connections(ends) => {
+            let look = move || conntrack::look(&ends.pods, &ends.peers);
+            Reply::Connections { connections: tokio::task::spawn_blocking(look).await?? }
+        }
+        Request::EndConnections(ends) => {
+            let end = move || conntrack::end(&ends.pods, &ends.peers);
+            Reply::Connections { connections: tokio::task::spawn_blocking(end).await?? }
+        }
     })
 }
 

@@ -2,7 +2,10 @@
 
 use super::line::Line;
 use super::node_agent::NodeAgent;
-use super::{FaultError, Proof, Tools, corrupt, delete_pods, freeze, helm_values, node_off, patch, signal, undo_of};
+use super::{
+    FaultError, Proof, Tools, corrupt, delete_pods, end_connections, freeze, helm_values, node_off, patch, signal,
+    undo_of,
+};
 use crate::agent::node::wire::Process;
 use crate::cluster::ClusterError;
 use firedrill_core::plan::{PlannedFault, Target};
@@ -26,6 +29,8 @@ pub struct Armed {
 pub struct Injected {
     target: Target,
     processes: Vec<Process>,
+    /// Tracked connections that were ended.
+    connections: usize,
 }
 
 impl Armed {
@@ -46,9 +51,11 @@ impl Armed {
         for PlannedFault { fault, targets } in faults {
             for target in targets {
                 let undo = undo_of(fault, target)?;
-                if let (Fault::Signal { .. } | Fault::Freeze { .. } | Fault::Corrupt { .. }, Some(node)) =
-                    (fault, target.node())
-                {
+                let by_agent = matches!(
+                    fault,
+                    Fault::Signal { .. } | Fault::Freeze { .. } | Fault::Corrupt { .. } | Fault::EndConnections { .. }
+                );
+                if let (true, Some(node)) = (by_agent, target.node()) {
                     undos.entry(node.to_owned()).or_default().push(undo);
                 }
                 lines.insert(target.clone(), Mutex::new(None));
@@ -89,6 +96,7 @@ impl Armed {
     /// Where it was refused or not answered; it may have worked all the same, which only a proof and the undo settle.
     pub async fn inject(&self, fault: &Fault, target: &Target) -> Result<Injected, FaultError> {
         let mut slot = self.slot(target)?.lock().await;
+        let mut connections = 0;
         let result = match (fault, target) {
             (Fault::Signal { signal, .. }, _) => match self.line(target, &mut slot).await? {
                 Some(line) => signal::inject(line, target, *signal).await,
@@ -106,13 +114,20 @@ impl Armed {
             (Fault::NodeOff { .. }, Target::Node { node, .. }) => {
                 node_off::inject(&self.tools, node).await.map(|()| Vec::new())
             }
-            (Fault::HelmValues { set, .. }, Target::Release { namespace, release, .. }) => {
-                let injected = helm_values::inject(&self.tools, &self.chart, namespace, release, set).await;
+            (Fault::HelmValues { set, set_json, .. }, Target::Release { namespace, release, .. }) => {
+                let injected = helm_values::inject(&self.tools, &self.chart, namespace, release, set, set_json).await;
                 injected.map(|()| Vec::new())
             }
             (Fault::Patch { merge, .. }, Target::Object { object, uid, .. }) => {
                 patch::inject(&self.tools, object, uid, merge).await.map(|()| Vec::new())
             }
+            (Fault::EndConnections { peers, .. }, _) => match self.line(target, &mut slot).await? {
+                Some(line) => {
+                    let ended = end_connections::inject(&self.tools, line, target, peers).await;
+                    ended.map(|ended| connections = ended).map(|()| Vec::new())
+                }
+                None => Ok(Vec::new()),
+            },
             (Fault::Noop, _) => Ok(Vec::new()),
             (Fault::NodeOff { .. } | Fault::HelmValues { .. } | Fault::Patch { .. }, _) => {
                 Err(FaultError::Mismatch(format!("{target} is no target of this fault")))
@@ -121,7 +136,7 @@ impl Armed {
         if result.is_err() {
             *slot = None;
         }
-        Ok(Injected { target: target.clone(), processes: result? })
+        Ok(Injected { target: target.clone(), processes: result?, connections })
     }
 
     /// Looks for the effect of an injection on the target itself, by other means than the injection used. The earliest
@@ -145,6 +160,10 @@ impl Armed {
             },
             (Fault::Corrupt { directory, .. }, _) => match self.line(target, &mut slot).await? {
                 Some(line) => corrupt::prove(tools, line, target, directory, &injected.processes, deadline).await,
+                None => Ok(Vec::new()),
+            },
+            (Fault::EndConnections { peers, .. }, _) => match self.line(target, &mut slot).await? {
+                Some(line) => end_connections::prove(tools, line, target, peers, injected.connections).await,
                 None => Ok(Vec::new()),
             },
             (Fault::DeletePods { .. }, _) => delete_pods::prove(tools, target, deadline).await,

@@ -8,6 +8,8 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Node, Pod};
 use kube::api::{Api, ListParams};
 use std::collections::BTreeSet;
 
+/// Every pod that matches, of those that must then be running and ready.
+const ALL: u32 = u32::MAX;
 const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
 
 /// The fault's targets: as many as it asks for, the same ones for the same pods and seed, in order of name.
@@ -33,11 +35,14 @@ pub async fn choose_targets(
             return Ok(vec![helm_values::target(cluster, namespace, release).await?]);
         }
         Fault::Patch { object, merge } => return Ok(vec![patch::target(cluster, object, merge).await?]),
+        // All that there are: one left out would keep the others' service up.
+        Fault::EndConnections { pods, .. } => (pods, ALL),
         Fault::Noop => return Ok(Vec::new()),
     };
     let pods: Api<Pod> = Api::namespaced(cluster.client(), &selector.namespace);
     let listed = pods.list(&ListParams::default().labels(&selector.labels)).await;
     let pods = listed.map_err(ClusterError::api("list pods")).map_err(FaultError::from)?.items;
+    let count = if count == ALL { u32::try_from(pods.len()).unwrap_or(ALL) } else { count };
     let nodes = if matches!(fault, Fault::NodeOff { .. }) {
         let nodes: Api<Node> = Api::all(cluster.client());
         nodes.list(&ListParams::default()).await.map_err(ClusterError::api("list nodes"))?.items
@@ -76,7 +81,7 @@ fn choose(
         let target = match fault {
             Fault::NodeOff { .. } if !used_nodes.insert(candidate.node) => continue,
             Fault::NodeOff { .. } => node_target(&candidate, nodes),
-            Fault::DeletePods { .. } => pod_target(&candidate, selector),
+            Fault::DeletePods { .. } | Fault::EndConnections { .. } => pod_target(&candidate, selector),
             Fault::Signal { container, .. } | Fault::Freeze { container, .. } | Fault::Corrupt { container, .. } => {
                 container_target(&candidate, selector, container)
             }

@@ -41,8 +41,9 @@ pub(super) fn undo_of(namespace: &str, release: &str, revision: u32) -> Undo {
     Undo::RollBack { namespace: namespace.to_owned(), release: release.to_owned(), revision }
 }
 
-pub(super) fn preview(target: &Target, set: &[String]) -> String {
-    format!("helm upgrade {target} with {}; helm rollback undoes it", set.join(", "))
+pub(super) fn preview(target: &Target, set: &[String], set_json: &[String]) -> String {
+    let values = [set, set_json].concat().join(", ");
+    format!("helm upgrade {target} with {values}; helm rollback undoes it")
 }
 
 pub(super) async fn inject(
@@ -51,10 +52,14 @@ pub(super) async fn inject(
     namespace: &str,
     release: &str,
     set: &[String],
+    set_json: &[String],
 ) -> Result<(), FaultError> {
     let mut helm = helm(tools, namespace).args(["upgrade", release]).arg(chart).arg("--reuse-values");
     for value in set {
         helm = helm.arg("--set").arg(value);
+    }
+    for value in set_json {
+        helm = helm.arg("--set-json").arg(value);
     }
     helm.run().await?;
     Ok(())

@@ -68,7 +68,7 @@ impl Line {
         match self.ask(request, limit).await? {
             Reply::Processes { processes } => Ok(processes),
             Reply::Failed { reason } => Err(self.failed(reason)),
-            Reply::Pong { .. } | Reply::Files { .. } => Err(self.failed("it answered another question".to_owned())),
+            _ => Err(self.failed("it answered another question".to_owned())),
         }
     }
 
@@ -80,7 +80,7 @@ impl Line {
         match self.ask(request, limit).await? {
             Reply::Files { files } => Ok(files),
             Reply::Failed { reason } => Err(self.failed(reason)),
-            Reply::Pong { .. } | Reply::Processes { .. } => Err(self.failed("it answered another question".to_owned())),
+            _ => Err(self.failed("it answered another question".to_owned())),
         }
     }
 

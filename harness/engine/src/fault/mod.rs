@@ -6,6 +6,7 @@ mod armed;
 mod choose;
 mod corrupt;
 mod delete_pods;
+mod end_connections;
 mod freeze;
 mod held;
 mod helm_values;
@@ -106,6 +107,7 @@ pub fn undo_of(fault: &Fault, target: &Target) -> Result<Undo, FaultError> {
         (Fault::Freeze { .. }, Target::Container { .. }) => Ok(freeze::undo_of(target)),
         (Fault::Corrupt { directory, .. }, Target::Container { .. }) => Ok(corrupt::undo_of(target, directory)),
         (Fault::DeletePods { .. }, Target::Pod { .. }) => Ok(delete_pods::undo_of(target)),
+        (Fault::EndConnections { .. }, Target::Pod { .. }) => Ok(end_connections::undo_of(target)),
         (Fault::NodeOff { .. }, Target::Node { node, .. }) => Ok(node_off::undo_of(node)),
         (Fault::HelmValues { .. }, Target::Release { namespace, release, revision }) => {
             Ok(helm_values::undo_of(namespace, release, *revision))
@@ -123,8 +125,9 @@ pub fn preview(fault: &Fault, target: &Target) -> String {
         Fault::Corrupt { directory, .. } => corrupt::preview(target, directory),
         Fault::DeletePods { .. } => delete_pods::preview(target),
         Fault::NodeOff { .. } => node_off::preview(target),
-        Fault::HelmValues { set, .. } => helm_values::preview(target, set),
+        Fault::HelmValues { set, set_json, .. } => helm_values::preview(target, set, set_json),
         Fault::Patch { merge, .. } => patch::preview(target, merge),
+        Fault::EndConnections { peers, .. } => end_connections::preview(target, peers),
         Fault::Noop => "nothing is done".to_owned(),
     }
 }

@@ -20,6 +20,10 @@ const RECENT_S: usize = 60;
 const QUEUE_MAX: usize = 65_536;
 /// How long samples may stay in this process's memory before they are with the operating system.
 const FLUSH_EVERY: Duration = Duration::from_millis(500);
+/// Time between two successes that are remembered: short against the 5 s that a control may be from its failure.
+const OK_EVERY: Duration = Duration::from_millis(500);
+/// How many successes are remembered, four minutes of them: an injection of several faults may take that long.
+const OKS_MAX: usize = 480;
 
 /// The state of every series. Cheap to clone.
 #[derive(Clone)]
@@ -38,6 +42,7 @@ struct SeriesState {
     recent: VecDeque<(u64, u32, u32)>, // second, attempts, successes
     successes: u64,
     last: Option<Sample>,
+    oks: VecDeque<At>,
     last_ok: Option<At>,
 }
 
@@ -60,6 +65,7 @@ impl Board {
             recent: VecDeque::with_capacity(RECENT_S + 1),
             successes: 0,
             last: None,
+            oks: VecDeque::with_capacity(OKS_MAX + 1),
             last_ok: None,
         });
         let board = Self { state: Arc::new(Mutex::new(State { series: states.collect(), broken: None })) };
@@ -94,6 +100,12 @@ impl Board {
         if sample.is_ok() {
             one.successes += 1;
             one.last_ok = Some(sample.ended);
+            if one.oks.back().is_none_or(|last| sample.ended.since(*last) >= OK_EVERY) {
+                one.oks.push_back(sample.ended);
+                if one.oks.len() > OKS_MAX {
+                    one.oks.pop_front();
+                }
+            }
         }
     }
 
@@ -152,11 +164,15 @@ impl Board {
         down.filter(|down| !down.is_empty())
     }
 
-    /// For each series of a probe: the end of its latest success.
-    pub(super) fn last_ok(&self, probe: &str) -> Vec<(Series, At)> {
+    /// For each series of a probe: the end of the first success known from `since` on.
+    pub(super) fn ok_after(&self, probe: &str, since: At) -> Vec<(Series, At)> {
         let state = self.lock();
         let all = state.series.iter().filter(|one| one.series.probe == probe);
-        all.filter_map(|one| Some((one.series.clone(), one.last_ok?))).collect()
+        let after = all.filter_map(|one| {
+            let at = one.oks.iter().chain(&one.last_ok).find(|at| **at >= since)?;
+            Some((one.series.clone(), *at))
+        });
+        after.collect()
     }
 
     /// Whether every series of a probe is down.

@@ -168,9 +168,9 @@ async fn at_service(context: &Context, injected_at: At, down: &str, control: &st
             ));
             let failures = context.board.down_since(down, injected_at)?;
             let first = failures.iter().map(|(_, at)| *at).min()?;
-            let controls = context.board.last_ok(control);
+            let controls = context.board.ok_after(control, first);
             let (series, control_at) = controls.iter().find(|(control, at)| {
-                let near = at.since(first) <= CONTROL_WITHIN && *at >= first;
+                let near = at.since(first) <= CONTROL_WITHIN;
                 near && failures.iter().any(|(down, _)| down.vantage == control.vantage)
             })?;
             let after = firedrill_core::time::human(control_at.since(first));

@@ -2,6 +2,7 @@
 
 use firedrill_core::scenario::Signal;
 use serde::{Deserialize, Serialize};
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// Port on the node agent's loopback address; reached by a port-forward through the API server alone.
 pub const PORT: u16 = 9201;
@@ -44,6 +45,10 @@ pub enum Request {
     LookAtFiles(Volume),
     /// Put the corrupted files back as they were.
     Mend(Volume),
+    /// The connections between pods that the node tracks now.
+    Connections(Ends),
+    /// Have the node forget them.
+    EndConnections(Ends),
 }
 
 /// A directory of a volume that is mounted on the node.
@@ -53,6 +58,15 @@ pub struct Volume {
     pub root: String,
     /// The directory in it, relative.
     pub directory: String,
+}
+
+/// Whose connections are meant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ends {
+    /// One end.
+    pub pods: Vec<Ipv4Addr>,
+    /// The other.
+    pub peers: Vec<Ipv4Addr>,
 }
 
 /// What the node agent answers.
@@ -74,6 +88,11 @@ pub enum Reply {
         /// In order of name.
         files: Vec<KeptFile>,
     },
+    /// The connections looked at, or forgotten.
+    Connections {
+        /// In no order.
+        connections: Vec<Connection>,
+    },
     /// It could not be done.
     Failed {
         /// Why.
@@ -90,6 +109,25 @@ pub struct KeptFile {
     pub bytes: u64,
     /// How many bytes of it differ now; `None` where it is gone, or its length has changed.
     pub differing: Option<u64>,
+}
+
+/// A TCP connection that a node tracks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Connection {
+    /// Who opened it.
+    pub source: SocketAddrV4,
+    /// Whom it asked for: a Service's address, or a pod's.
+    pub destination: SocketAddrV4,
+    /// Who answers.
+    pub answered_by: SocketAddrV4,
+    /// Whether it is established and was answered, which is what policies are not asked about.
+    pub is_established: bool,
+}
+
+impl std::fmt::Display for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} -> {} ({})", self.source, self.destination, self.answered_by)
+    }
 }
 
 /// A process of a container, in the node's numbering.

@@ -92,7 +92,8 @@ impl fmt::Display for KindCluster {
 /// # Errors
 /// Where the engine does not say.
 pub async fn find() -> Result<Vec<KindCluster>, ProviderError> {
-    Ok(all().await?.into_iter().filter(KindCluster::is_ours).collect())
+    let all = labelled(LABEL_CLUSTER).await?;
+    Ok(all.into_iter().filter(KindCluster::is_ours).collect())
 }
 
 /// One of them.
@@ -100,7 +101,8 @@ pub async fn find() -> Result<Vec<KindCluster>, ProviderError> {
 /// # Errors
 /// Where there is none of that name, firedrill did not make it, or the engine does not say.
 pub async fn find_named(name: &str) -> Result<KindCluster, ProviderError> {
-    let cluster = all().await?.into_iter().find(|cluster| cluster.name == name);
+    // Its own containers alone: one of another cluster that is being made or deleted right now cannot be read.
+    let cluster = labelled(&format!("{LABEL_CLUSTER}={name}")).await?.into_iter().find(|cluster| cluster.name == name);
     let cluster = cluster.ok_or_else(|| ProviderError::NotFound { name: name.to_owned() })?;
     if cluster.is_ours() {
         return Ok(cluster);
@@ -109,8 +111,8 @@ pub async fn find_named(name: &str) -> Result<KindCluster, ProviderError> {
     Err(ProviderError::NotOurs { name: name.to_owned(), why })
 }
 
-async fn all() -> Result<Vec<KindCluster>, ProviderError> {
-    let filter = format!("label={LABEL_CLUSTER}");
+async fn labelled(label: &str) -> Result<Vec<KindCluster>, ProviderError> {
+    let filter = format!("label={label}");
     let ids = Tool::new("docker", ENGINE_LIMIT).args(["ps", "--all", "--quiet", "--filter", &filter]).run().await?;
     if ids.trim().is_empty() {
         return Ok(Vec::new());
