@@ -87,6 +87,8 @@ fn journal(end: At) -> Result<Journal, Box<dyn Error>> {
         probe: format!("p{id}"),
         kind: kind.clone(),
         vantage: Vantage::Outside,
+        agent_namespace: None,
+        blocked_while: None,
         connection: Connection::Reused,
         every: EVERY,
         timeout: Duration::from_secs(1),

@@ -217,6 +217,12 @@ pub struct Series {
     pub kind: ProbeKind,
     /// Where it runs from.
     pub vantage: Vantage,
+    /// The namespace of the agent pod that it runs in, where that is not the run's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_namespace: Option<String>,
+    /// It must not come through: the probe whose success shows that the other end lives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked_while: Option<String>,
     /// Over which connections.
     pub connection: Connection,
     /// Time between two attempts.
@@ -227,11 +233,19 @@ pub struct Series {
     pub timeout: Duration,
 }
 
+impl Series {
+    /// Whether two series run in the same place.
+    pub fn is_beside(&self, other: &Series) -> bool {
+        (self.vantage, &self.agent_namespace) == (other.vantage, &other.agent_namespace)
+    }
+}
+
 impl fmt::Display for Series {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let vantage = match self.vantage {
-            Vantage::Outside => "outside",
-            Vantage::Inside => "inside",
+        let vantage = match (self.vantage, &self.agent_namespace) {
+            (Vantage::Outside, _) => "outside".to_owned(),
+            (Vantage::Inside, None) => "inside".to_owned(),
+            (Vantage::Inside, Some(namespace)) => format!("inside {namespace}"),
         };
         let connection = match self.connection {
             Connection::New => "new",
@@ -267,6 +281,8 @@ pub fn series(scenario: &Scenario) -> Vec<Series> {
                     probe: name.clone(),
                     kind: probe.kind.clone(),
                     vantage: *vantage,
+                    agent_namespace: probe.agent_namespace.clone().filter(|_| *vantage == Vantage::Inside),
+                    blocked_while: probe.blocked_while.clone(),
                     connection: *connection,
                     every: probe.every,
                     timeout: probe.timeout,

@@ -44,11 +44,13 @@ pub enum Cause {
     Protocol,
     /// Anything else.
     Other,
+    /// It came through where it had to be blocked.
+    Reached,
 }
 
 impl Cause {
     /// How many there are.
-    pub const COUNT: usize = 10;
+    pub const COUNT: usize = 11;
 
     /// All of them, in the order of their numbers in a samples file.
     pub const ALL: [Cause; Self::COUNT] = [
@@ -62,6 +64,7 @@ impl Cause {
         Cause::Unavailable,
         Cause::Protocol,
         Cause::Other,
+        Cause::Reached,
     ];
 
     /// Its place in [`Cause::ALL`], and its number in a samples file.

@@ -43,6 +43,11 @@ http = { service = "ironflow", namespace = "ironflow", port = 80, path = "/ready
 tcp = { service = "nats", namespace = "ironflow-system", port = 4222 }
 from = ["inside", "outside"]
 
+[probe.kept-out]
+tcp = { service = "nats", namespace = "ironflow-system", port = 4222 }
+agent-namespace = "tenant-acme"
+blocked-while = "tcp"
+
 [variant.hung]
 about = "frozen"
 expected = "5m"
@@ -55,6 +60,7 @@ redundancy = [
   { nats-current = { pods = "app=nats", namespace = "ironflow-system", servers = 3 } },
   { cnpg-healthy = { cluster = "db", namespace = "ironflow-system" } },
   { pods-ready = { pods = "app=x", namespace = "ironflow" } },
+  { policies-as-before = { namespace = "ironflow" } },
 ]
 deadline = "3m"
 sustained = "4s"
@@ -198,6 +204,12 @@ fn every_key_is_read() {
     assert_eq!(scenario.probes["run"].connections, [Connection::New, Connection::Reused]);
     let ProbeKind::Http { status, body, service, .. } = &scenario.probes["ready"].kind else { panic!("not HTTP") };
     assert_eq!((*status, body.as_deref(), service.port), (204, Some("ok"), 80));
+
+    let kept_out = &scenario.probes["kept-out"];
+    assert_eq!(
+        (kept_out.agent_namespace.as_deref(), kept_out.blocked_while.as_deref()),
+        (Some("tenant-acme"), Some("tcp"))
+    );
 
     let hung = &scenario.variants["hung"];
     let pods = PodSelector { namespace: "ironflow-system".to_owned(), labels: "app=nats".to_owned() };

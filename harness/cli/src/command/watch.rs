@@ -113,6 +113,7 @@ impl WatchArgs {
                 ConnectionArg::Reused => Connection::Reused,
             },
             in_flight_max: ProbeSpec::in_flight_for(self.every, self.timeout),
+            blocked: false,
         };
         Ok(self.endpoints()?.into_iter().map(spec).collect())
     }

@@ -7,7 +7,7 @@ use super::objectives::Court;
 use super::outage::Gap;
 use super::parts;
 use super::recovery::{self, Judged};
-use super::series::{Bounds, Gather, Seen};
+use super::series::{Bounds, Gather, Seen, mind_controls};
 use crate::event::PhaseEnd;
 use crate::journal::Journal;
 use crate::plan::Phase;
@@ -123,7 +123,9 @@ fn gather<'a, R: Read>(
         let index = index.ok_or_else(|| invalid(format!("series {} is not in the plan", sample.series)))?;
         gathers[index].push(&sample);
     }
-    Ok(gathers.into_iter().map(|gather| gather.finish(history)).collect())
+    let mut all: Vec<_> = gathers.into_iter().map(|gather| gather.finish(history)).collect();
+    mind_controls(&mut all);
+    Ok(all)
 }
 
 /// Why no time that was measured can say anything.

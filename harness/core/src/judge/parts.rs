@@ -3,8 +3,8 @@
 use super::moments::{History, Injection, UndoSeen, in_words};
 use super::series::Seen;
 use crate::event::{PhaseEnd, Undo};
-use crate::plan::{Phase, Target};
-use crate::scenario::{DataPolicy, Effect, Fault, Moment, Shown, Vantage, Variant};
+use crate::plan::{Phase, Series, Target};
+use crate::scenario::{DataPolicy, Effect, Fault, Moment, Shown, Variant};
 use crate::time::human;
 use crate::verdict::{Finding, FindingKind, Part, Value, grouped};
 use std::collections::BTreeMap;
@@ -106,14 +106,14 @@ fn names(subject: &str, target: &Target) -> bool {
 fn control_missing(effect: &Effect, series: &[Seen<'_>]) -> Option<String> {
     // What was seen in the cluster is borne out by its own proof in the journal.
     let Shown::Down { probe: down_probe, control: control_probe } = &effect.shown else { return None };
-    let shown = |probe: &str| -> Vec<Vantage> {
-        series.iter().filter(|s| s.plan.probe == probe && s.shows_effect).map(|s| s.plan.vantage).collect()
+    let shown = |probe: &str| -> Vec<&Series> {
+        series.iter().filter(|s| s.plan.probe == probe && s.shows_effect).map(|s| s.plan).collect()
     };
     let (down, control) = (shown(down_probe), shown(control_probe));
     if down.is_empty() {
         return Some(format!("no sample of {down_probe} failed between the injection and 5 s after the effect"));
     }
-    let same_place = down.iter().any(|vantage| control.contains(vantage));
+    let same_place = down.iter().any(|down| control.iter().any(|control| down.is_beside(control)));
     let why =
         || format!("no sample of the control {control_probe} succeeded from the same place within 5 s of the effect");
     (!same_place).then(why)

@@ -6,7 +6,7 @@ use super::outage::{Gap, SeriesSummary, SeriesTracker};
 use crate::plan::Series;
 use crate::sample::{Outcome, Sample};
 use crate::scenario::{Effect, Moment, Shown, Vantage};
-use crate::time::{At, millis};
+use crate::time::{At, human, millis};
 use crate::verdict::SeriesResult;
 use std::time::Duration;
 
@@ -70,6 +70,8 @@ pub(crate) struct Seen<'a> {
     /// The longest time between the start of a success and the end of the next, from the injection to the horizon: an
     /// outage that no sample saw was shorter.
     pub(crate) longest_hole: Duration,
+    /// The time without any success before the horizon.
+    pub(crate) silent_to_horizon: Duration,
     /// Successes in that time.
     pub(crate) oks_to_horizon: u64,
     /// For the effect's probe: it failed after the injection. For its control: it succeeded near that.
@@ -160,6 +162,7 @@ impl<'a> Gather<'a> {
             plan: self.plan,
             summary,
             longest_hole: Duration::from_micros(self.longest_hole_us),
+            silent_to_horizon: self.bounds.horizon.since(self.last_ok.or(self.bounds.inject).unwrap_or_default()),
             oks_to_horizon: self.oks_to_horizon,
             shows_effect: self.shows_effect,
             succeeded,
@@ -183,6 +186,24 @@ fn unfit(summary: &SeriesSummary, first_seq: Option<u32>) -> Option<String> {
         Some("it has more outages or gaps than can be kept".to_owned())
     } else {
         None
+    }
+}
+
+/// That a probe did not come through says nothing of isolation for a time in which nobody did: its control must have
+/// succeeded again and again, from the injection to the end.
+pub(crate) fn mind_controls(all: &mut [Seen<'_>]) {
+    let silences: Vec<_> =
+        all.iter().map(|seen| (seen.plan.probe.clone(), seen.longest_hole.max(seen.silent_to_horizon))).collect();
+    for seen in all.iter_mut().filter(|seen| seen.unfit.is_none()) {
+        let Some(control) = &seen.plan.blocked_while else { continue };
+        let silence = silences.iter().filter(|(probe, _)| probe == control).map(|(_, silence)| *silence).max();
+        seen.unfit = match silence {
+            None => Some(format!("being kept out proves nothing: {control} was not measured")),
+            Some(silence) if silence > CONTROL_WITHIN => {
+                Some(format!("being kept out proves nothing: {control} had no success for {}", human(silence)))
+            }
+            Some(_) => None,
+        };
     }
 }
 

@@ -1,7 +1,7 @@
 //! What probes, the steady state and variants must be to each other.
 
 use super::mistake::Mistakes;
-use super::parse::{Parts, VariantPart};
+use super::parse::{Parts, ProbePart, VariantPart};
 use super::read::{Chosen, Placed, Tab};
 use super::text;
 use super::{Condition, Detector, Fault, PodSelector, Probe, ProbeKind, format, parts};
@@ -50,6 +50,12 @@ pub(super) fn probes(parts: &Parts<'_>, mistakes: &mut Mistakes) {
             );
         }
     }
+    for part in &parts.probes {
+        places(part, mistakes);
+        if let Some(probe) = &part.probe {
+            kept_out(parts, part, probe, mistakes);
+        }
+    }
     let measured = || parts.probes.iter().filter_map(|part| part.probe.as_ref());
     let series: usize = measured().map(parts::series).sum();
     if series > SERIES_MAX {
@@ -66,6 +72,58 @@ pub(super) fn probes(parts: &Parts<'_>, mistakes: &mut Mistakes) {
             format!("{attempts_per_s:.0} attempts a second, {ATTEMPTS_PER_S_MAX:.0} at most"),
             "a longer `every` for some probes",
         );
+    }
+}
+
+fn places(part: &ProbePart<'_>, mistakes: &mut Mistakes) {
+    if part.tab.has("agent-namespace") && !part.tab.texts("from").iter().any(|place| place.value == "inside") {
+        mistakes.add(part.tab.place("agent-namespace"), "this probe runs from no agent pod");
+    }
+}
+
+/// A probe that must not come through proves nothing by failing where what it asks for is not there at all.
+fn kept_out(parts: &Parts<'_>, part: &ProbePart<'_>, probe: &Probe, mistakes: &mut Mistakes) {
+    let Some(name) = part.tab.text("blocked-while") else { return };
+    let service = |probe: &Probe| match &probe.kind {
+        ProbeKind::Http { service, .. } | ProbeKind::Tcp { service } => Some(service.clone()),
+        _ => None,
+    };
+    let Some(kept_from) = service(probe) else {
+        mistakes.add_hint(
+            name.span,
+            "this kind of probe does not know whether a connection was made",
+            "`http` or `tcp`; any other one would write where it gets in",
+        );
+        return;
+    };
+    let Some(let_in) = known_probe(parts, mistakes, &name) else { return };
+    if let_in.blocked_while.is_some() {
+        mistakes.add_hint(
+            name.span,
+            "this probe must not come through either",
+            "one of the same Service that is let in",
+        );
+        return;
+    }
+    if service(let_in) != Some(kept_from) {
+        mistakes.add_hint(
+            name.span,
+            format!("`{}` asks another Service or port, or writes", name.value),
+            "an `http` or `tcp` probe of the same Service and port, from a place that is let in",
+        );
+        return;
+    }
+    if let_in.every + let_in.timeout > CONTROL_WITHIN {
+        mistakes.add_hint(
+            name.span.clone(),
+            format!("it answers too rarely: {} may pass", text::plain(let_in.every + let_in.timeout)),
+            format!("its `every` and `timeout` together: {} at most", text::plain(CONTROL_WITHIN)),
+        );
+    }
+    let steady = parts.root.table("steady-state").map(|tab| tab.texts("probes")).unwrap_or_default();
+    let is_steady = |probe: &str| steady.iter().any(|steady| steady.value == probe);
+    if is_steady(part.name.value) && !is_steady(&name.value) {
+        mistakes.add(name.span, format!("`{}` is not part of the steady state, and this probe is", name.value));
     }
 }
 
@@ -167,6 +225,12 @@ fn effect(parts: &Parts<'_>, part: &VariantPart<'_>, tab: &Tab<'_>, mistakes: &m
                 name.span.clone(),
                 format!("the control does not run from {place}, where the failing probe does"),
                 format!("add \"{place}\" to the control's `from`"),
+            );
+        } else if down.agent_namespace != control.agent_namespace {
+            mistakes.add_hint(
+                name.span.clone(),
+                "the control's agent is in another namespace than the failing probe's",
+                "the same `agent-namespace`",
             );
         }
         if control.every + control.timeout > CONTROL_WITHIN {
@@ -284,6 +348,15 @@ fn detector(part: &VariantPart<'_>, mistakes: &mut Mistakes) {
             chosen.span,
             format!("{what} no pods to watch"),
             "`pods-failing`, `cnpg-phase` or `nats-quorum`",
+        );
+    } else if let (Some(Detector::Nothing), Some(Chosen::Table(_, runbook))) =
+        (detector, part.tab.choice("recovery").map(|chosen| chosen.value))
+        && let Some(start) = runbook.text("start").filter(|start| start.value == "detected")
+    {
+        mistakes.add_hint(
+            start.span,
+            "`detect = \"nothing\"`, and the runbook waits for it",
+            "`after 30s`, or `alert`",
         );
     }
 }

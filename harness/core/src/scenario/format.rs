@@ -159,6 +159,16 @@ static PROBE: Shape = Shape {
             Kind::List { of: &Kind::OneOf { what: "place", words: &["inside", "outside"] }, min: 1, max: 2 },
             "from an agent pod (inside), from the runner's machine (outside), or both, each a series of its own",
         ),
+        optional(
+            "agent-namespace",
+            Kind::Text(Rule::Kubernetes),
+            "where that agent pod is, with the policies and the quota of that place; in a namespace of the run's own where left out",
+        ),
+        optional(
+            "blocked-while",
+            Kind::Text(Rule::Name),
+            "it must not come through: good is a connection that is not made, bad one that is; the probe of the same Service that is let in, without whose success this proves nothing",
+        ),
     ],
 };
 
@@ -256,7 +266,7 @@ static VARIANT: Shape = Shape {
             "detect",
             Kind::Choice {
                 what: "detector",
-                words: &["pod-not-ready", "node-not-ready"],
+                words: &["pod-not-ready", "node-not-ready", "nothing"],
                 tables: &[
                     ("cnpg-phase", &CNPG),
                     ("nats-quorum", &PODS_ONLY),
@@ -283,6 +293,7 @@ static VARIANT: Shape = Shape {
                         ("cnpg-healthy", &CNPG),
                         ("pods-ready", &PODS_ONLY),
                         ("no-rows", &ROWS),
+                        ("policies-as-before", &IN_NAMESPACE),
                     ],
                 },
                 min: 0,
@@ -450,6 +461,7 @@ static CORRUPT: Shape = Shape {
 };
 static OF_PODS: Shape = Shape { keys: &[PODS, NAMESPACE, COUNT] };
 static PODS_ONLY: Shape = Shape { keys: &[PODS, NAMESPACE] };
+static IN_NAMESPACE: Shape = Shape { keys: &[NAMESPACE] };
 static CNPG: Shape =
     Shape { keys: &[required("cluster", Kind::Text(Rule::Kubernetes), "the CNPG cluster"), NAMESPACE] };
 static NATS_CURRENT: Shape =

@@ -92,6 +92,12 @@ pub struct Probe {
     pub connections: Vec<Connection>,
     /// Where it runs from; each a series of its own.
     pub vantages: Vec<Vantage>,
+    /// The namespace of the agent pod that it runs in, where that is not the run's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_namespace: Option<String>,
+    /// It must not come through: the probe of the same Service that is let in, without whose success that proves nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked_while: Option<String>,
 }
 
 /// What a probe does in one attempt.
@@ -239,6 +245,8 @@ pub enum Detector {
     },
     /// Kubernetes shows a symptom that was not there before.
     Symptom(Symptom),
+    /// Nothing in the cluster notices; people or an alert must.
+    Nothing,
 }
 
 /// A state that the watchers can see.
@@ -266,6 +274,11 @@ pub enum Condition {
     NoRows(Query),
     /// Every node is Ready.
     NodesReady,
+    /// Every network policy of the namespace is as it was before the fault, and there is at least one.
+    PoliciesAsBefore {
+        /// The namespace.
+        namespace: String,
+    },
 }
 
 /// What is done about the fault.

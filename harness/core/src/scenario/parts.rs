@@ -83,6 +83,8 @@ pub(super) fn probe(tab: &Tab<'_>) -> Option<Probe> {
         timeout: tab.duration("timeout")?.value,
         connections,
         vantages,
+        agent_namespace: tab.text("agent-namespace").map(|namespace| namespace.value),
+        blocked_while: tab.text("blocked-while").map(|probe| probe.value),
     })
 }
 
@@ -218,6 +220,7 @@ pub(super) fn detector(chosen: &Chosen<'_>) -> Option<Detector> {
     match chosen {
         Chosen::Word("pod-not-ready") => Some(Detector::PodNotReady),
         Chosen::Word("node-not-ready") => Some(Detector::NodeNotReady),
+        Chosen::Word("nothing") => Some(Detector::Nothing),
         Chosen::Table("cnpg-phase", tab) => Some(Detector::CnpgPhase { cluster: cluster(tab)? }),
         Chosen::Table("nats-quorum", tab) => Some(Detector::NatsQuorum { pods: pods(tab)? }),
         Chosen::Word(_) | Chosen::Table(..) => symptom(chosen).map(Detector::Symptom),
@@ -230,6 +233,9 @@ pub(super) fn condition(chosen: &Chosen<'_>) -> Option<Condition> {
         Chosen::Table("cnpg-healthy", tab) => Some(Condition::CnpgHealthy { cluster: cluster(tab)? }),
         Chosen::Table("pods-ready", tab) => Some(Condition::PodsReady { pods: pods(tab)? }),
         Chosen::Table("no-rows", tab) => query(tab).map(Condition::NoRows),
+        Chosen::Table("policies-as-before", tab) => {
+            Some(Condition::PoliciesAsBefore { namespace: tab.text("namespace")?.value })
+        }
         Chosen::Table("nats-current", tab) => {
             let servers = u32::try_from(tab.whole("servers")?.value).ok()?;
             Some(Condition::NatsCurrent { pods: pods(tab)?, servers })

@@ -53,7 +53,15 @@ fn service(name: &str, port: u16) -> ServiceRef {
 fn probe(kind: ProbeKind) -> Probe {
     let every = Duration::from_millis(EVERY_MS);
     let (connections, vantages) = (vec![Connection::Reused], vec![Vantage::Outside]);
-    Probe { kind, every, timeout: Duration::from_secs(1), connections, vantages }
+    Probe {
+        kind,
+        every,
+        timeout: Duration::from_secs(1),
+        connections,
+        vantages,
+        agent_namespace: None,
+        blocked_while: None,
+    }
 }
 
 fn objective(name: &str, probe: Option<&str>, times: (Moment, Moment), documented: u64, accepted: u64) -> Objective {
@@ -151,6 +159,8 @@ fn plan(scenario: &Scenario) -> Plan {
             probe: name.into(),
             kind: probe.kind.clone(),
             vantage: Vantage::Outside,
+            agent_namespace: None,
+            blocked_while: None,
             connection: Connection::Reused,
             every: probe.every,
             timeout: probe.timeout,

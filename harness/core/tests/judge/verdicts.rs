@@ -76,6 +76,23 @@ fn the_whole_verdict() {
 }
 
 #[test]
+fn being_kept_out_counts_only_while_others_are_let_in() {
+    let mut run = Run::recovered(62_000);
+    run.start.plan.series[usize::from(PUBLISH)].blocked_while = Some("tcp".into());
+    assert_eq!(run.judge().recovery.value, Value::Pass);
+    // What must not be reached is dead for six seconds, long after the fault: nobody can reach it.
+    run.keep_samples(|sample| sample.series != CONTROL).down(CONTROL, 64_000, 70_000, 72_000);
+    let verdict = run.judge();
+    assert_eq!(verdict.recovery.value, Value::Unknown);
+    let why = verdict.recovery.reasons.join("; ");
+    assert!(why.contains("being kept out proves nothing: tcp had no success for 6"), "{why}");
+    run.keep_samples(|sample| sample.series != CONTROL || sample.started < At::from_ms(60_000));
+    assert_eq!(run.judge().recovery.value, Value::Unknown, "nor did it answer at the end");
+    run.start.plan.series[usize::from(PUBLISH)].blocked_while = Some("nobody".into());
+    assert_eq!(run.judge().recovery.value, Value::Unknown);
+}
+
+#[test]
 fn later_than_documented() {
     insta::assert_snapshot!(shown(&Run::recovered(75_000).judge()));
 }

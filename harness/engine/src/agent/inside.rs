@@ -8,6 +8,7 @@ use crate::clock::Clock;
 use crate::cluster::{Cluster, ClusterError, RunMark, Waiting, wait_for};
 use crate::ledger::Store;
 use crate::probe::ProbeSpec;
+use firedrill_core::event::Undo;
 use firedrill_core::judge::ledger::Found;
 use firedrill_core::sample::Sample;
 use firedrill_core::time::micros;
@@ -77,7 +78,8 @@ pub struct Inside {
 }
 
 impl Inside {
-    /// Makes the pod `probe-agent` in the run's namespace, which must exist, and waits until the agent answers.
+    /// Makes the pod `probe-agent` in a namespace that exists, the run's own where none is named, and waits until the agent
+    /// answers.
     ///
     /// It goes to a node that is not in `avoid_nodes`, a control-plane one where that can be.
     ///
@@ -87,14 +89,15 @@ impl Inside {
         cluster: &Cluster,
         mark: &RunMark,
         image: &str,
+        namespace: Option<&str>,
         avoid_nodes: &[String],
         within: Duration,
     ) -> Result<Inside, AgentError> {
         let clock = Clock::start();
         let left_s = mark.expires_unix.saturating_sub(clock.unix_seconds(clock.now())).clamp(60, 86_400);
-        let pod = probe_pod::manifest(mark, image, avoid_nodes, left_s)
+        let pod = probe_pod::manifest(mark, image, avoid_nodes, namespace.is_some(), left_s)
             .map_err(|error| AgentError::Pod(format!("its manifest: {error}")))?;
-        let pods: Api<Pod> = Api::namespaced(cluster.client(), &mark.namespace());
+        let pods: Api<Pod> = Api::namespaced(cluster.client(), namespace.unwrap_or(&mark.namespace()));
         pods.create(&PostParams::default(), &pod).await.map_err(ClusterError::api("making the probe agent's pod"))?;
         let until = clock.deadline(clock.now().plus(within));
         let mut last = "the pod has not started".to_owned();
@@ -138,11 +141,17 @@ impl Inside {
             }
         })
         .await?;
-        Self::deploy(cluster, mark, image, &[], within).await
+        Self::deploy(cluster, mark, image, None, &[], within).await
     }
 
     pub(super) fn over(route: Route, node: String, uncertainty: Duration) -> Self {
         Self { route, node, clock: None, offset_us: 0, uncertainty, pump: None, failure: None }
+    }
+
+    /// How to take the agent's pod in a namespace away that is not the run's own, with which it would go.
+    pub fn undo(namespace: &str) -> Undo {
+        let (kind, namespace) = ("Pod".to_owned(), Some(namespace.to_owned()));
+        Undo::DeleteObject { api_version: "v1".to_owned(), kind, namespace, name: NAME.to_owned() }
     }
 
     /// The node it runs on.

@@ -9,10 +9,12 @@ use serde_json::{Value, json};
 pub(super) const NAME: &str = "probe-agent";
 
 /// The manifest: no rights, no token, not on the nodes that are going to be hit, on a control-plane node where that can be.
+/// `within_quota`: with every limit that a quota may ask for.
 pub(super) fn manifest(
     mark: &RunMark,
     image: &str,
     avoid_nodes: &[String],
+    within_quota: bool,
     left_s: i64,
 ) -> Result<Pod, serde_json::Error> {
     let mut affinity = json!({"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{
@@ -27,6 +29,11 @@ pub(super) fn manifest(
             .collect();
         affinity["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"] =
             json!({"nodeSelectorTerms": [{"matchFields": fields}]});
+    }
+    let mut limits = json!({"memory": "512Mi"});
+    if within_quota {
+        // A few probes at most run in a namespace of others, and a pod of theirs must still find room to be replaced.
+        limits = json!({"memory": "128Mi", "cpu": "500m"});
     }
     let spec = json!({
         "restartPolicy": "Never",
@@ -57,7 +64,7 @@ pub(super) fn manifest(
             "securityContext": {
                 "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]},
             },
-            "resources": {"requests": {"cpu": "50m", "memory": "32Mi"}, "limits": {"memory": "512Mi"}},
+            "resources": {"requests": {"cpu": "50m", "memory": "32Mi"}, "limits": limits},
         }],
     });
     Ok(Pod { metadata: mark.metadata(NAME), spec: Some(serde_json::from_value(spec)?), status: None })
@@ -71,7 +78,7 @@ mod tests {
     fn the_pod_has_no_rights_and_avoids_the_victims() {
         let mark = RunMark { run_id: "r1".to_owned(), expires_unix: 1_800_000_000 };
         let avoid = ["a".to_owned(), "b".to_owned()];
-        let pod = serde_json::to_value(manifest(&mark, "registry/firedrill:1", &avoid, 600).unwrap()).unwrap();
+        let pod = serde_json::to_value(manifest(&mark, "registry/firedrill:1", &avoid, false, 600).unwrap()).unwrap();
         let spec = &pod["spec"];
         assert_eq!(spec["automountServiceAccountToken"], false);
         assert_eq!(spec["activeDeadlineSeconds"], 600);
@@ -82,7 +89,9 @@ mod tests {
         assert_eq!(avoided, ["a", "b"]);
         assert_eq!(spec["containers"][0]["securityContext"]["capabilities"]["drop"][0], "ALL");
         assert_eq!(pod["metadata"]["labels"]["firedrill.dev/run"], "r1");
-        let nowhere = manifest(&mark, "i", &[], 600).unwrap();
+        let nowhere = manifest(&mark, "i", &[], true, 600).unwrap();
+        let limits = nowhere.spec.as_ref().unwrap().containers[0].resources.as_ref().unwrap().limits.as_ref().unwrap();
+        assert!(limits.contains_key("cpu") && limits.contains_key("memory"), "a quota refuses a pod without");
         let affinity = nowhere.spec.unwrap().affinity.unwrap().node_affinity.unwrap();
         assert!(affinity.required_during_scheduling_ignored_during_execution.is_none());
     }

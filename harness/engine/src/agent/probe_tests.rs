@@ -69,6 +69,7 @@ fn tcp(series: u16, to: SocketAddr) -> ProbeSpec {
         timeout,
         connection: Connection::New,
         in_flight_max: ProbeSpec::in_flight_for(every, timeout),
+        blocked: false,
     }
 }
 

@@ -11,8 +11,10 @@ use firedrill_core::plan::Target;
 use firedrill_core::scenario::{Condition, Detector, Fault, PodSelector, Shown, Symptom, Variant};
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::ResourceExt;
 use kube::api::{Api, ListParams};
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How things were before the fault.
@@ -26,7 +28,12 @@ pub struct Baseline {
     pub nodes: BTreeSet<String>,
     /// What of the variant's symptoms was to be seen already.
     pub symptoms: Occurrences,
+    /// The network policies of each namespace, by name.
+    pub policies: BTreeMap<String, Policies>,
 }
+
+/// What network policies say, by their names.
+type Policies = BTreeMap<String, Value>;
 
 /// Whether a condition holds, and what was seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +61,11 @@ impl Baseline {
         for symptom in symptoms(variant) {
             baseline.symptoms.extend(occurrences(cluster, symptom).await?);
         }
+        for condition in &variant.redundancy {
+            if let Condition::PoliciesAsBefore { namespace } = condition {
+                baseline.policies.insert(namespace.clone(), policies(cluster, namespace).await?);
+            }
+        }
         let nodes: Api<Node> = Api::all(cluster.client());
         let nodes = nodes.list_metadata(&ListParams::default()).await.map_err(ClusterError::api("list nodes"))?;
         baseline.nodes = nodes.items.into_iter().filter_map(|node| node.metadata.name).collect();
@@ -78,11 +90,18 @@ fn symptoms(variant: &Variant) -> impl Iterator<Item = &Symptom> {
 fn selectors(variant: &Variant) -> BTreeSet<PodSelector> {
     let conditions = variant.redundancy.iter().filter_map(|condition| match condition {
         Condition::NatsCurrent { pods, .. } | Condition::PodsReady { pods } => Some(pods),
-        Condition::CnpgHealthy { .. } | Condition::NoRows(_) | Condition::NodesReady => None,
+        Condition::CnpgHealthy { .. }
+        | Condition::NoRows(_)
+        | Condition::NodesReady
+        | Condition::PoliciesAsBefore { .. } => None,
     });
     let detected = match &variant.detect {
         Detector::NatsQuorum { pods } => Some(pods),
-        Detector::PodNotReady | Detector::NodeNotReady | Detector::CnpgPhase { .. } | Detector::Symptom(_) => None,
+        Detector::PodNotReady
+        | Detector::NodeNotReady
+        | Detector::CnpgPhase { .. }
+        | Detector::Symptom(_)
+        | Detector::Nothing => None,
     };
     let broken = variant.faults().filter_map(Fault::pods);
     conditions.chain(detected).chain(broken).cloned().collect()
@@ -92,6 +111,16 @@ pub(super) async fn list(cluster: &Cluster, selector: &PodSelector) -> Result<Ve
     let pods: Api<Pod> = Api::namespaced(cluster.client(), &selector.namespace);
     let listed = pods.list(&ListParams::default().labels(&selector.labels)).await;
     Ok(listed.map_err(ClusterError::api("list pods"))?.items)
+}
+
+async fn policies(cluster: &Cluster, namespace: &str) -> Result<Policies, ClusterError> {
+    let policies: Api<NetworkPolicy> = Api::namespaced(cluster.client(), namespace);
+    let listed = policies.list(&ListParams::default()).await.map_err(ClusterError::api("list network policies"))?;
+    let said = listed.items.iter().map(|policy| {
+        let spec = serde_json::to_value(&policy.spec).map_err(|error| ClusterError::Other(error.to_string()));
+        spec.map(|spec| (policy.name_any(), spec))
+    });
+    said.collect()
 }
 
 /// Whether a condition holds now. Without an answer it does not.
@@ -117,6 +146,10 @@ async fn look(cluster: &Cluster, condition: &Condition, baseline: &Baseline) -> 
             [] => Ok(format!("none: {}", query.what)),
             found => Err(format!("{} of: {}", found.len(), query.what)),
         },
+        Condition::PoliciesAsBefore { namespace } => {
+            let now = policies(cluster, namespace).await.map_err(|error| error.to_string())?;
+            as_before(&now, baseline.policies.get(namespace))
+        }
         Condition::NodesReady => {
             let nodes: Api<Node> = Api::all(cluster.client());
             let nodes = nodes.list(&ListParams::default()).await.map_err(ClusterError::api("list nodes"));
@@ -129,6 +162,17 @@ async fn look(cluster: &Cluster, condition: &Condition, baseline: &Baseline) -> 
             Ok(ready)
         }
     }
+}
+
+fn as_before(now: &Policies, before: Option<&Policies>) -> Result<String, String> {
+    let before = before.filter(|before| !before.is_empty()).ok_or("there was no network policy to come back")?;
+    let names: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
+    let other = names.into_iter().find_map(|name| match (before.get(name), now.get(name)) {
+        (Some(_), None) => Some(format!("network policy {name} is gone")),
+        (None, Some(_)) => Some(format!("network policy {name} is new")),
+        (before, now) => (before != now).then(|| format!("network policy {name} is another one")),
+    });
+    other.map_or_else(|| Ok(format!("{} network policies as before", before.len())), Err)
 }
 
 async fn kubelet(cluster: Cluster, node: String) -> Result<(), String> {
@@ -230,6 +274,7 @@ async fn detect(
             Ok(quorum_lost(&views, servers))
         }
         Detector::Symptom(symptom) => symptom_since(cluster, symptom, &baseline.symptoms).await,
+        Detector::Nothing => Ok(None),
     }
 }
 
@@ -268,6 +313,22 @@ mod tests {
         going.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
         assert!(pods_ready(&[ready, going], 1).is_err(), "a pod that is going away is not ready");
         assert!(pods_ready(&[], 0).is_err(), "nothing is never all of them");
+    }
+
+    #[test]
+    fn policies_are_back_when_each_is_as_it_was() {
+        let of = |all: &[(&str, &str)]| -> Policies {
+            all.iter().map(|(name, of)| ((*name).to_owned(), json!({"policyTypes": [of]}))).collect()
+        };
+        let before = of(&[("deny", "Ingress"), ("dns", "Egress")]);
+        let wrong = |now: &[(&str, &str)]| as_before(&of(now), Some(&before)).unwrap_err();
+        assert_eq!(as_before(&before, Some(&before)).unwrap(), "2 network policies as before");
+        assert_eq!(wrong(&[("dns", "Egress")]), "network policy deny is gone");
+        assert_eq!(wrong(&[("deny", "Egress"), ("dns", "Egress")]), "network policy deny is another one");
+        let open = [("deny", "Ingress"), ("dns", "Egress"), ("open", "Ingress")];
+        assert_eq!(wrong(&open), "network policy open is new");
+        assert!(as_before(&Policies::new(), Some(&Policies::new())).is_err(), "none were never all of them");
+        assert!(as_before(&before, None).is_err());
     }
 
     #[test]

@@ -51,7 +51,7 @@ impl Subjects {
                 Detector::NatsQuorum { pods } => {
                     servers.insert(pods.clone());
                 }
-                Detector::PodNotReady | Detector::NodeNotReady | Detector::Symptom(_) => {}
+                Detector::PodNotReady | Detector::NodeNotReady | Detector::Symptom(_) | Detector::Nothing => {}
             }
             for condition in &variant.redundancy {
                 match condition {
@@ -66,6 +66,9 @@ impl Subjects {
                     }
                     Condition::NoRows(query) => {
                         subjects.cnpg.insert(query.cluster.clone());
+                    }
+                    Condition::PoliciesAsBefore { namespace } => {
+                        subjects.namespaces.insert(namespace.clone());
                     }
                     Condition::NodesReady => {}
                 }

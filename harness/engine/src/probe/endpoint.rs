@@ -85,6 +85,22 @@ impl Endpoint {
         }
     }
 
+    /// The host and port that a connection goes to, where it is the probe itself that opens it.
+    pub(super) fn other_end(&self) -> Option<(String, u16)> {
+        match self {
+            Endpoint::Http { url, .. } => {
+                let uri: ::http::Uri = url.parse().ok()?;
+                Some((uri.host()?.to_owned(), uri.port_u16().unwrap_or(80)))
+            }
+            Endpoint::Tcp { host, port } => Some((host.clone(), *port)),
+            Endpoint::Jetstream { .. }
+            | Endpoint::Nats { .. }
+            | Endpoint::Postgres { .. }
+            | Endpoint::PostgresRead { .. }
+            | Endpoint::Ironflow { .. } => None,
+        }
+    }
+
     pub(super) fn error(&self, reason: impl fmt::Display) -> EndpointError {
         EndpointError { endpoint: self.to_string(), reason: reason.to_string() }
     }

@@ -50,6 +50,9 @@ pub struct ProbeSpec {
     pub connection: Connection,
     /// Attempts in flight at most; what would exceed it is not sent and counts as stalled. See [`ProbeSpec::in_flight_for`].
     pub in_flight_max: usize,
+    /// It must not come through: an attempt whose connection is not made succeeds, one that reaches the other end fails.
+    #[serde(default)]
+    pub blocked: bool,
 }
 
 impl ProbeSpec {

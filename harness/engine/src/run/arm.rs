@@ -23,8 +23,10 @@ const DRAIN_WITHIN: Duration = Duration::from_secs(30);
 
 /// What is there while a run measures.
 pub(super) struct Armed {
-    /// The inside vantage.
+    /// The inside vantage, in the run's own namespace.
     pub(super) inside: Inside,
+    /// Agents in namespaces of others.
+    elsewhere: Vec<Inside>,
     /// The fault, ready to be put in.
     pub(super) fault: fault::Armed,
     /// Where everything is measured.
@@ -62,11 +64,19 @@ pub(super) async fn arm(context: &Context, sink: mpsc::Sender<Sample>) -> Result
     let victims: Vec<String> = targets.iter().filter_map(|target| target.node().map(str::to_owned)).collect();
     let image = &context.drill.agent_image;
     let tools = context.tools();
-    let (inside, fault) = tokio::join!(
-        Inside::deploy(cluster, mark, image, &victims, POD_WITHIN),
+    let namespaces = endpoints::agent_namespaces(&context.plan.series);
+    for namespace in &namespaces {
+        context.undo.before(Inside::undo(namespace)).map_err(Stop::Broken)?;
+    }
+    let elsewhere =
+        namespaces.iter().map(|namespace| Inside::deploy(cluster, mark, image, Some(namespace), &victims, POD_WITHIN));
+    let (inside, elsewhere, fault) = tokio::join!(
+        Inside::deploy(cluster, mark, image, None, &victims, POD_WITHIN),
+        futures::future::try_join_all(elsewhere),
         fault::Armed::prepare(&tools, &context.chart, &context.plan.faults, POD_WITHIN),
     );
     let (mut inside, fault) = (inside.map_err(Stop::failed)?, fault.map_err(Stop::failed)?);
+    let mut elsewhere = elsewhere.map_err(Stop::failed)?;
 
     context.doing("making the outside ports");
     let endpoints = endpoints::resolve(context).await?;
@@ -99,11 +109,18 @@ pub(super) async fn arm(context: &Context, sink: mpsc::Sender<Sample>) -> Result
     let (probes_end, watchers_end) = (probes_stop.clone().drop_guard(), watchers_stop.clone().drop_guard());
     let clock = context.clock();
     let outside = probe::start(endpoints.outside.clone(), clock, sink.clone(), probes_stop.clone());
-    inside.start(endpoints.inside.clone(), clock, sink).await.map_err(Stop::failed)?;
-    watch_inside(context, &inside);
-    record_clock(context, &inside);
+    let of = |namespace: Option<&String>| endpoints.inside.get(&namespace.cloned()).cloned().unwrap_or_default();
+    for (agent, namespace) in elsewhere.iter_mut().zip(&namespaces) {
+        agent.start(of(Some(namespace)), clock, sink.clone()).await.map_err(Stop::failed)?;
+    }
+    inside.start(of(None), clock, sink).await.map_err(Stop::failed)?;
+    for agent in elsewhere.iter().chain([&inside]) {
+        watch_inside(context, agent);
+        record_clock(context, agent);
+    }
     let armed = Armed {
         inside,
+        elsewhere,
         fault,
         endpoints,
         alerts,
@@ -172,16 +189,19 @@ impl Armed {
     /// Where samples of the inside vantage were lost; the outside ones are whole then all the same.
     pub(super) async fn stop_probes(&mut self, context: &Context) -> Result<(), String> {
         self.probes_stop.cancel();
-        let drained = self.inside.stop_and_drain(DRAIN_WITHIN).await.map_err(|error| error.to_string());
-        if drained.is_ok() {
-            record_clock(context, &self.inside);
+        let mut drained = Ok(());
+        for agent in std::iter::once(&mut self.inside).chain(&mut self.elsewhere) {
+            match agent.stop_and_drain(DRAIN_WITHIN).await {
+                Ok(()) => record_clock(context, agent),
+                Err(error) => drained = Err(error.to_string()),
+            }
         }
         if let Some(outside) = self.outside.take()
             && tokio::time::timeout(DRAIN_WITHIN, outside).await.is_err()
         {
             return Err("attempts from outside did not end".to_owned());
         }
-        drained.map(|_| ())
+        drained
     }
 
     /// Stops to watch the cluster.

@@ -171,7 +171,7 @@ async fn at_service(context: &Context, injected_at: At, down: &str, control: &st
             let controls = context.board.ok_after(control, first);
             let (series, control_at) = controls.iter().find(|(control, at)| {
                 let near = at.since(first) <= CONTROL_WITHIN;
-                near && failures.iter().any(|(down, _)| down.vantage == control.vantage)
+                near && failures.iter().any(|(down, _)| down.is_beside(control))
             })?;
             let after = firedrill_core::time::human(control_at.since(first));
             let evidence = format!("{down} fails; control {series} succeeded {after} later");

@@ -20,8 +20,8 @@ const POSTGRES_PORT: u16 = 5432;
 pub(super) struct Endpoints {
     /// What the outside vantage measures.
     pub(super) outside: Vec<ProbeSpec>,
-    /// What the inside vantage measures.
-    pub(super) inside: Vec<ProbeSpec>,
+    /// What the inside vantage measures, by the namespace of its agent; `None` is the run's own.
+    pub(super) inside: BTreeMap<Option<String>, Vec<ProbeSpec>>,
     /// Tables to make before the first attempt, by database URL as seen from inside.
     pub(super) tables: Vec<Table>,
     /// Where the acknowledged writes of each probe are looked for, as seen from inside.
@@ -47,7 +47,7 @@ pub(super) struct Table {
 pub(super) async fn resolve(context: &Context) -> Result<Endpoints, Stop> {
     let mut found = Endpoints {
         outside: Vec::new(),
-        inside: Vec::new(),
+        inside: BTreeMap::new(),
         tables: Vec::new(),
         stores: BTreeMap::new(),
         subjects: Vec::new(),
@@ -82,13 +82,19 @@ pub(super) async fn resolve(context: &Context) -> Result<Endpoints, Stop> {
             timeout: series.timeout,
             connection: series.connection,
             in_flight_max: ProbeSpec::in_flight_for(series.every, series.timeout),
+            blocked: series.blocked_while.is_some(),
         };
         match series.vantage {
-            Vantage::Inside => found.inside.push(spec),
+            Vantage::Inside => found.inside.entry(series.agent_namespace.clone()).or_default().push(spec),
             Vantage::Outside => found.outside.push(spec),
         }
     }
     Ok(found)
+}
+
+/// The namespaces of others that agents run in.
+pub(super) fn agent_namespaces(series: &[Series]) -> BTreeSet<String> {
+    series.iter().filter_map(|series| series.agent_namespace.clone()).collect()
 }
 
 struct Login {

@@ -28,7 +28,7 @@ pub(crate) async fn alone() -> MutexGuard<'static, ()> {
 
 pub(crate) fn spec(endpoint: Endpoint, connection: Connection, every: Duration, timeout: Duration) -> ProbeSpec {
     let in_flight_max = ProbeSpec::in_flight_for(every, timeout);
-    ProbeSpec { series: 0, endpoint, every, timeout, connection, in_flight_max }
+    ProbeSpec { series: 0, endpoint, every, timeout, connection, in_flight_max, blocked: false }
 }
 
 /// Probes under way.

@@ -47,6 +47,7 @@ fn cause(cause: Cause) -> String {
         Cause::Unavailable => "unavailable",
         Cause::Protocol => "protocol",
         Cause::Other => "other",
+        Cause::Reached => "came through",
     }
     .to_owned()
 }

@@ -50,6 +50,8 @@ fn series(scenario: &Scenario) -> Vec<Series> {
                     probe: name.clone(),
                     kind: probe.kind.clone(),
                     vantage,
+                    agent_namespace: None,
+                    blocked_while: None,
                     connection,
                     every: probe.every,
                     timeout: probe.timeout,
