@@ -90,9 +90,7 @@ impl Rule {
             | Rule::Setting
             | Rule::JsonSetting
             | Rule::JsonObject
-            | Rule::Select => {
-                PROSE_BYTES_MAX
-            }
+            | Rule::Select => PROSE_BYTES_MAX,
             _ => 253,
         };
         if text.trim().is_empty() {

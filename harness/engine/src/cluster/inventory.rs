@@ -91,9 +91,7 @@ impl Cluster {
             "PersistentVolume" => {
                 Ok(self.list_whole(kind).await?.iter().map(|object| by_claim(kind, object)).collect())
             }
-            "Node" => {
-                Ok(self.list_whole(kind).await?.iter().map(|object| with_state(kind, object, false)).collect())
-            }
+            "Node" => Ok(self.list_whole(kind).await?.iter().map(|object| with_state(kind, object, false)).collect()),
             name if WITH_SPEC.contains(&name) => {
                 Ok(self.list_whole(kind).await?.iter().map(|object| with_state(kind, object, true)).collect())
             }

@@ -70,11 +70,7 @@ pub(super) async fn install(
 }
 
 /// Waits until every node lists the driver and its controller is there.
-pub(super) async fn ready(
-    cluster: &Cluster,
-    found: &KindCluster,
-    progress: Progress<'_>,
-) -> Result<(), ProviderError> {
+pub(super) async fn ready(cluster: &Cluster, found: &KindCluster, progress: Progress<'_>) -> Result<(), ProviderError> {
     progress("waiting for the driver of volumes on every node".to_owned());
     let api: Api<CSINode> = Api::all(cluster.client());
     wait_for("the driver of volumes on every node", READY_LIMIT, || async {
