@@ -34,7 +34,7 @@ from = ["outside", "inside"]
 postgres = { cluster = "db", namespace = "ironflow-system", database = "app" }
 
 [probe.run]
-ironflow = { service = "ironflow", namespace = "ironflow", port = 9123, event = "drill.tick" }
+ironflow = { service = "ironflow", namespace = "ironflow", port = 9123, event = "drill.tick", payload-kib = 8 }
 
 [probe.ready]
 http = { service = "ironflow", namespace = "ironflow", port = 80, path = "/ready?x=1", status = 204, body = "ok" }
@@ -51,7 +51,7 @@ blocked-while = "tcp"
 [variant.hung]
 about = "frozen"
 expected = "5m"
-fault.freeze = { pods = "app=nats", namespace = "ironflow-system", container = "nats", count = 2 }
+fault.freeze = { pods = "app=nats", namespace = "ironflow-system", container = "nats", count = 2, lasts = "8s" }
 effect = { down = "publish", within = "10s", control = "tcp" }
 detect = "pod-not-ready"
 recovery.runbook = { file = "runbook.md", start = "after 90s" }
@@ -102,10 +102,21 @@ recovery = "stays-broken"
 redundancy = ["nodes-ready"]
 deadline = "3m"
 then = [
-  { freeze = { pods = "app=nats", namespace = "ironflow", container = "nats", count = 1 } },
+  { freeze = { pods = "app=nats", namespace = "ironflow", container = "nats", count = 1, lasts = "8s" } },
+  { corrupt = { pods = "app=nats", namespace = "ironflow", container = "nats", count = 1, directory = "/data" } },
   { node-off = { pods = "app=nats", namespace = "ironflow", count = 1 } },
   { end-connections = { pods = "app=nats", namespace = "ironflow", peers = "app=x", peers-namespace = "other" } },
 ]
+
+[variant.corrupt]
+about = "files flipped, rows seen"
+expected = "5m"
+fault.corrupt = { pods = "app=nats", namespace = "ironflow", container = "nats", count = 1, directory = "/data" }
+effect.seen.rows = { cluster = "db", namespace = "ironflow", database = "app", select = "SELECT 1", what = "a row" }
+detect.rows = { cluster = "db", namespace = "ironflow", database = "app", select = "SELECT 1", what = "a row" }
+recovery = "unattended"
+redundancy = [{ no-rows = { cluster = "db", namespace = "ironflow", database = "app", select = "SELECT 1", what = "a row" } }]
+deadline = "3m"
 
 [variant.ended]
 about = "connections ended"
@@ -213,7 +224,15 @@ fn every_key_is_read() {
 
     let hung = &scenario.variants["hung"];
     let pods = PodSelector { namespace: "ironflow-system".to_owned(), labels: "app=nats".to_owned() };
-    assert_eq!(hung.fault, Fault::Freeze { pods: pods.clone(), container: "nats".to_owned(), count: 2, lasts: None });
+    assert_eq!(
+        hung.fault,
+        Fault::Freeze {
+            pods: pods.clone(),
+            container: "nats".to_owned(),
+            count: 2,
+            lasts: Some(Duration::from_secs(8))
+        }
+    );
     assert_eq!(
         hung.recovery,
         Recovery::Runbook { file: "runbook.md".to_owned(), start: Start::After(Duration::from_secs(90)) }
@@ -234,7 +253,7 @@ fn every_key_is_read() {
     };
     assert_eq!(scenario.objectives[0].accepted, accepted(&[("hung", 60), ("dead", 20)]));
     assert_eq!(scenario.objectives[0].because, "measured");
-    let names = ["hung", "dead", "node", "deleted", "values", "patch", "ended", "elsewhere"];
+    let names = ["hung", "dead", "node", "deleted", "values", "patch", "corrupt", "ended", "elsewhere"];
     let all = accepted(&names.map(|name| (name, 100)));
     assert_eq!(scenario.objectives[1].accepted, all);
     assert_eq!(
@@ -289,7 +308,7 @@ fn an_objective_on_an_alert_is_of_the_variants_that_expect_one() {
 
 #[test]
 fn what_is_left_out_is_as_documented() {
-    let text = FULL.replace("sustained = \"4s\"\n", "").replace("hold = \"10s\"\n", "").replace(", count = 2 }", " }");
+    let text = FULL.replace("sustained = \"4s\"\n", "").replace("hold = \"10s\"\n", "").replace(", count = 2,", ",");
     let scenario = read(&text).unwrap();
     assert_eq!(scenario.variants["hung"].sustained, Duration::from_secs(5));
     assert_eq!(scenario.steady_state.hold, Duration::from_secs(30));

@@ -83,6 +83,7 @@ async fn rows_lost_in_a_crash_are_counted() {
     sqlx::query("CHECKPOINT").execute(&mut session).await.unwrap();
     let mut probing = Probing::start(vec![insert(&server, 2, Connection::Reused), insert(&server, 3, Connection::New)]);
     probing.wait(1_500 * MS).await;
+    let killed = probing.clock.now();
     server.kill().await;
     probing.wait(200 * MS).await;
     server.revive().await;
@@ -91,7 +92,8 @@ async fn rows_lost_in_a_crash_are_counted() {
     let found = read_back(&store(&server), WITHIN).await.unwrap();
     for series in [2, 3] {
         let own = of(&samples, series);
-        let first_failed = own.iter().find(|sample| !sample.is_ok()).unwrap();
+        // A machine that does not keep up may have let an attempt time out before.
+        let first_failed = own.iter().find(|sample| !sample.is_ok() && sample.ended >= killed).unwrap();
         // A backend may still say that its postmaster is gone before it is ended itself.
         let at_the_kill = |cause| matches!(cause, Cause::Reset | Cause::Refused | Cause::Unavailable);
         assert!(
