@@ -84,6 +84,12 @@ const ELSEWHERE: [&str; 15] = [
     "profile",
 ];
 
+/// Whether a word of a command means claims of volumes, which go only once no pod uses them.
+fn is_claim(word: &Word) -> bool {
+    let kind = word.text.split('/').next().unwrap_or_default();
+    matches!(kind, "pvc" | "persistentvolumeclaim" | "persistentvolumeclaims")
+}
+
 /// How far a part of a command was tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
@@ -348,6 +354,11 @@ impl Checker {
             found.skip(
                 call.span.clone(),
                 "the pod would be admitted; whether its image can be had and what it shows is not known",
+            );
+        } else if call.path[0] == "delete" && !call.has("wait") && call.args.first().is_some_and(is_claim) {
+            found.skip(
+                call.span.clone(),
+                "it would be marked as deleted; how long a pod that uses it holds it is not known",
             );
         }
         Ok(Way::Tried)
