@@ -286,6 +286,11 @@ pub enum Undo {
         /// The node.
         node: String,
     },
+    /// Take away a node that was made in a lost one's place.
+    RemoveNode {
+        /// The node.
+        node: String,
+    },
     /// Roll a Helm release back.
     RollBack {
         /// Its namespace.
@@ -339,7 +344,10 @@ impl Undo {
             | Undo::RollBack { .. }
             | Undo::Restore { .. }
             | Undo::HealsItself { .. } => true,
-            Undo::DeleteObject { .. } | Undo::PurgeSubject { .. } | Undo::DropTable { .. } => false,
+            Undo::DeleteObject { .. }
+            | Undo::RemoveNode { .. }
+            | Undo::PurgeSubject { .. }
+            | Undo::DropTable { .. } => false,
         }
     }
 }

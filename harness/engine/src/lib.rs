@@ -8,6 +8,7 @@ pub mod env;
 pub mod fault;
 pub mod lease;
 pub mod ledger;
+pub mod machine;
 pub mod observe;
 pub mod power;
 pub mod probe;

@@ -144,6 +144,7 @@ pub(super) fn undo_words(undo: &Undo) -> String {
         Undo::Thaw { target } => format!("let {target} go on"),
         Undo::MendFiles { target, directory } => format!("put the files of {directory} of {target} back"),
         Undo::PowerOn { node } => format!("power {node} on"),
+        Undo::RemoveNode { node } => format!("take node {node} away"),
         Undo::RollBack { namespace, release, revision } => {
             format!("roll release {release} in {namespace} back to revision {revision}")
         }

@@ -278,6 +278,7 @@ pub(crate) fn in_words(undo: &Undo) -> String {
         Undo::Thaw { target } => format!("thaw {target}"),
         Undo::MendFiles { target, directory } => format!("put back {directory} of {target}"),
         Undo::PowerOn { node } => format!("power on node {node}"),
+        Undo::RemoveNode { node } => format!("take node {node} away"),
         Undo::RollBack { namespace, release, revision } => {
             format!("roll release {release} in {namespace} back to revision {revision}")
         }

@@ -363,7 +363,7 @@ fn detector(part: &VariantPart<'_>, mistakes: &mut Mistakes) {
 
 fn redundancy(parts: &Parts<'_>, part: &VariantPart<'_>, mistakes: &mut Mistakes) {
     let conditions = part.tab.choices("redundancy");
-    let is_node_off = matches!(part.fault(), Some(Fault::NodeOff { .. }) | None);
+    let is_node_off = part.fault().is_none() || part.faults().any(|(fault, _)| matches!(fault, Fault::NodeOff { .. }));
     if conditions.is_empty() && part.tab.has("redundancy") && !is_node_off {
         mistakes.add_hint(
             part.tab.place("redundancy"),

@@ -104,6 +104,15 @@ pub(super) fn corrections(parts: &Parts<'_>, mistakes: &mut Mistakes) {
     let mut seen: Vec<(String, String)> = Vec::new();
     for tab in parts.root.tables("correction") {
         documented(parts, &tab, &mut seen, mistakes);
+        if tab.has("instead") == tab.has("provider") {
+            let hint = "`instead` is a command; `provider` is what only a cluster's provider can do";
+            let message = if tab.has("instead") { "`provider` beside `instead`" } else { "nothing stands in" };
+            let span = if tab.has("provider") { tab.place("provider") } else { tab.span.clone() };
+            mistakes.add_hint(span, message, hint);
+        }
+        if let (true, Some(expect)) = (tab.has("provider"), tab.text("expect")) {
+            mistakes.add(expect.span, "what a provider does has no output to expect");
+        }
         let Some(instead) = tab.text("instead") else { continue };
         let objection = object_to_correction(&instead.value).or_else(|| object_to_step(&instead.value));
         if let Some(objection) = objection {
@@ -113,7 +122,7 @@ pub(super) fn corrections(parts: &Parts<'_>, mistakes: &mut Mistakes) {
             mistakes.add_hint(
                 instead.span.clone(),
                 format!("nothing is put in the place of `<{name}>`"),
-                "`<target-pods>` stands for the fault's targets, `<target-pod-1>` for the first of them",
+                super::command::BOUND_HINT,
             );
         }
         if tab.text("documented").is_some_and(|documented| documented.value == instead.value) && !tab.has("expect") {

@@ -154,23 +154,40 @@ pub(super) enum Bound {
     One(usize),
 }
 
+/// What placeholders stand for, for people.
+pub(super) const BOUND_HINT: &str =
+    "`<target-pods>` stands for the targets, `<target-pod-1>` for the first, `<target-node>` for its node";
+
 /// What a placeholder stands for; `None` where it is none of those known.
 pub(super) fn bound(placeholder: &str) -> Option<Bound> {
-    match placeholder.strip_prefix("target-pod") {
-        Some("s") => Some(Bound::All),
-        Some(number) => number.strip_prefix('-')?.parse().ok().filter(|number| *number > 0).map(Bound::One),
-        None => None,
+    let number = |text: &str| text.strip_prefix('-')?.parse().ok().filter(|number| *number > 0).map(Bound::One);
+    match (placeholder.strip_prefix("target-pod"), placeholder.strip_prefix("target-node")) {
+        (Some("s"), _) => Some(Bound::All),
+        (_, Some("")) => Some(Bound::One(1)),
+        (Some(text), _) | (_, Some(text)) => number(text),
+        (None, None) => None,
     }
 }
 
-/// Puts the names of the fault's targets in the place of `<target-pods>`, `<target-pod-1>`, `<target-pod-2>` and so on.
-/// A placeholder for which there is no target stays as it is.
-pub fn bind_targets(command: &str, target_pods: &[&str]) -> String {
+/// Names of what a fault hits, for placeholders.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TargetNames<'a> {
+    /// Its pods, and the pods by which its nodes were chosen.
+    pub pods: &'a [&'a str],
+    /// Its nodes, and the nodes of its pods, each once.
+    pub nodes: &'a [&'a str],
+}
+
+/// Puts the names of the fault's targets in the place of `<target-pods>`, `<target-pod-1>`, `<target-pod-2>` and so on, and
+/// of its nodes in that of `<target-node>`, which is `<target-node-1>`, and so on. A placeholder for which there is no
+/// target stays as it is.
+pub fn bind_targets(command: &str, targets: TargetNames<'_>) -> String {
     let mut text = command.to_owned();
     for (span, name) in placeholders(command).into_iter().rev() {
+        let names = if name.starts_with("target-node") { targets.nodes } else { targets.pods };
         let value = match bound(name) {
-            Some(Bound::All) if !target_pods.is_empty() => target_pods.join(" "),
-            Some(Bound::One(number)) if number <= target_pods.len() => target_pods[number - 1].to_owned(),
+            Some(Bound::All) if !names.is_empty() => names.join(" "),
+            Some(Bound::One(number)) if number <= names.len() => names[number - 1].to_owned(),
             _ => continue,
         };
         text.replace_range(span, &value);
@@ -247,12 +264,13 @@ mod tests {
 
     #[test]
     fn targets_take_the_place_of_placeholders() {
-        let pods = ["nats-0", "nats-2"];
-        assert_eq!(bind_targets("delete <target-pods>", &pods), "delete nats-0 nats-2");
+        let pods = TargetNames { pods: &["nats-0", "nats-2"], nodes: &["w2"] };
+        assert_eq!(bind_targets("delete <target-pods>", pods), "delete nats-0 nats-2");
         assert_eq!(
-            bind_targets("a <target-pod-2> <target-pod-1> <target-pod-3>", &pods),
+            bind_targets("a <target-pod-2> <target-pod-1> <target-pod-3>", pods),
             "a nats-2 nats-0 <target-pod-3>"
         );
-        assert_eq!(bind_targets("sort <in >out", &pods), "sort <in >out");
+        assert_eq!(bind_targets("a <target-node> <target-node-1> <target-node-2>", pods), "a w2 w2 <target-node-2>");
+        assert_eq!(bind_targets("sort <in >out", pods), "sort <in >out");
     }
 }

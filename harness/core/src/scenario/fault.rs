@@ -56,6 +56,9 @@ pub enum Fault {
         pods: PodSelector,
         /// How many nodes.
         count: u32,
+        /// Pods that must be there as well, all of them, before it is powered off.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        with: Option<PodSelector>,
     },
     /// Values of a Helm release changed by `helm upgrade --reuse-values`; undone by `helm rollback`.
     HelmValues {

@@ -343,7 +343,7 @@ const FAULTS: &[(&str, &Shape)] = &[
     ("freeze", &FREEZE),
     ("corrupt", &CORRUPT),
     ("delete-pods", &OF_PODS),
-    ("node-off", &OF_PODS),
+    ("node-off", &NODE_OFF),
     ("helm-values", &HELM_VALUES),
     ("patch", &PATCH),
     ("end-connections", &END_CONNECTIONS),
@@ -460,6 +460,18 @@ static CORRUPT: Shape = Shape {
     ],
 };
 static OF_PODS: Shape = Shape { keys: &[PODS, NAMESPACE, COUNT] };
+static NODE_OFF: Shape = Shape {
+    keys: &[
+        PODS,
+        NAMESPACE,
+        COUNT,
+        optional(
+            "with",
+            Kind::Table(&PODS_ONLY),
+            "pods that must be on that node as well, all of them, before it is powered off",
+        ),
+    ],
+};
 static PODS_ONLY: Shape = Shape { keys: &[PODS, NAMESPACE] };
 static IN_NAMESPACE: Shape = Shape { keys: &[NAMESPACE] };
 static CNPG: Shape =
@@ -565,7 +577,12 @@ static CORRECTION: Shape = Shape {
             Kind::Text(Rule::Command),
             "the documented command, as the runbook has it; it runs first and its output is kept",
         ),
-        required("instead", Kind::Text(Rule::Command), "what runs after it; neither firedrill nor a script"),
+        optional("instead", Kind::Text(Rule::Command), "what runs after it; neither firedrill nor a script"),
+        optional(
+            "provider",
+            Kind::OneOf { what: "step of a provider", words: &["replace-node"] },
+            "what the cluster's provider does after it, where no command can stand in: `replace-node`",
+        ),
         optional("expect", Kind::Text(Rule::Output), "what the output of that must contain"),
         required("because", Kind::Text(Rule::Prose), "why the documented command cannot work"),
     ],

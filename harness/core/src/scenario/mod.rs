@@ -19,7 +19,7 @@ pub(crate) mod runbook;
 pub(crate) mod schema;
 pub(crate) mod text;
 
-pub use command::bind_targets;
+pub use command::{TargetNames, bind_targets};
 pub use fault::*;
 pub use layout::Layout;
 pub use mistake::{Mistake, closest};

@@ -434,12 +434,32 @@ pub struct Correction {
     pub section: String,
     /// The documented command, exactly as the runbook has it. It runs first and its output is kept.
     pub documented: String,
-    /// What runs after it.
+    /// What runs after it; where the provider acts, what it does, for people.
     pub instead: String,
+    /// What the provider does after it, where no command can stand in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<ProviderStep>,
     /// What the corrected command's output must contain.
     pub expect: Option<String>,
     /// Why.
     pub because: String,
+}
+
+/// Something that only a cluster's provider can do, and that stands in for a documented command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProviderStep {
+    /// One more node joins the cluster in the place of the fault's node. The undo takes it away.
+    ReplaceNode,
+}
+
+impl ProviderStep {
+    /// What it does, for people.
+    pub fn about(self) -> &'static str {
+        match self {
+            ProviderStep::ReplaceNode => "the provider makes a node in the place of <target-node>",
+        }
+    }
 }
 
 /// A runbook: its fenced commands, in order.

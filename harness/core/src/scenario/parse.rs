@@ -5,8 +5,8 @@ use super::mistake::{Mistake, Mistakes};
 use super::read::{Chosen, PerVariant, Placed, Tab};
 use super::runbook::Draft;
 use super::{
-    Accepted, Correction, DataPolicy, Fault, Needs, Objective, Probe, Recovery, Runbook, Scenario, Variant, check,
-    check_layouts, check_objectives, check_runbooks, format, parts, read, runbook, text,
+    Accepted, Correction, DataPolicy, Fault, Needs, Objective, Probe, ProviderStep, Recovery, Runbook, Scenario,
+    Variant, check, check_layouts, check_objectives, check_runbooks, format, parts, read, runbook, text,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -261,10 +261,12 @@ fn data(parts: &Parts<'_>) -> Option<DataPolicy> {
 }
 
 fn correction(tab: &Tab<'_>) -> Option<Correction> {
+    let provider = tab.text("provider").map(|_| ProviderStep::ReplaceNode);
     Some(Correction {
         section: tab.text("section")?.value,
         documented: tab.text("documented")?.value,
-        instead: tab.text("instead")?.value,
+        instead: provider.map(|step| step.about().to_owned()).or_else(|| Some(tab.text("instead")?.value))?,
+        provider,
         expect: tab.text("expect").map(|expect| expect.value),
         because: tab.text("because")?.value,
     })

@@ -109,6 +109,11 @@ fn pods(tab: &Tab<'_>) -> Option<PodSelector> {
     Some(PodSelector { namespace, labels })
 }
 
+/// The pods that must be on the node as well; `Some(None)` where none are named.
+fn with(tab: &Tab<'_>) -> Option<Option<PodSelector>> {
+    if tab.has("with") { pods(&tab.table("with")?).map(Some) } else { Some(None) }
+}
+
 fn count(tab: &Tab<'_>) -> Option<u32> {
     u32::try_from(tab.whole("count")?.value).ok()
 }
@@ -157,7 +162,7 @@ pub(super) fn fault(chosen: &Chosen<'_>) -> Option<Fault> {
         }
         "corrupt" => Some(Fault::Corrupt { pods, container: container()?, count, directory: text("directory")? }),
         "delete-pods" => Some(Fault::DeletePods { pods, count }),
-        "node-off" => Some(Fault::NodeOff { pods, count }),
+        "node-off" => Some(Fault::NodeOff { pods, count, with: with(tab)? }),
         _ => None,
     }
 }

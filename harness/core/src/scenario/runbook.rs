@@ -191,11 +191,9 @@ fn check_placeholders(text: &str, span: &Range<usize>, mistakes: &mut Mistakes) 
     for (at, name) in placeholders(&text[span.clone()]) {
         let at = span.start + at.start..span.start + at.end;
         match bound(name) {
-            None => mistakes.add_hint(
-                at,
-                format!("nothing is put in the place of `<{name}>`"),
-                "`<target-pods>` stands for the fault's targets, `<target-pod-1>` for the first of them",
-            ),
+            None => {
+                mistakes.add_hint(at, format!("nothing is put in the place of `<{name}>`"), super::command::BOUND_HINT)
+            }
             Some(super::command::Bound::One(number)) if greatest.as_ref().is_none_or(|g| g.value < number) => {
                 greatest = Some(Placed { value: number, span: at });
             }

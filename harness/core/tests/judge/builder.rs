@@ -280,6 +280,7 @@ impl Run {
             section: "5. The server answers again".into(),
             documented: WGET.into(),
             instead: "kubectl get --raw /healthz".into(),
+            provider: None,
             expect: None,
             because: "the image has no wget".into(),
         });

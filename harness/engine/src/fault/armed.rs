@@ -111,8 +111,8 @@ impl Armed {
                 None => Ok(Vec::new()),
             },
             (Fault::DeletePods { .. }, _) => delete_pods::inject(&self.tools, target).await.map(|()| Vec::new()),
-            (Fault::NodeOff { .. }, Target::Node { node, .. }) => {
-                node_off::inject(&self.tools, node).await.map(|()| Vec::new())
+            (Fault::NodeOff { with, .. }, Target::Node { node, .. }) => {
+                node_off::inject(&self.tools, node, with.as_ref()).await.map(|()| Vec::new())
             }
             (Fault::HelmValues { set, set_json, .. }, Target::Release { namespace, release, .. }) => {
                 let injected = helm_values::inject(&self.tools, &self.chart, namespace, release, set, set_json).await;
@@ -167,7 +167,9 @@ impl Armed {
                 None => Ok(Vec::new()),
             },
             (Fault::DeletePods { .. }, _) => delete_pods::prove(tools, target, deadline).await,
-            (Fault::NodeOff { .. }, Target::Node { node, .. }) => node_off::prove(tools, node).await,
+            (Fault::NodeOff { with, .. }, Target::Node { node, .. }) => {
+                node_off::prove(tools, node, with.as_ref()).await
+            }
             (Fault::HelmValues { .. }, Target::Release { namespace, release, revision }) => {
                 helm_values::prove(tools, namespace, release, *revision).await
             }

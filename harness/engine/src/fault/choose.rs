@@ -30,7 +30,7 @@ pub async fn choose_targets(
         | Fault::Freeze { pods, count, .. }
         | Fault::Corrupt { pods, count, .. }
         | Fault::DeletePods { pods, count }
-        | Fault::NodeOff { pods, count } => (pods, *count),
+        | Fault::NodeOff { pods, count, .. } => (pods, *count),
         Fault::HelmValues { namespace, release, .. } => {
             return Ok(vec![helm_values::target(cluster, namespace, release).await?]);
         }
@@ -260,7 +260,7 @@ mod tests {
 
     #[test]
     fn nodes_are_distinct_and_never_a_control_plane() {
-        let fault = Fault::NodeOff { pods: selector(), count: 2 };
+        let fault = Fault::NodeOff { pods: selector(), count: 2, with: None };
         let nodes = [node("cp", true), node("w1", false), node("w2", false)];
         let pods = [pod(0, "cp", "True"), pod(1, "w1", "True"), pod(2, "w1", "True")];
         let error = draw(&fault, 2, &pods, &nodes, 3).unwrap_err();

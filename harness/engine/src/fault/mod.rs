@@ -24,6 +24,7 @@ pub use undo::{finish_with, is_clean, undo};
 
 use crate::clock::Clock;
 use crate::cluster::{Cluster, ClusterError, RunMark};
+use crate::machine::MachineError;
 use crate::power::{Power, PowerError};
 use crate::process::ProcessError;
 use firedrill_core::event::Undo;
@@ -58,6 +59,9 @@ pub enum FaultError {
     /// The power did not do its part.
     #[error(transparent)]
     Power(#[from] PowerError),
+    /// A node could not be made or taken away.
+    #[error(transparent)]
+    Machine(#[from] MachineError),
     /// A program did not do its part.
     #[error(transparent)]
     Process(#[from] ProcessError),

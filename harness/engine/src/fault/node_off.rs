@@ -4,10 +4,14 @@ use super::{ANNOTATION_UNDO, FaultError, Proof, Tools};
 use crate::cluster::{ClusterError, LABEL_RUN};
 use firedrill_core::event::Undo;
 use firedrill_core::plan::Target;
-use k8s_openapi::api::core::v1::Node;
+use firedrill_core::scenario::PodSelector;
+use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::{Api, ListParams, Patch, PatchParams};
 use serde_json::json;
-use tokio::time::Instant;
+use std::time::Duration;
+use tokio::time::{Instant, interval};
+
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 pub(super) fn undo_of(node: &str) -> Undo {
     Undo::PowerOn { node: node.to_owned() }
@@ -17,8 +21,15 @@ pub(super) fn preview(target: &Target) -> String {
     format!("power off {target}, by its provider (patch nodes, get nodes/proxy); undone by powering it on")
 }
 
-/// Marks the node object, so that a sweep without the journal knows what to do, and powers the node off.
-pub(super) async fn inject(tools: &Tools, node: &str) -> Result<(), FaultError> {
+/// Waits until the pods that must be there are, marks the node object, so that a sweep without the journal knows what to
+/// do, and powers the node off. The injection's own limit bounds the wait.
+pub(super) async fn inject(tools: &Tools, node: &str, with: Option<&PodSelector>) -> Result<(), FaultError> {
+    if let Some(with) = with {
+        let mut tick = interval(LOOK_EVERY);
+        while !holds(tools, node, with).await?.held {
+            tick.tick().await;
+        }
+    }
     let undo = serde_json::to_string(&[undo_of(node)]);
     let undo = undo.map_err(|error| FaultError::Mismatch(format!("the undo of node {node}: {error}")))?;
     mark(tools, node, Some((&tools.mark.run_id, &undo))).await?;
@@ -26,8 +37,8 @@ pub(super) async fn inject(tools: &Tools, node: &str) -> Result<(), FaultError> 
 }
 
 /// Two proofs: the provider's own word on the state, and that the kubelet does not answer the API server while the one
-/// of another node does.
-pub(super) async fn prove(tools: &Tools, node: &str) -> Result<Vec<Proof>, FaultError> {
+/// of another node does. A third where other pods had to be on it.
+pub(super) async fn prove(tools: &Tools, node: &str, with: Option<&PodSelector>) -> Result<Vec<Proof>, FaultError> {
     let is_on = tools.power.is_on(node).await?;
     let evidence = if is_on { "it is on" } else { "it is off" };
     let power = Proof {
@@ -50,7 +61,34 @@ pub(super) async fn prove(tools: &Tools, node: &str) -> Result<Vec<Proof>, Fault
             Err(_) => (false, format!("it does not answer ({why}), but neither does that of {other}")),
         },
     };
-    Ok(vec![power, Proof { subject: format!("kubelet of {node}"), evidence, held, at }])
+    let mut proofs = vec![power, Proof { subject: format!("kubelet of {node}"), evidence, held, at }];
+    if let Some(with) = with {
+        proofs.push(holds(tools, node, with).await?);
+    }
+    Ok(proofs)
+}
+
+/// Whether all of these pods are on the node, and ready by the last word of its kubelet, which stands while the node is off
+/// until the control plane gives it up.
+async fn holds(tools: &Tools, node: &str, with: &PodSelector) -> Result<Proof, FaultError> {
+    let pods: Api<Pod> = Api::namespaced(tools.cluster.client(), &with.namespace);
+    let listed = pods.list(&ListParams::default().labels(&with.labels)).await;
+    let at = tools.clock.now();
+    let (here, elsewhere): (Vec<_>, Vec<_>) =
+        listed.map_err(ClusterError::api("list pods"))?.items.into_iter().partition(|pod| is_ready_on(pod, node));
+    let names = |pods: &[Pod]| pods.iter().filter_map(|pod| pod.metadata.name.clone()).collect::<Vec<_>>().join(", ");
+    let (held, evidence) = match (here.as_slice(), elsewhere.as_slice()) {
+        ([], []) => (false, "there are none".to_owned()),
+        (here, []) => (true, format!("{} runs there", names(here))),
+        (_, elsewhere) => (false, format!("not ready there: {}", names(elsewhere))),
+    };
+    Ok(Proof { subject: format!("{}/{} on {node}", with.namespace, with.labels), evidence, held, at })
+}
+
+fn is_ready_on(pod: &Pod, node: &str) -> bool {
+    let on_it = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) == Some(node);
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    on_it && conditions.into_iter().any(|c| c.type_ == "Ready" && c.status == "True")
 }
 
 /// Powers it on, and takes the mark away. That it is ready again is [`is_clean`]'s to see.

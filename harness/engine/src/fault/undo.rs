@@ -2,6 +2,7 @@
 
 use super::{FaultError, Tools, corrupt, freeze, helm_values, node_off, patch};
 use crate::cluster::{Cluster, ClusterError, LABEL_RUN};
+use crate::machine;
 use firedrill_core::event::Undo;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams};
@@ -22,6 +23,7 @@ pub async fn undo(tools: &Tools, undo: &Undo, within: Duration) -> Result<(), Fa
         Undo::Thaw { target } => freeze::undo(tools, target, deadline).await,
         Undo::MendFiles { target, directory } => corrupt::undo(tools, target, directory, deadline).await,
         Undo::PowerOn { node } => node_off::undo(tools, node).await,
+        Undo::RemoveNode { node } => Ok(machine::remove(&tools.cluster, node).await?),
         Undo::RollBack { namespace, release, revision } => {
             helm_values::undo(tools, namespace, release, *revision).await
         }
@@ -77,6 +79,7 @@ pub async fn is_clean(tools: &Tools, undo: &Undo, within: Duration) -> Result<bo
         Undo::Thaw { target } => freeze::is_clean(tools, target, deadline).await,
         Undo::MendFiles { target, directory } => corrupt::is_clean(tools, target, directory, deadline).await,
         Undo::PowerOn { node } => node_off::is_clean(tools, node, deadline).await,
+        Undo::RemoveNode { node } => Ok(machine::is_gone(&tools.cluster, node).await?),
         Undo::RollBack { namespace, release, revision } => {
             helm_values::is_clean(tools, namespace, release, *revision).await
         }
@@ -101,6 +104,7 @@ pub fn finish_with(tools: &Tools, undo: &Undo) -> Option<String> {
             Some(command) => format!("{command} && {sweep}"),
             None => sweep,
         }),
+        Undo::RemoveNode { node } => Some(format!("{} && {sweep}", machine::remove_command(node))),
         Undo::Thaw { .. }
         | Undo::MendFiles { .. }
         | Undo::RollBack { .. }

@@ -15,7 +15,7 @@ use crate::runbook::{PlannedStep, plan_steps};
 use crate::{fault, observe, stack};
 use firedrill_core::event::{Event, JOURNAL_VERSION, RunStarted};
 use firedrill_core::plan::{self, Phase, Plan, PlannedFault, Target};
-use firedrill_core::scenario::{Fault, Recovery, Scenario, Start};
+use firedrill_core::scenario::{Fault, Recovery, Scenario, Start, TargetNames};
 use firedrill_core::time::At;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -168,12 +168,15 @@ pub fn planned_steps(drill: &Drill, targets: &[Target]) -> Vec<PlannedStep> {
     let Some(variant) = drill.scenario.variants.get(&drill.variant) else { return Vec::new() };
     let Recovery::Runbook { file, .. } = &variant.recovery else { return Vec::new() };
     let Some(runbook) = drill.scenario.runbooks.get(file) else { return Vec::new() };
-    let target_pods = targets.iter().filter_map(|target| match target {
+    let pods = targets.iter().filter_map(|target| match target {
         Target::Container { pod, .. } | Target::Pod { pod, .. } => Some(pod.as_str()),
-        Target::Node { .. } | Target::Release { .. } | Target::Object { .. } => None,
+        Target::Node { because_of, .. } => Some(because_of.as_str()),
+        Target::Release { .. } | Target::Object { .. } => None,
     });
-    let target_pods: Vec<&str> = target_pods.collect();
-    plan_steps(runbook, &drill.scenario.corrections, &drill.variant, variant.layout, &target_pods)
+    let (pods, mut nodes): (Vec<&str>, Vec<&str>) = (pods.collect(), targets.iter().filter_map(Target::node).collect());
+    nodes.dedup();
+    let targets = TargetNames { pods: &pods, nodes: &nodes };
+    plan_steps(runbook, &drill.scenario.corrections, &drill.variant, variant.layout, targets)
 }
 
 /// Runs a drill. Whatever happens, what it made is taken away again, or said to be left.

@@ -172,6 +172,7 @@ pub(super) fn describe(undo: &Undo) -> String {
         Undo::Thaw { target } => format!("thaw {target}"),
         Undo::MendFiles { target, directory } => format!("put back {directory} of {target}"),
         Undo::PowerOn { node } => format!("power on {node}"),
+        Undo::RemoveNode { node } => format!("take node {node} away"),
         Undo::RollBack { namespace, release, revision } => {
             format!("roll release {release} in {namespace} back to revision {revision}")
         }
@@ -247,7 +248,7 @@ async fn compare(context: &Context, before: &Inventory, still_faulty: Vec<String
 }
 
 fn is_object(undo: &Undo) -> bool {
-    is_data(undo) || matches!(undo, Undo::DeleteObject { .. })
+    is_data(undo) || matches!(undo, Undo::DeleteObject { .. } | Undo::RemoveNode { .. })
 }
 
 #[derive(Default)]

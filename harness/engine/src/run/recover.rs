@@ -3,9 +3,11 @@
 use super::context::{Context, Stop};
 use super::watching::{Backlog, Watching};
 use crate::cluster::ClusterError;
+use crate::machine;
 use crate::runbook::{CommandEnd, Environment, PlannedStep, run_command};
-use firedrill_core::event::{Event, StepEnd};
-use firedrill_core::scenario::{Moment, Start, StepCondition};
+use firedrill_core::event::{Event, StepEnd, Undo};
+use firedrill_core::plan::Target;
+use firedrill_core::scenario::{Moment, ProviderStep, Start, StepCondition};
 use firedrill_core::time::{At, human};
 use std::path::Path;
 use std::time::Duration;
@@ -93,6 +95,10 @@ pub(super) async fn runbook(
         let mut ok = documented.end.held();
         if let (false, Some(correction)) = (ok, &planned.correction) {
             corrected += 1;
+            if let Some(step) = correction.provider {
+                held += usize::from(by_provider(context, planned, step, &correction.instead).await?);
+                continue;
+            }
             let end = one(
                 context,
                 planned,
@@ -161,6 +167,33 @@ async fn one(
         context.recorder.record(Event::Note { text: format!("a command could not be started: {reason}") });
     }
     ended
+}
+
+/// Has the cluster's provider do what stands in for a command; whether it did. How to undo it is on disk before.
+async fn by_provider(context: &Context, planned: &PlannedStep, step: ProviderStep, about: &str) -> Result<bool, Stop> {
+    let targets = context.plan.targets();
+    let (ProviderStep::ReplaceNode, Some(lost)) = (step, targets.iter().find_map(Target::node)) else {
+        return Err(Stop::Failed(format!("step {}: no node was hit that could be replaced", planned.number)));
+    };
+    context.undo.before(Undo::RemoveNode { node: machine::replacement_of(lost) }).map_err(Stop::Broken)?;
+    context.doing(format!("step {}: {about}", planned.number));
+    context.recorder.record(Event::StepStarted {
+        step: planned.number,
+        section: planned.step.section.clone(),
+        line: planned.step.line,
+        command: about.to_owned(),
+        correction: true,
+        deadline: planned.step.timeout,
+    });
+    let made = machine::add(&context.cluster, &context.mark, lost);
+    let (end, stdout, stderr) = match tokio::time::timeout(planned.step.timeout, made).await {
+        Ok(Ok(node)) => (StepEnd::AsExpected { exit: 0 }, format!("node {node} has joined\n"), String::new()),
+        Ok(Err(error)) => (StepEnd::NotStarted { reason: error.to_string() }, String::new(), error.to_string()),
+        Err(_) => (StepEnd::DeadlinePassed, String::new(), String::new()),
+    };
+    let held = end.held();
+    context.recorder.record(Event::StepEnded { step: planned.number, correction: true, end, stdout, stderr });
+    Ok(held)
 }
 
 /// The folder that commands run in: the chart stands where the runbook's commands name it.

@@ -158,7 +158,9 @@ async fn one_run(cluster: &Cluster, run_id: &str, undos: Vec<Undo>, agent_image:
         }
     }
     // Faults first: the service that they hold down is needed for the rest.
-    for undo in undos.iter().filter(|undo| is_fault(undo)) {
+    let is_machine = |undo: &Undo| matches!(undo, Undo::RemoveNode { .. });
+    let (faults, machines) = (undos.iter().filter(|undo| is_fault(undo)), undos.iter().filter(|undo| is_machine(undo)));
+    for undo in faults.chain(machines) {
         let undone = fault::undo(&tools, undo, UNDO_WITHIN).await;
         let clean = match undone {
             Ok(()) => wait_clean(&tools, undo).await,

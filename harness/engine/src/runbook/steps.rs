@@ -1,6 +1,6 @@
 //! Which commands of a runbook a variant runs, with its placeholders bound and its corrections beside them.
 
-use firedrill_core::scenario::{Correction, Layout, Runbook, Step, bind_targets};
+use firedrill_core::scenario::{Correction, Layout, Runbook, Step, TargetNames, bind_targets};
 
 /// A step as it will run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,13 +13,13 @@ pub struct PlannedStep {
     pub correction: Option<Correction>,
 }
 
-/// The steps of `runbook` that `variant`, which is in `layout`, runs, in order, with the names of the pods that were hit in their placeholders.
+/// The steps of `runbook` that `variant`, which is in `layout`, runs, in order, with the names of what was hit in their placeholders.
 pub fn plan_steps(
     runbook: &Runbook,
     corrections: &[Correction],
     variant: &str,
     layout: Layout,
-    target_pods: &[&str],
+    targets: TargetNames<'_>,
 ) -> Vec<PlannedStep> {
     runbook
         .steps
@@ -31,10 +31,10 @@ pub fn plan_steps(
                 .iter()
                 .find(|correction| correction.section == step.section && correction.documented == step.command)
                 .map(|correction| Correction {
-                    instead: bind_targets(&correction.instead, target_pods),
+                    instead: bind_targets(&correction.instead, targets),
                     ..correction.clone()
                 });
-            let step = Step { command: bind_targets(&step.command, target_pods), ..step.clone() };
+            let step = Step { command: bind_targets(&step.command, targets), ..step.clone() };
             PlannedStep { number, step, correction }
         })
         .collect()
@@ -75,15 +75,17 @@ mod tests {
             section: "three".to_owned(),
             documented: "pg_isready".to_owned(),
             instead: "pg_isready -h <target-pods>".to_owned(),
+            provider: None,
             expect: None,
             because: "x".to_owned(),
         };
-        let steps = plan_steps(&runbook, &[correction], "hung", Layout::Bundled, &["nats-0", "nats-2"]);
+        let hit = TargetNames { pods: &["nats-0", "nats-2"], nodes: &[] };
+        let steps = plan_steps(&runbook, &[correction], "hung", Layout::Bundled, hit);
         assert_eq!(steps.iter().map(|s| s.number).collect::<Vec<_>>(), [1, 2]);
         assert_eq!(steps[0].step.command, "kubectl delete pod nats-0 nats-2");
         assert_eq!(steps[1].correction.as_ref().unwrap().instead, "pg_isready -h nats-0 nats-2");
         assert!(steps[0].correction.is_none());
-        let steps = plan_steps(&runbook, &[], "separate", Layout::Separate, &[]);
+        let steps = plan_steps(&runbook, &[], "separate", Layout::Separate, TargetNames::default());
         assert_eq!(steps.iter().map(|s| s.step.command.as_str()).collect::<Vec<_>>()[1..], ["elsewhere"]);
     }
 }

@@ -104,7 +104,10 @@ impl Writer {
 
     fn step(&mut self, step: u32, scenario: &Scenario, from_ms: u64, until_ms: u64, end: StepEnd, out: (&str, &str)) {
         let documented = &scenario.runbooks["runbook.md"].steps[step as usize - 1];
-        let command = scenario::bind_targets(&documented.command, &["ironflow-nats-0", "ironflow-nats-2"]);
+        let command = scenario::bind_targets(
+            &documented.command,
+            scenario::TargetNames { pods: &["ironflow-nats-0", "ironflow-nats-2"], nodes: &[] },
+        );
         let (section, line, deadline) = (documented.section.clone(), documented.line, documented.timeout);
         self.at(from_ms, Event::StepStarted { step, section, line, command, correction: false, deadline });
         let (stdout, stderr) = (out.0.to_owned(), out.1.to_owned());

@@ -19,7 +19,7 @@ use crate::cluster::{Cluster, ClusterError};
 use ask::Asker;
 use expected::CnpgCluster;
 use firedrill_core::document::{Corrected, Document, FindingKind, Language, Report, Written};
-use firedrill_core::scenario::{Correction, Layout, Scenario, bind_targets};
+use firedrill_core::scenario::{Correction, Fault, Layout, Scenario, TargetNames, Variant, bind_targets};
 use firedrill_core::shell::{Join, SimpleCommand, Word, simple_commands};
 use found::Found;
 use sql::Database;
@@ -145,7 +145,9 @@ impl Checker {
             Some(scenario) => self.targets(scenario).await?,
             None => Vec::new(),
         };
-        let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
+        let (pods, nodes): (Vec<&str>, Vec<&str>) =
+            targets.iter().map(|(pod, node)| (pod.as_str(), node.as_str())).unzip();
+        let targets = TargetNames { pods: &pods, nodes: &nodes };
         let mut report = Report {
             file: document.file.clone(),
             commands: document.commands.len(),
@@ -162,12 +164,12 @@ impl Checker {
                 report.unchecked.append(&mut found.unchecked);
                 continue;
             }
-            self.command(written, &targets, &mut database, &mut found).await?;
+            self.command(written, targets, &mut database, &mut found).await?;
             let of = |correction: &&Correction| {
                 correction.section == written.section && correction.documented == written.text
             };
             if let Some(correction) = scenario.and_then(|scenario| scenario.corrections.iter().find(of)) {
-                self.correct(written, correction, &targets, &mut found).await?;
+                self.correct(written, correction, targets, &mut found).await?;
             }
             report.checked += usize::from(found.is_empty());
             report.findings.append(&mut found.findings);
@@ -183,13 +185,15 @@ impl Checker {
         Ok(report)
     }
 
-    /// Pods that a fault of the scenario would be put into, for the placeholders that stand for them.
-    async fn targets(&mut self, scenario: &Scenario) -> Result<Vec<String>, ClusterError> {
-        for variant in scenario.variants.values() {
-            let Some(pods) = variant.fault.pods() else { continue };
-            let question = ["kubectl", "get", "pods", "-n", &pods.namespace, "-l", &pods.labels, "-o", "name"];
+    /// Pods that a fault of the scenario would be put into, each with its node, for the placeholders that stand for them.
+    async fn targets(&mut self, scenario: &Scenario) -> Result<Vec<(String, String)>, ClusterError> {
+        for pods in scenario.variants.values().flat_map(Variant::faults).filter_map(Fault::pods) {
+            let columns = "custom-columns=:.metadata.name,:.spec.nodeName";
+            let question =
+                ["kubectl", "get", "pods", "-n", &pods.namespace, "-l", &pods.labels, "--no-headers", "-o", columns];
             let listed = self.asker.ask(&question).await?.stdout;
-            let names: Vec<String> = listed.lines().map(|pod| pod.trim_start_matches("pod/").to_owned()).collect();
+            let named = |line: &str| line.split_once(' ').map(|(pod, node)| (pod.to_owned(), node.trim().to_owned()));
+            let names: Vec<(String, String)> = listed.lines().filter_map(named).collect();
             if !names.is_empty() {
                 return Ok(names);
             }
@@ -201,7 +205,7 @@ impl Checker {
     async fn command(
         &mut self,
         written: &Written,
-        targets: &[&str],
+        targets: TargetNames<'_>,
         database: &mut Option<Database>,
         found: &mut Found,
     ) -> Result<(), ClusterError> {
@@ -369,7 +373,7 @@ impl Checker {
         &mut self,
         written: &Written,
         parts: &[SimpleCommand],
-        targets: &[&str],
+        targets: TargetNames<'_>,
         found: &mut Found,
     ) -> Result<(), ClusterError> {
         let command = format!("set -o pipefail; {}", bind_targets(&written.text, targets));
@@ -404,7 +408,7 @@ impl Checker {
         &mut self,
         written: &Written,
         correction: &Correction,
-        targets: &[&str],
+        targets: TargetNames<'_>,
         found: &mut Found,
     ) -> Result<(), ClusterError> {
         let span: Range<usize> = written.span();
@@ -424,6 +428,10 @@ impl Checker {
         for finding in &mut found.findings {
             let Correction { instead, because, .. } = correction.clone();
             finding.corrected = Some(Corrected { instead, because });
+        }
+        if correction.provider.is_some() {
+            found.skip(written.span(), format!("of its correction: {}", correction.instead));
+            return Ok(());
         }
         let instead = written.replaced(&correction.instead, correction.expect.as_deref());
         let mut of_correction = Found::default();

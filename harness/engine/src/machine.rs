@@ -1,0 +1,309 @@
+//! One more node for a cluster whose nodes are containers: what a provider does when it replaces a machine that is lost.
+//!
+//! The container is made as kind made the lost one, and its kubelet joins by `kubeadm join` with a token of its own, which is
+//! taken back. The lost node's container stays: powered on, it is the node that it was.
+
+use crate::cluster::{ANNOTATION_UNDO, Cluster, ClusterError, LABEL_RUN, RunMark, Waiting, wait_for};
+use crate::power::Power;
+use crate::process::{ProcessError, Tool};
+use firedrill_core::event::Undo;
+use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use k8s_openapi::api::core::v1::Node;
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
+use serde::Deserialize;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use thiserror::Error;
+
+const CALL_LIMIT: Duration = Duration::from_secs(30);
+const BOOT_LIMIT: Duration = Duration::from_secs(60);
+const JOIN_LIMIT: Duration = Duration::from_secs(90);
+const READY_LIMIT: Duration = Duration::from_secs(120);
+/// Shorter than an undo may take, so that pods that will not end do not keep the node.
+const DRAIN_LIMIT: Duration = Duration::from_secs(45);
+const TOKEN_LIFE: &str = "15m";
+/// How a node of kind joined.
+const CONFIGURATION: &str = "/kind/kubeadm.conf";
+
+/// How a node could not be made or taken away.
+#[derive(Debug, Error)]
+pub enum MachineError {
+    /// This cluster's provider makes no nodes.
+    #[error("no node can be made here: {0}")]
+    Unavailable(String),
+    /// A program did not do its part.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// The cluster did not do its part.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// What the engine or the node says cannot be read.
+    #[error("{0}")]
+    Unreadable(String),
+}
+
+/// The name of the node that takes a lost one's place.
+pub fn replacement_of(lost: &str) -> String {
+    format!("{lost}-replacement")
+}
+
+/// Makes the replacement of a lost node, and waits until it is ready.
+///
+/// # Errors
+/// Where the provider makes no nodes, or the node does not join in time. How to take away what is there then,
+/// [`Undo::RemoveNode`], is for the caller to have journalled before.
+pub async fn add(cluster: &Cluster, mark: &RunMark, lost: &str) -> Result<String, MachineError> {
+    if let Power::Unavailable { why } = &cluster.power {
+        return Err(MachineError::Unavailable(why.clone()));
+    }
+    let name = replacement_of(lost);
+    let container = inspect(lost).await?;
+    let control_plane = cluster.nodes().await?.into_iter().find(|node| node.control_plane);
+    let control_plane =
+        control_plane.ok_or_else(|| MachineError::Unreadable("the cluster has no control plane".to_owned()))?.name;
+
+    docker(CALL_LIMIT, run_arguments(&container, &name)).await?;
+    wait_for(&format!("containerd on {name}"), BOOT_LIMIT, || async {
+        // It says no until the node has started.
+        let active = docker(CALL_LIMIT, ["exec", &name, "systemctl", "is-active", "containerd"]).await;
+        Ok(if active.is_ok() { Waiting::Done(()) } else { Waiting::Not("not active yet".to_owned()) })
+    })
+    .await?;
+    // A container that is off still gives its files: where images come from, and how its kubelet joined.
+    copy(lost, "/etc/containerd", &name, "/etc/").await?;
+    docker(CALL_LIMIT, ["exec", &name, "systemctl", "restart", "containerd"]).await?;
+    copy(lost, CONFIGURATION, &name, "/kind/").await?;
+    let conf = docker(CALL_LIMIT, ["exec", &name, "cat", CONFIGURATION]).await?;
+
+    let address = inspect(&name).await?.address();
+    let address = address.ok_or_else(|| MachineError::Unreadable(format!("{name} has no address")))?;
+    let token = docker(CALL_LIMIT, ["exec", &control_plane, "kubeadm", "token", "create", "--ttl", TOKEN_LIFE]).await?;
+    let token = token.trim();
+    let joined = join(&name, lost, &conf, &address, token).await;
+    let id = token.split('.').next().unwrap_or_default();
+    docker(CALL_LIMIT, ["exec", &control_plane, "kubeadm", "token", "delete", id]).await?;
+    joined?;
+    forget_request(cluster, id).await?;
+
+    let nodes: Api<Node> = Api::all(cluster.client());
+    wait_for(&format!("node {name} to be ready"), READY_LIMIT, || async {
+        let ready = cluster.nodes().await?.iter().any(|node| node.name == name && node.ready);
+        Ok(if ready { Waiting::Done(()) } else { Waiting::Not("not ready".to_owned()) })
+    })
+    .await?;
+    let undo = serde_json::to_string(&[Undo::RemoveNode { node: name.clone() }]);
+    let undo = undo.map_err(|error| MachineError::Unreadable(error.to_string()))?;
+    let patch = json!({"metadata": {"labels": {LABEL_RUN: mark.run_id}, "annotations": {ANNOTATION_UNDO: undo}}});
+    let marked = nodes.patch_metadata(&name, &PatchParams::default(), &Patch::Merge(&patch)).await;
+    marked.map_err(ClusterError::api("mark a node"))?;
+    Ok(name)
+}
+
+/// Takes a node away: its pods end in order where they do so in time, then the object and the container go. Repeating it, and
+/// taking away what was never made, is harmless.
+///
+/// # Errors
+/// Where the API server or the engine does not do it.
+pub async fn remove(cluster: &Cluster, node: &str) -> Result<(), MachineError> {
+    let nodes: Api<Node> = Api::all(cluster.client());
+    if nodes.get_opt(node).await.map_err(ClusterError::api("read a node"))?.is_some() {
+        let drain = Tool::new("kubectl", DRAIN_LIMIT + Duration::from_secs(5)).env(cluster.kubectl_env());
+        let limit = format!("--timeout={}s", DRAIN_LIMIT.as_secs());
+        let drain = drain.args(["drain", node, "--force", "--ignore-daemonsets", "--delete-emptydir-data"]);
+        // A pod that does not end in time ends with its node.
+        if let Err(error) = drain.args(["--disable-eviction", "--grace-period=20", &limit]).run().await {
+            tracing::warn!("{error}");
+        }
+        let deleted = nodes.delete(node, &DeleteParams::default()).await;
+        match deleted {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(error) => return Err(ClusterError::api("delete a node")(error).into()),
+        }
+    }
+    if is_there(node).await? {
+        docker(CALL_LIMIT, ["rm", "--force", "--volumes", node]).await?;
+    }
+    Ok(())
+}
+
+/// Whether neither the node nor its container is there.
+///
+/// # Errors
+/// Where that cannot be told.
+pub async fn is_gone(cluster: &Cluster, node: &str) -> Result<bool, MachineError> {
+    let nodes: Api<Node> = Api::all(cluster.client());
+    let object = nodes.get_opt(node).await.map_err(ClusterError::api("read a node"))?;
+    Ok(object.is_none() && !is_there(node).await?)
+}
+
+/// The command by which a person removes a node's machine.
+pub fn remove_command(node: &str) -> String {
+    format!("docker rm --force --volumes {node}")
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Container {
+    config: Config,
+    host_config: HostConfig,
+    network_settings: NetworkSettings,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Config {
+    image: String,
+    env: Vec<String>,
+    labels: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct HostConfig {
+    binds: Option<Vec<String>>,
+    network_mode: String,
+    security_opt: Option<Vec<String>>,
+    tmpfs: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct NetworkSettings {
+    networks: BTreeMap<String, Network>,
+}
+
+#[derive(Deserialize)]
+struct Network {
+    #[serde(rename = "IPAddress")]
+    address: String,
+}
+
+impl Container {
+    fn address(&self) -> Option<String> {
+        let network = self.network_settings.networks.get(&self.host_config.network_mode)?;
+        (!network.address.is_empty()).then(|| network.address.clone())
+    }
+}
+
+/// The arguments by which kind runs a node, as they can be read back from one.
+fn run_arguments(like: &Container, name: &str) -> Vec<String> {
+    let fixed = ["run", "--detach", "--tty", "--privileged", "--cgroupns=private", "--init=false", "--volume=/var"];
+    let mut arguments: Vec<String> = fixed.map(str::to_owned).into();
+    // One start again, as kind's nodes have: the engine may go down and come up.
+    arguments.push("--restart=on-failure:1".to_owned());
+    arguments.extend([format!("--name={name}"), format!("--hostname={name}")]);
+    arguments.push(format!("--network={}", like.host_config.network_mode));
+    arguments.extend(like.config.labels.iter().map(|(key, value)| format!("--label={key}={value}")));
+    arguments.extend(like.config.env.iter().map(|variable| format!("--env={variable}")));
+    arguments.extend(like.host_config.security_opt.iter().flatten().map(|option| format!("--security-opt={option}")));
+    arguments.extend(like.host_config.tmpfs.iter().flatten().map(|(path, _)| format!("--tmpfs={path}")));
+    arguments.extend(like.host_config.binds.iter().flatten().map(|bind| format!("--volume={bind}")));
+    arguments.push(like.config.image.clone());
+    arguments
+}
+
+/// Has the kubelet of a new container join with the lost node's configuration, its name, address and token exchanged.
+async fn join(name: &str, lost: &str, conf: &str, address: &str, token: &str) -> Result<(), MachineError> {
+    let conf = configuration(conf, lost, name, address, token);
+    let conf = conf.ok_or_else(|| MachineError::Unreadable(format!("how {lost} joined cannot be read")))?;
+    let write = ["exec", "--interactive", name, "tee", CONFIGURATION];
+    Tool::new("docker", CALL_LIMIT).args(write).input(conf).run().await?;
+    let join = ["exec", name, "kubeadm", "join", "--config", CONFIGURATION, "--skip-phases=preflight"];
+    docker(JOIN_LIMIT, join).await?;
+    Ok(())
+}
+
+/// The configuration of another node: its name, its address and the token are exchanged wherever they stand.
+fn configuration(conf: &str, lost: &str, name: &str, address: &str, token: &str) -> Option<String> {
+    let value_after = |key: &str, is_of: fn(char) -> bool| {
+        let from = conf.find(key)? + key.len();
+        let rest = conf[from..].trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
+        // Of a list of arguments, the value stands behind a key of its own.
+        let rest = rest.strip_prefix("value").map_or(rest, |rest| rest.trim_start_matches(|c: char| !is_of(c)));
+        Some(rest.split(|c: char| !is_of(c)).next().unwrap_or_default().to_owned())
+    };
+    let old_address = value_after("node-ip", |c| c.is_ascii_digit() || c == '.')?;
+    let old_token = value_after("token:", |c| c.is_ascii_alphanumeric() || c == '.')?;
+    if old_address.is_empty() || old_token.is_empty() {
+        return None;
+    }
+    Some(conf.replace(lost, name).replace(&old_address, address).replace(&old_token, token))
+}
+
+/// Copies a file or a folder from one container to another, as an archive.
+async fn copy(from: &str, path: &str, to: &str, into: &str) -> Result<(), ProcessError> {
+    let archive = docker(CALL_LIMIT, ["cp", &format!("{from}:{path}"), "-"]).await?;
+    Tool::new("docker", CALL_LIMIT).args(["cp", "-", &format!("{to}:{into}")]).input(archive).run().await?;
+    Ok(())
+}
+
+/// Takes away the request by which the kubelet got its certificate: Kubernetes keeps it for an hour.
+async fn forget_request(cluster: &Cluster, token_id: &str) -> Result<(), ClusterError> {
+    let requests: Api<CertificateSigningRequest> = Api::all(cluster.client());
+    let listed = requests.list(&ListParams::default()).await.map_err(ClusterError::api("list certificate requests"))?;
+    let by = format!("system:bootstrap:{token_id}");
+    for request in listed.items.into_iter().filter(|request| request.spec.username.as_deref() == Some(&by)) {
+        let name = request.metadata.name.unwrap_or_default();
+        let deleted = requests.delete(&name, &DeleteParams::default()).await;
+        deleted.map_err(ClusterError::api("delete a certificate request"))?;
+    }
+    Ok(())
+}
+
+async fn inspect(name: &str) -> Result<Container, MachineError> {
+    let text = docker(CALL_LIMIT, ["container", "inspect", name]).await?;
+    let read: Result<[Container; 1], _> = serde_json::from_str(&text);
+    read.map(|[container]| container).map_err(|error| MachineError::Unreadable(format!("container {name}: {error}")))
+}
+
+async fn is_there(name: &str) -> Result<bool, MachineError> {
+    let filter = format!("name=^{name}$");
+    let found = docker(CALL_LIMIT, ["ps", "--all", "--quiet", "--filter", &filter]).await?;
+    Ok(!found.trim().is_empty())
+}
+
+async fn docker(
+    limit: Duration,
+    arguments: impl IntoIterator<Item = impl AsRef<std::ffi::OsStr>>,
+) -> Result<String, ProcessError> {
+    Tool::new("docker", limit).args(arguments).run().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_joins_as_another_one_did() {
+        let plain = "discovery:\n  bootstrapToken:\n    token: abcdef.0123456789abcdef\nnodeRegistration:\n  kubeletExtraArgs:\n    node-ip: 172.18.0.14\n    provider-id: kind://docker/f-a/f-a-worker\n";
+        let new = configuration(plain, "f-a-worker", "f-a-worker-replacement", "172.18.0.9", "new.token").unwrap();
+        insta::assert_snapshot!(new, @r"
+        discovery:
+          bootstrapToken:
+            token: new.token
+        nodeRegistration:
+          kubeletExtraArgs:
+            node-ip: 172.18.0.9
+            provider-id: kind://docker/f-a/f-a-worker-replacement
+        ");
+        let listed = "token: \"a.b\"\n  - name: node-ip\n    value: \"10.0.0.1\"\n";
+        let new = configuration(listed, "w", "x", "10.0.0.2", "c.d").unwrap();
+        assert_eq!(new, "token: \"c.d\"\n  - name: node-ip\n    value: \"10.0.0.2\"\n");
+        assert_eq!(configuration("token: a.b\n", "w", "x", "10.0.0.2", "c.d"), None);
+    }
+
+    #[test]
+    fn a_container_is_run_as_the_lost_one_was() {
+        let like: Container = serde_json::from_value(json!({
+            "Config": {"Image": "node:v1", "Env": ["A=b"], "Labels": {"io.x-k8s.kind.role": "worker"}},
+            "HostConfig": {"Binds": ["/lib/modules:/lib/modules:ro"], "NetworkMode": "kind",
+                "SecurityOpt": ["seccomp=unconfined"], "Tmpfs": {"/run": ""}},
+            "NetworkSettings": {"Networks": {"kind": {"IPAddress": ""}}}}))
+        .unwrap();
+        assert_eq!(like.address(), None);
+        let line = run_arguments(&like, "w-replacement").join(" ");
+        insta::assert_snapshot!(line, @"run --detach --tty --privileged --cgroupns=private --init=false --volume=/var --restart=on-failure:1 --name=w-replacement --hostname=w-replacement --network=kind --label=io.x-k8s.kind.role=worker --env=A=b --security-opt=seccomp=unconfined --tmpfs=/run --volume=/lib/modules:/lib/modules:ro node:v1");
+    }
+}
