@@ -310,7 +310,8 @@ pub(crate) enum AgentCommand {
         /// Seconds until it undoes what it holds and ends by itself.
         #[arg(long)]
         expires_after: u64,
-        /// Container that is let go at the start, in case an agent before this one was killed while it held it.
+        /// Container that is let go at the start, or POD_UID/VOLUME/FILE that is removed, in case an agent before this one was
+        /// killed while it held it.
         #[arg(long, value_name = "CONTAINER_ID")]
         guard: Vec<String>,
     },

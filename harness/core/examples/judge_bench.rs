@@ -119,6 +119,7 @@ fn journal(end: At) -> Result<Journal, Box<dyn Error>> {
         deadline: Duration::from_secs(3_600),
         sustained: Duration::from_secs(5),
         alerts: Vec::new(),
+        irreversible: None,
     };
     let scenario = Scenario {
         name: "bench".into(),

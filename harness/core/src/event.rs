@@ -281,6 +281,13 @@ pub enum Undo {
         /// The directory, as the container sees it.
         directory: String,
     },
+    /// Remove the file that fills a volume, wherever the volume is by then.
+    RemoveFiller {
+        /// The volume.
+        target: Target,
+        /// The file's name in the volume's root.
+        file: String,
+    },
     /// Power a node on.
     PowerOn {
         /// The node.
@@ -340,6 +347,7 @@ impl Undo {
         match self {
             Undo::Thaw { .. }
             | Undo::MendFiles { .. }
+            | Undo::RemoveFiller { .. }
             | Undo::PowerOn { .. }
             | Undo::RollBack { .. }
             | Undo::Restore { .. }

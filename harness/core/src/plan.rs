@@ -152,6 +152,21 @@ pub enum Target {
         /// The pod it was chosen by.
         because_of: String,
     },
+    /// A volume, by the pod that has it mounted.
+    Volume {
+        /// The namespace of pod and claim.
+        namespace: String,
+        /// The pod's name.
+        pod: String,
+        /// The pod's UID when it was chosen.
+        uid: String,
+        /// The claim.
+        claim: String,
+        /// The PersistentVolume.
+        volume: String,
+        /// The node that it is mounted on.
+        node: String,
+    },
     /// A Helm release.
     Release {
         /// Its namespace.
@@ -176,7 +191,10 @@ impl Target {
     /// The node that is hit, or that holds what is hit; `None` where it is on none.
     pub fn node(&self) -> Option<&str> {
         match self {
-            Target::Container { node, .. } | Target::Pod { node, .. } | Target::Node { node, .. } => Some(node),
+            Target::Container { node, .. }
+            | Target::Pod { node, .. }
+            | Target::Volume { node, .. }
+            | Target::Node { node, .. } => Some(node),
             Target::Release { .. } | Target::Object { .. } => None,
         }
     }
@@ -184,7 +202,7 @@ impl Target {
     /// The name by which it goes: its pod's, its node's, its own.
     pub fn name(&self) -> &str {
         match self {
-            Target::Container { pod, .. } | Target::Pod { pod, .. } => pod,
+            Target::Container { pod, .. } | Target::Pod { pod, .. } | Target::Volume { pod, .. } => pod,
             Target::Node { node, .. } => node,
             Target::Release { release, .. } => release,
             Target::Object { object, .. } => &object.name,
@@ -197,6 +215,7 @@ impl fmt::Display for Target {
         match self {
             Target::Container { pod, container, node, .. } => write!(f, "{container} in {pod} (on {node})"),
             Target::Pod { pod, node, .. } => write!(f, "{pod} (on {node})"),
+            Target::Volume { claim, pod, node, .. } => write!(f, "volume {claim} of {pod} (on {node})"),
             Target::Node { node, because_of, .. } => write!(f, "node {node} (holds {because_of})"),
             Target::Release { namespace, release, revision } => {
                 write!(f, "release {release} in {namespace} (revision {revision})")
@@ -261,6 +280,8 @@ const ARM_WITHIN: Duration = Duration::from_secs(120);
 const PREFLIGHT_WITHIN: Duration = Duration::from_secs(60);
 /// How long the injection's calls may take, of each fault.
 const INJECT_WITHIN: Duration = Duration::from_secs(60);
+/// The same of a fault that fills volumes.
+const FILL_WITHIN: Duration = Duration::from_secs(180);
 /// How long the backlog may take to drain after redundancy is back.
 const BACKLOG_WITHIN: Duration = Duration::from_secs(120);
 /// How long reading all acknowledged writes back may take.
@@ -322,7 +343,7 @@ pub fn phases(scenario: &Scenario, variant: &str) -> Option<Vec<PlannedPhase>> {
                 steady.load_min_per_s
             ),
         ),
-        phase(Phase::Inject, INJECT_WITHIN * (1 + u32::try_from(chosen.then.len()).unwrap_or(0)), &chosen.about),
+        phase(Phase::Inject, chosen.faults().map(inject_within).sum(), &chosen.about),
         phase(Phase::Effect, chosen.effect.within, &format!("the targets are seen to be hit; {}", chosen.effect.shown)),
         phase(Phase::Detect, chosen.deadline, "the system itself notices"),
         phase(Phase::Recover, chosen.deadline, &recover),
@@ -342,6 +363,10 @@ pub fn phases(scenario: &Scenario, variant: &str) -> Option<Vec<PlannedPhase>> {
         phases.insert(before, alerts);
     }
     Some(phases)
+}
+
+fn inject_within(fault: &Fault) -> Duration {
+    if matches!(fault, Fault::Fill { .. }) { FILL_WITHIN } else { INJECT_WITHIN }
 }
 
 /// The wait for the expected alerts; `None` where none is expected.

@@ -13,7 +13,7 @@ pub use discovery::{Leftover, ObjectKey};
 pub use error::ClusterError;
 pub(crate) use error::said;
 pub use expose::Door;
-pub use inventory::{Inventory, diff};
+pub use inventory::{Inventory, diff, resized};
 pub use wait::{Waiting, wait_and_tell, wait_for};
 
 use crate::power::Power;

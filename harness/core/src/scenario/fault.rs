@@ -43,6 +43,19 @@ pub enum Fault {
         /// The directory, as the container sees it.
         directory: String,
     },
+    /// The volume that a container has mounted, filled with real data; undone by removing the file that fills it.
+    Fill {
+        /// The pods to choose from.
+        pods: PodSelector,
+        /// The container.
+        container: String,
+        /// How many pods.
+        count: u32,
+        /// Where the container has the volume mounted.
+        path: String,
+        /// What is left free, in MiB; 0 for none at all.
+        leave_mib: u32,
+    },
     /// Pods deleted at once, without grace.
     DeletePods {
         /// The pods to choose from.
@@ -98,6 +111,7 @@ impl Fault {
             Fault::Signal { pods, .. }
             | Fault::Freeze { pods, .. }
             | Fault::Corrupt { pods, .. }
+            | Fault::Fill { pods, .. }
             | Fault::DeletePods { pods, .. }
             | Fault::NodeOff { pods, .. }
             | Fault::EndConnections { pods, .. } => Some(pods),

@@ -317,6 +317,11 @@ static VARIANT: Shape = Shape {
             Kind::Tables { shape: &ALERT, min: 1, max: 8 },
             "the alerts that must fire and be resolved again; where one does not, that is a finding",
         ),
+        optional(
+            "irreversible",
+            Kind::OneOf { what: "change", words: &["volumes-grow"] },
+            "what stays when all else is clean; a suite takes a fresh cluster after it",
+        ),
     ],
 };
 
@@ -342,6 +347,7 @@ const FAULTS: &[(&str, &Shape)] = &[
     ("signal", &SIGNAL),
     ("freeze", &FREEZE),
     ("corrupt", &CORRUPT),
+    ("fill", &FILL),
     ("delete-pods", &OF_PODS),
     ("node-off", &NODE_OFF),
     ("helm-values", &HELM_VALUES),
@@ -457,6 +463,16 @@ static CORRUPT: Shape = Shape {
             Kind::Text(Rule::Path),
             "a directory of a volume, as the container sees it: a byte of every file in it is flipped",
         ),
+    ],
+};
+static FILL: Shape = Shape {
+    keys: &[
+        PODS,
+        NAMESPACE,
+        CONTAINER,
+        COUNT,
+        required("path", Kind::Text(Rule::Path), "where the container has the volume mounted: `/data`"),
+        default("leave-mib", "0", Kind::Whole { min: 0, max: 1_000_000 }, "what is left free of it, in MiB"),
     ],
 };
 static OF_PODS: Shape = Shape { keys: &[PODS, NAMESPACE, COUNT] };

@@ -203,6 +203,17 @@ pub struct Variant {
     /// The alerts that must fire.
     #[serde(default)]
     pub alerts: Vec<ExpectedAlert>,
+    /// What cannot be undone, and stays when all else is clean.
+    #[serde(default)]
+    pub irreversible: Option<Irreversible>,
+}
+
+/// What a drill may leave behind for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Irreversible {
+    /// Volumes that have grown: Kubernetes lets none shrink.
+    VolumesGrow,
 }
 
 /// An alert that must fire, and be resolved again. Where it does not, that is a finding.

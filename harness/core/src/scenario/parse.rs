@@ -5,7 +5,7 @@ use super::mistake::{Mistake, Mistakes};
 use super::read::{Chosen, PerVariant, Placed, Tab};
 use super::runbook::Draft;
 use super::{
-    Accepted, Correction, DataPolicy, Fault, Needs, Objective, Probe, ProviderStep, Recovery, Runbook, Scenario,
+    Accepted, Correction, DataPolicy, Fault, Irreversible, Needs, Objective, Probe, ProviderStep, Recovery, Runbook, Scenario,
     Variant, check, check_layouts, check_objectives, check_runbooks, format, parts, read, runbook, text,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -213,6 +213,7 @@ fn variant(part: &VariantPart<'_>) -> Option<Variant> {
         deadline: tab.duration("deadline")?.value,
         sustained: tab.duration("sustained")?.value,
         alerts: tab.tables("alerts").iter().map(parts::alert).collect::<Option<_>>()?,
+        irreversible: tab.has("irreversible").then_some(Irreversible::VolumesGrow),
     })
 }
 

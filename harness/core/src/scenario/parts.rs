@@ -161,6 +161,10 @@ pub(super) fn fault(chosen: &Chosen<'_>) -> Option<Fault> {
             Some(Fault::Freeze { pods, container: container()?, count, lasts })
         }
         "corrupt" => Some(Fault::Corrupt { pods, container: container()?, count, directory: text("directory")? }),
+        "fill" => {
+            let leave_mib = u32::try_from(tab.whole("leave-mib")?.value).ok()?;
+            Some(Fault::Fill { pods, container: container()?, count, path: text("path")?, leave_mib })
+        }
         "delete-pods" => Some(Fault::DeletePods { pods, count }),
         "node-off" => Some(Fault::NodeOff { pods, count, with: with(tab)? }),
         _ => None,

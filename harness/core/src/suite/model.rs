@@ -27,8 +27,7 @@ pub fn facts(scenario: &Scenario) -> BTreeMap<String, Facts> {
     let of_variant = |variant: &crate::scenario::Variant| Facts {
         expected: variant.expected,
         layout: variant.layout,
-        // The scenario format has no key yet by which a variant says so.
-        irreversible: false,
+        irreversible: variant.irreversible.is_some(),
     };
     scenario.variants.iter().map(|(name, variant)| (name.clone(), of_variant(variant))).collect()
 }

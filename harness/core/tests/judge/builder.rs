@@ -118,6 +118,7 @@ fn scenario() -> Scenario {
         deadline: Duration::from_secs(120),
         sustained: Duration::from_secs(5),
         alerts: Vec::new(),
+        irreversible: None,
     };
     Scenario {
         name: "nats-quorum-loss".into(),

@@ -1,11 +1,13 @@
 //! The agent in a short-lived privileged pod on a victim's node: it acts on the processes of containers, and on the
 //! connections that the node tracks.
 //!
-//! A frozen container is held by this process and let go when it ends: when its pod is deleted, when its time is up,
-//! and when it starts again after having been killed itself. A runner that dies leaves nothing frozen for longer.
+//! A frozen container, and the file that fills a volume, is held by this process and let go when it ends: when its pod is
+//! deleted, when its time is up, and when it starts again after having been killed itself. A runner that dies leaves
+//! nothing frozen or full for longer.
 
 mod conntrack;
 mod files;
+mod filler;
 mod procs;
 pub mod wire;
 
@@ -18,24 +20,24 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
-use wire::{LINE_BYTES_MAX, Reply, Request};
+use wire::{Filler, Guard, LINE_BYTES_MAX, Reply, Request};
 
 /// Connections served at once; a runner uses one for each target on the node.
 const CONNECTIONS_MAX: usize = 16;
 
-/// Containers that are frozen, or may be half frozen.
-type Held = Arc<Mutex<BTreeSet<String>>>;
+/// Containers that are frozen, or may be half frozen, and volumes that are full, or may be half so.
+type Held = Arc<Mutex<BTreeSet<Guard>>>;
 
 /// Serves until it is asked to end (SIGTERM, SIGINT) or its time is up, and lets go whatever it holds.
 ///
-/// The containers of `guards` are let go at the start, in case an earlier instance was killed while it held them.
+/// The containers and volumes of `guards` are let go at the start, in case an earlier instance was killed while it held them.
 ///
 /// # Errors
 /// Where the address cannot be listened on, or where a container could not be let go.
 pub async fn serve_node(listen: SocketAddr, expires_after: Duration, guards: Vec<String>) -> io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let held = Held::new(Mutex::new(guards.into_iter().collect()));
+    let held = Held::new(Mutex::new(guards.iter().map(|guard| Guard::from(guard.as_str())).collect()));
     release(&held).await?;
     let listener = TcpListener::bind(listen).await?;
     let expiry = tokio::time::sleep(expires_after);
@@ -104,7 +106,7 @@ async fn answer(request: Request, held: &Held) -> io::Result<Reply> {
         }
         Request::Freeze { container_id, lasts_ms } => {
             // Held from before the first signal, so that a freeze that ends half-way is let go as well.
-            lock(held).insert(container_id.clone());
+            lock(held).insert(Guard::Container(container_id.clone()));
             let processes = procs::freeze(&|pid| procs::in_container(pid, &container_id)).await?;
             if let Some(lasts_ms) = lasts_ms {
                 tokio::spawn(end_of_freeze(container_id, Duration::from_millis(lasts_ms), Held::clone(held)));
@@ -123,12 +125,24 @@ async fn answer(request: Request, held: &Held) -> io::Result<Reply> {
             let end = move || conntrack::end(&ends.pods, &ends.peers);
             Reply::Connections { connections: tokio::task::spawn_blocking(end).await?? }
         }
+        Request::Fill { filler, leave_bytes, bytes_max } => {
+            lock(held).insert(Guard::Filler(filler.clone()));
+            Reply::Space(on_disk(filler, move |filler| filler::fill(filler, leave_bytes, bytes_max)).await?)
+        }
+        Request::Space { filler, try_write } => {
+            Reply::Space(on_disk(filler, move |filler| filler::look(filler, try_write)).await?)
+        }
+        Request::Empty { filler } => {
+            on_disk(filler.clone(), filler::empty).await?;
+            lock(held).remove(&Guard::Filler(filler));
+            Reply::Emptied
+        }
     })
 }
 
 async fn thaw(container_id: &str, held: &Held) -> io::Result<Vec<wire::Process>> {
     let processes = procs::thaw(&|pid| procs::in_container(pid, container_id)).await?;
-    lock(held).remove(container_id);
+    lock(held).remove(&Guard::Container(container_id.to_owned()));
     Ok(processes)
 }
 
@@ -140,19 +154,34 @@ async fn end_of_freeze(container_id: String, lasts: Duration, held: Held) {
     }
 }
 
-/// Lets every held container go, all of them even where one fails.
+/// Work that waits for a disk.
+async fn on_disk<T: Send + 'static>(
+    filler: Filler,
+    work: impl FnOnce(&Filler) -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(move || work(&filler)).await.map_err(io::Error::other)?
+}
+
+/// Lets everything go that is held, all of it even where one fails.
 async fn release(held: &Held) -> io::Result<()> {
     let mut result = Ok(());
     let all = lock(held).clone();
-    for container_id in all {
-        if let Err(error) = thaw(&container_id, held).await {
-            result = Err(io::Error::new(error.kind(), format!("container {container_id}: {error}")));
+    for guard in all {
+        let released = match &guard {
+            Guard::Container(id) => thaw(id, held).await.map(drop),
+            Guard::Filler(filler) => on_disk(filler.clone(), filler::empty).await,
+        };
+        match released {
+            Ok(()) => {
+                lock(held).remove(&guard);
+            }
+            Err(error) => result = Err(io::Error::new(error.kind(), format!("{guard}: {error}"))),
         }
     }
     result
 }
 
-fn lock(held: &Held) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
+fn lock(held: &Held) -> std::sync::MutexGuard<'_, BTreeSet<Guard>> {
     held.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -31,6 +31,9 @@ const WITH_SPEC: [&str; 12] = [
     "Service",
     "StatefulSet",
 ];
+/// Where the storage stands that a kind asks for.
+const SIZES: [(&str, &str); 2] =
+    [("PersistentVolumeClaim", "/resources/requests/storage"), ("Cluster", "/storage/size")];
 /// Set by `kubectl rollout restart`: a trace of an act, not a wish.
 const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 
@@ -44,6 +47,8 @@ struct Entry {
     state: String,
     /// A digest of its wish; empty where that is not compared.
     spec: String,
+    /// The storage that it asks for; empty where it asks for none.
+    size: String,
 }
 
 impl Inventory {
@@ -120,6 +125,13 @@ pub fn diff(before: &Inventory, after: &Inventory) -> Vec<String> {
     lines
 }
 
+/// What asks for other storage than before, a line each. Not in [`diff`]: a drill may be meant to leave that.
+pub fn resized(before: &Inventory, after: &Inventory) -> Vec<String> {
+    let both = before.0.iter().filter_map(|(key, old)| Some((key, old, after.0.get(key)?)));
+    let other = both.filter(|(_, old, new)| old.size != new.size);
+    other.map(|(key, old, new)| format!("{key}: asks for {}, was {}", new.size, old.size)).collect()
+}
+
 fn is_of_a_pod(metadata: &ObjectMeta) -> bool {
     metadata.owner_references.iter().flatten().any(|owner| owner.kind == "Pod")
 }
@@ -131,8 +143,12 @@ fn is_helm_record(metadata: &ObjectMeta) -> bool {
 }
 
 fn with_state(kind: &Kind, object: &DynamicObject, with_spec: bool) -> (ObjectKey, Entry) {
-    let spec = if with_spec { digest(&object.data["spec"]) } else { String::new() };
-    (kind.key(&object.metadata), Entry { state: state(&kind.resource.kind, object), spec })
+    let name = kind.resource.kind.as_str();
+    let mut wish = object.data["spec"].clone();
+    let size = SIZES.iter().find(|(of, _)| *of == name).and_then(|(_, place)| wish.pointer_mut(place)).map(Value::take);
+    let size = size.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned();
+    let spec = if with_spec { digest(&wish) } else { String::new() };
+    (kind.key(&object.metadata), Entry { state: state(name, object), spec, size })
 }
 
 /// A volume, by the claim that it is bound to: one that is made anew for the same claim is the same.
@@ -156,7 +172,7 @@ fn count_attachments(kind: &Kind, attachments: &[DynamicObject]) -> Vec<(ObjectK
         *count = (count.0 + 1, count.1 + u32::from(attached));
     }
     let state = |(all, attached): (u32, u32)| format!("{all} volumes, {attached} attached");
-    let entry = |count| Entry { state: state(count), spec: String::new() };
+    let entry = |count| Entry { state: state(count), ..Entry::default() };
     counts.into_iter().map(|(key, count)| (key, entry(count))).collect()
 }
 
@@ -208,7 +224,7 @@ fn count_pods(kind: &Kind, pods: &[DynamicObject]) -> Vec<(ObjectKey, Entry)> {
     }
     let entry = |(all, ready, done): (u32, u32, u32)| {
         let done = if done == 0 { String::new() } else { format!(", {done} done") };
-        Entry { state: format!("{all} pods, {ready} ready{done}"), spec: String::new() }
+        Entry { state: format!("{all} pods, {ready} ready{done}"), ..Entry::default() }
     };
     counts.into_iter().map(|(key, count)| (key, entry(count))).collect()
 }
@@ -370,6 +386,20 @@ mod tests {
             ["VolumeAttachment d: 2 volumes, 1 attached, was 2 volumes, 2 attached"]
         );
         assert_eq!(digest(&json!({"volumeName": "pvc-1", "a": 1})), digest(&json!({"a": 1})));
+    }
+
+    #[test]
+    fn a_volume_that_grew_is_told_apart_from_what_else_changed() {
+        let claim = |size: &str, class: &str| {
+            let spec = json!({"resources": {"requests": {"storage": size}}, "storageClassName": class});
+            let claim = json!({"metadata": {"name": "data-0", "namespace": "n"}, "spec": spec});
+            inventory(&[], &[(kind("", "PersistentVolumeClaim"), object(claim))])
+        };
+        let (before, grown) = (claim("1Gi", "a"), claim("2Gi", "a"));
+        assert!(diff(&before, &grown).is_empty());
+        assert_eq!(resized(&before, &grown), ["PersistentVolumeClaim n/data-0: asks for 2Gi, was 1Gi"]);
+        assert_eq!(diff(&before, &claim("2Gi", "b")), ["PersistentVolumeClaim n/data-0: its spec has changed"]);
+        assert!(resized(&before, &Inventory::default()).is_empty());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::line::Line;
 use super::node_agent::NodeAgent;
 use super::{
-    FaultError, Proof, Tools, corrupt, delete_pods, end_connections, freeze, helm_values, node_off, patch, signal,
+    FaultError, Proof, Tools, corrupt, delete_pods, end_connections, fill, freeze, helm_values, node_off, patch, signal,
     undo_of,
 };
 use crate::agent::node::wire::Process;
@@ -53,7 +53,7 @@ impl Armed {
                 let undo = undo_of(fault, target)?;
                 let by_agent = matches!(
                     fault,
-                    Fault::Signal { .. } | Fault::Freeze { .. } | Fault::Corrupt { .. } | Fault::EndConnections { .. }
+                    Fault::Signal { .. } | Fault::Freeze { .. } | Fault::Fill { .. } | Fault::Corrupt { .. } | Fault::EndConnections { .. }
                 );
                 if let (true, Some(node)) = (by_agent, target.node()) {
                     undos.entry(node.to_owned()).or_default().push(undo);
@@ -110,6 +110,10 @@ impl Armed {
                 Some(line) => corrupt::inject(&self.tools, line, target, directory).await,
                 None => Ok(Vec::new()),
             },
+            (Fault::Fill { leave_mib, .. }, _) => match self.line(target, &mut slot).await? {
+                Some(line) => fill::inject(line, target, *leave_mib).await.map(|()| Vec::new()),
+                None => Ok(Vec::new()),
+            },
             (Fault::DeletePods { .. }, _) => delete_pods::inject(&self.tools, target).await.map(|()| Vec::new()),
             (Fault::NodeOff { with, .. }, Target::Node { node, .. }) => {
                 node_off::inject(&self.tools, node, with.as_ref()).await.map(|()| Vec::new())
@@ -164,6 +168,10 @@ impl Armed {
             },
             (Fault::EndConnections { peers, .. }, _) => match self.line(target, &mut slot).await? {
                 Some(line) => end_connections::prove(tools, line, target, peers, injected.connections).await,
+                None => Ok(Vec::new()),
+            },
+            (Fault::Fill { leave_mib, .. }, _) => match self.line(target, &mut slot).await? {
+                Some(line) => fill::prove(tools, line, target, *leave_mib).await,
                 None => Ok(Vec::new()),
             },
             (Fault::DeletePods { .. }, _) => delete_pods::prove(tools, target, deadline).await,

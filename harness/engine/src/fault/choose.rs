@@ -1,6 +1,6 @@
 //! Choosing what a fault acts on: real pods, running and ready, drawn by the run's seed.
 
-use super::{FaultError, helm_values, patch};
+use super::{FaultError, fill, helm_values, patch};
 use crate::cluster::{Cluster, ClusterError};
 use firedrill_core::plan::Target;
 use firedrill_core::scenario::{Fault, PodSelector};
@@ -29,6 +29,7 @@ pub async fn choose_targets(
         Fault::Signal { pods, count, .. }
         | Fault::Freeze { pods, count, .. }
         | Fault::Corrupt { pods, count, .. }
+        | Fault::Fill { pods, count, .. }
         | Fault::DeletePods { pods, count }
         | Fault::NodeOff { pods, count, .. } => (pods, *count),
         Fault::HelmValues { namespace, release, .. } => {
@@ -49,7 +50,11 @@ pub async fn choose_targets(
     } else {
         Vec::new()
     };
-    choose(fault, selector, count, &pods, &nodes, seed, avoid)
+    let chosen = choose(fault, selector, count, &pods, &nodes, seed, avoid)?;
+    match fault {
+        Fault::Fill { .. } => fill::with_volumes(cluster, chosen).await,
+        _ => Ok(chosen),
+    }
 }
 
 /// A pod that may be chosen.
@@ -84,6 +89,9 @@ fn choose(
             Fault::DeletePods { .. } | Fault::EndConnections { .. } => pod_target(&candidate, selector),
             Fault::Signal { container, .. } | Fault::Freeze { container, .. } | Fault::Corrupt { container, .. } => {
                 container_target(&candidate, selector, container)
+            }
+            Fault::Fill { container, path, .. } => {
+                uid(candidate.pod).and_then(|uid| fill::target(candidate.pod, &uid, container, path))
             }
             Fault::HelmValues { .. } | Fault::Patch { .. } | Fault::Noop => return Ok(Vec::new()),
         };

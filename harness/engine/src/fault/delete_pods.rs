@@ -18,7 +18,7 @@ pub(super) fn undo_of(target: &Target) -> Undo {
 pub(super) fn preview(target: &Target) -> String {
     let namespace = match target {
         Target::Pod { namespace, .. } | Target::Container { namespace, .. } => namespace.as_str(),
-        Target::Node { .. } | Target::Release { .. } | Target::Object { .. } => "",
+        Target::Volume { .. } | Target::Node { .. } | Target::Release { .. } | Target::Object { .. } => "",
     };
     format!("delete {target} with no grace (delete pods in {namespace}); its controller makes it again")
 }

@@ -1,7 +1,7 @@
 //! A line to one node agent: a port-forward through the API server, one request and one answer at a time.
 
 use super::FaultError;
-use crate::agent::node::wire::{KeptFile, LINE_BYTES_MAX, PORT, Process, Reply, Request};
+use crate::agent::node::wire::{KeptFile, LINE_BYTES_MAX, PORT, Process, Reply, Request, Space};
 use crate::cluster::ClusterError;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, Portforwarder};
@@ -79,6 +79,18 @@ impl Line {
     pub(super) async fn files(&mut self, request: &Request, limit: Duration) -> Result<Vec<KeptFile>, FaultError> {
         match self.ask(request, limit).await? {
             Reply::Files { files } => Ok(files),
+            Reply::Failed { reason } => Err(self.failed(reason)),
+            _ => Err(self.failed("it answered another question".to_owned())),
+        }
+    }
+
+    /// Asks for something that is answered with how full a volume is.
+    ///
+    /// # Errors
+    /// As [`Line::ask`], and where the agent says that it could not.
+    pub(super) async fn space(&mut self, request: &Request, limit: Duration) -> Result<Space, FaultError> {
+        match self.ask(request, limit).await? {
+            Reply::Space(space) => Ok(space),
             Reply::Failed { reason } => Err(self.failed(reason)),
             _ => Err(self.failed("it answered another question".to_owned())),
         }

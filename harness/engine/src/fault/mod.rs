@@ -7,6 +7,7 @@ mod choose;
 mod corrupt;
 mod delete_pods;
 mod end_connections;
+mod fill;
 mod freeze;
 mod held;
 mod helm_values;
@@ -110,6 +111,7 @@ pub fn undo_of(fault: &Fault, target: &Target) -> Result<Undo, FaultError> {
         (Fault::Signal { .. }, Target::Container { .. }) => Ok(signal::undo_of(target)),
         (Fault::Freeze { .. }, Target::Container { .. }) => Ok(freeze::undo_of(target)),
         (Fault::Corrupt { directory, .. }, Target::Container { .. }) => Ok(corrupt::undo_of(target, directory)),
+        (Fault::Fill { .. }, Target::Volume { .. }) => Ok(fill::undo_of(target)),
         (Fault::DeletePods { .. }, Target::Pod { .. }) => Ok(delete_pods::undo_of(target)),
         (Fault::EndConnections { .. }, Target::Pod { .. }) => Ok(end_connections::undo_of(target)),
         (Fault::NodeOff { .. }, Target::Node { node, .. }) => Ok(node_off::undo_of(node)),
@@ -127,6 +129,7 @@ pub fn preview(fault: &Fault, target: &Target) -> String {
         Fault::Signal { signal, .. } => signal::preview(target, *signal),
         Fault::Freeze { .. } => freeze::preview(target),
         Fault::Corrupt { directory, .. } => corrupt::preview(target, directory),
+        Fault::Fill { leave_mib, .. } => fill::preview(target, *leave_mib),
         Fault::DeletePods { .. } => delete_pods::preview(target),
         Fault::NodeOff { .. } => node_off::preview(target),
         Fault::HelmValues { set, set_json, .. } => helm_values::preview(target, set, set_json),

@@ -161,9 +161,14 @@ fn manifest(tools: &Tools, node: &str, undos: &[Undo]) -> Result<Pod, FaultError
         format!("--expires-after={left_s}"),
     ];
     for undo in undos {
-        if let Undo::Thaw { target: Target::Container { container_id, .. } } = undo {
-            command.push(format!("--guard={container_id}"));
-        }
+        let guard = match undo {
+            Undo::Thaw { target: Target::Container { container_id, .. } } => {
+                Some(wire::Guard::Container(container_id.clone()))
+            }
+            Undo::RemoveFiller { target, file } => super::fill::filler(target, file).map(wire::Guard::Filler).ok(),
+            _ => None,
+        };
+        command.extend(guard.map(|guard| format!("--guard={guard}")));
     }
     let mut metadata = tools.mark.metadata(&pod_name(node));
     let labels = metadata.labels.get_or_insert_default();

@@ -169,7 +169,7 @@ pub fn planned_steps(drill: &Drill, targets: &[Target]) -> Vec<PlannedStep> {
     let Recovery::Runbook { file, .. } = &variant.recovery else { return Vec::new() };
     let Some(runbook) = drill.scenario.runbooks.get(file) else { return Vec::new() };
     let pods = targets.iter().filter_map(|target| match target {
-        Target::Container { pod, .. } | Target::Pod { pod, .. } => Some(pod.as_str()),
+        Target::Container { pod, .. } | Target::Pod { pod, .. } | Target::Volume { pod, .. } => Some(pod.as_str()),
         Target::Node { because_of, .. } => Some(because_of.as_str()),
         Target::Release { .. } | Target::Object { .. } => None,
     });

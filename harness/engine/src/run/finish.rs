@@ -5,10 +5,11 @@ use super::arm::{Armed, POD_WITHIN};
 use super::context::{Context, Stop};
 use super::endpoints::{is_data, take_away};
 use crate::agent::Inside;
-use crate::cluster::{Inventory, diff};
+use crate::cluster::{Inventory, diff, resized};
 use crate::{fault, observe};
 use firedrill_core::event::{Event, Undo};
 use firedrill_core::plan::Phase;
+use firedrill_core::scenario::Irreversible;
 use firedrill_core::time::At;
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -171,6 +172,7 @@ pub(super) fn describe(undo: &Undo) -> String {
         Undo::DeleteObject { kind, namespace: None, name, .. } => format!("delete {kind} {name}"),
         Undo::Thaw { target } => format!("thaw {target}"),
         Undo::MendFiles { target, directory } => format!("put back {directory} of {target}"),
+        Undo::RemoveFiller { target, file } => format!("remove {file} from {target}"),
         Undo::PowerOn { node } => format!("power on {node}"),
         Undo::RemoveNode { node } => format!("take node {node} away"),
         Undo::RollBack { namespace, release, revision } => {
@@ -238,7 +240,7 @@ async fn compare(context: &Context, before: &Inventory, still_faulty: Vec<String
             gone: made.saturating_sub(looked.left),
             differences,
             still_faulty: still_faulty.clone(),
-            residue: Vec::new(),
+            residue: looked.residue.clone(),
         });
         return match clean {
             true => Ok(((), format!("{made} objects made, {made} gone; listing as before"))),
@@ -254,6 +256,8 @@ fn is_object(undo: &Undo) -> bool {
 #[derive(Default)]
 struct Look {
     differences: Vec<String>,
+    /// What differs and is declared.
+    residue: Vec<String>,
     left: u32,
     error: Option<String>,
 }
@@ -280,7 +284,14 @@ async fn look(context: &Context, before: &Inventory) -> Look {
         Err(error) => looked.error = Some(error.to_string()),
     }
     match context.cluster.inventory().await {
-        Ok(after) => looked.differences = diff(before, &after),
+        Ok(after) => {
+            looked.differences = diff(before, &after);
+            let grown = resized(before, &after);
+            match context.variant.irreversible {
+                Some(Irreversible::VolumesGrow) => looked.residue = grown,
+                None => looked.differences.extend(grown),
+            }
+        }
         Err(error) => looked.error = Some(error.to_string()),
     }
     looked

@@ -49,6 +49,28 @@ pub enum Request {
     Connections(Ends),
     /// Have the node forget them.
     EndConnections(Ends),
+    /// Write into a volume until it is full, and hold it so until told, ended or expired. Asked again until it is: one
+    /// answer must not take long.
+    Fill {
+        /// Which volume, and the file.
+        filler: Filler,
+        /// What is to be left free, in bytes.
+        leave_bytes: u64,
+        /// What is written for this one answer, in bytes.
+        bytes_max: u64,
+    },
+    /// How full is a volume?
+    Space {
+        /// Which volume, and the file.
+        filler: Filler,
+        /// Whether one more write is tried.
+        try_write: bool,
+    },
+    /// Remove the file that fills a volume.
+    Empty {
+        /// Which volume, and the file.
+        filler: Filler,
+    },
 }
 
 /// A directory of a volume that is mounted on the node.
@@ -67,6 +89,46 @@ pub struct Ends {
     pub pods: Vec<Ipv4Addr>,
     /// The other.
     pub peers: Vec<Ipv4Addr>,
+}
+
+/// A file that fills a volume, by the pod that has it mounted.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Filler {
+    /// The pod's UID.
+    pub pod_uid: String,
+    /// The PersistentVolume.
+    pub volume: String,
+    /// The file's name in the volume's root.
+    pub file: String,
+}
+
+/// What the agent lets go by itself when it ends, and at its start in case an earlier one was killed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Guard {
+    /// A container that may be frozen, by its id in its runtime.
+    Container(String),
+    /// A file that may fill a volume.
+    Filler(Filler),
+}
+
+impl std::fmt::Display for Guard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Guard::Container(id) => f.write_str(id),
+            Guard::Filler(Filler { pod_uid, volume, file }) => write!(f, "{pod_uid}/{volume}/{file}"),
+        }
+    }
+}
+
+impl From<&str> for Guard {
+    fn from(text: &str) -> Self {
+        match text.split('/').collect::<Vec<_>>()[..] {
+            [pod_uid, volume, file] => {
+                Guard::Filler(Filler { pod_uid: pod_uid.to_owned(), volume: volume.to_owned(), file: file.to_owned() })
+            }
+            _ => Guard::Container(text.to_owned()),
+        }
+    }
 }
 
 /// What the node agent answers.
@@ -93,6 +155,10 @@ pub enum Reply {
         /// In no order.
         connections: Vec<Connection>,
     },
+    /// How full the volume is.
+    Space(Space),
+    /// The file that filled the volume is not there any more.
+    Emptied,
     /// It could not be done.
     Failed {
         /// Why.
@@ -128,6 +194,21 @@ impl std::fmt::Display for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} -> {} ({})", self.source, self.destination, self.answered_by)
     }
+}
+
+/// How full a volume is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Space {
+    /// The file system's size.
+    pub bytes: u64,
+    /// What is free of it.
+    pub bytes_free: u64,
+    /// How long the filler file is; `None` where there is none.
+    pub filler_bytes: Option<u64>,
+    /// Whether the filling came to its end; said in answer to it alone.
+    pub full: bool,
+    /// In the kernel's words, that one more write was refused for want of space; only where it was tried.
+    pub refused: Option<String>,
 }
 
 /// A process of a container, in the node's numbering.
@@ -166,6 +247,14 @@ impl Process {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn guards_read_as_written() {
+        let filler = Filler { pod_uid: "u".to_owned(), volume: "pvc-1".to_owned(), file: "f".to_owned() };
+        for guard in [Guard::Container("ab".to_owned()), Guard::Filler(filler)] {
+            assert_eq!(Guard::from(guard.to_string().as_str()), guard);
+        }
+    }
 
     #[test]
     fn lines_read_as_written() {

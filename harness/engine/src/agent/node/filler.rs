@@ -1,0 +1,200 @@
+//! Filling a pod's volume with a file of real data, and looking at it, from its node.
+//!
+//! The volume is reached through the kubelet's own mount of it, which stays for as long as the pod does, however often its
+//! containers start again.
+
+use super::wire::{Filler, Space};
+use rustix::fs::{statfs, statvfs};
+use rustix::io::Errno;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// Where the node's own first process sees the pods' volumes.
+const PODS: &str = "/proc/1/root/var/lib/kubelet/pods";
+/// The largest volume that is filled, in bytes: each byte is written for real.
+const VOLUME_BYTES_MAX: u64 = 16 << 30;
+/// What is written at once, at first and near the end.
+const CHUNKS: [usize; 3] = [1 << 20, 64 << 10, 4 << 10];
+/// The writes that show that nothing more fits.
+const TRIED_BYTES: usize = 4 << 10;
+
+/// Where a volume of a pod is mounted on this node; `None` where it is not.
+///
+/// # Errors
+/// Where the names lead elsewhere, or what is there is no file system of its own, or one that is too large.
+fn mount_of(pods: &Path, filler: &Filler) -> io::Result<Option<PathBuf>> {
+    let fit = |name: &str| {
+        !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c)) && !name.contains("..")
+    };
+    for name in [&filler.pod_uid, &filler.volume, &filler.file] {
+        if !fit(name) {
+            return Err(refused(format!("`{name}` is no name")));
+        }
+    }
+    let pod = pods.join(&filler.pod_uid);
+    let mount = pod.join("volumes/kubernetes.io~csi").join(&filler.volume).join("mount");
+    if !mount.is_dir() {
+        return Ok(None);
+    }
+    // What is no file system of its own is the node's: filling that would hit everything.
+    let of = |path: &Path| statvfs(path).map(|all| all.f_fsid);
+    if of(&mount)? == of(&pod)? {
+        return Err(refused(format!("{} is not mounted: its files are on the node's own disk", filler.volume)));
+    }
+    let total = space(&mount)?.0;
+    if total > VOLUME_BYTES_MAX {
+        return Err(refused(format!(
+            "{} has {total} bytes, more than the {VOLUME_BYTES_MAX} that are filled",
+            filler.volume
+        )));
+    }
+    Ok(Some(mount))
+}
+
+fn mounted(filler: &Filler) -> io::Result<PathBuf> {
+    let missing = || io::Error::new(io::ErrorKind::NotFound, format!("{} is not on this node", filler.volume));
+    mount_of(Path::new(PODS), filler)?.ok_or_else(missing)
+}
+
+/// Bytes in all, and those free to others than root.
+fn space(mount: &Path) -> io::Result<(u64, u64)> {
+    let all = statfs(mount)?;
+    let size = u64::try_from(all.f_bsize).unwrap_or(0);
+    Ok((all.f_blocks * size, all.f_bavail * size))
+}
+
+/// Writes up to `bytes_max` more into the filler file, until no more than `leave_bytes` are free.
+pub(super) fn fill(filler: &Filler, leave_bytes: u64, bytes_max: u64) -> io::Result<Space> {
+    let mount = mounted(filler)?;
+    let full = fill_at(&mount, &filler.file, leave_bytes, bytes_max)?;
+    Ok(Space { full, ..looked(&mount, &filler.file)? })
+}
+
+fn fill_at(mount: &Path, name: &str, leave_bytes: u64, bytes_max: u64) -> io::Result<bool> {
+    let mut file = File::options().create(true).append(true).open(mount.join(name))?;
+    let mut left = bytes_max;
+    for chunk in CHUNKS {
+        // Not zeros, which a store that looks for them would not keep.
+        let data: Vec<u8> = (0..chunk).map(|index| (index % 251) as u8 | 1).collect();
+        loop {
+            if left < chunk as u64 {
+                file.sync_data().or_else(unless_full)?;
+                return Ok(false);
+            }
+            if leave_bytes > 0 && space(mount)?.1 < leave_bytes + chunk as u64 {
+                break;
+            }
+            match file.write(&data) {
+                Ok(written) => left -= written as u64,
+                // What was set aside for it is given back once all is on the disk: the smaller ones find that.
+                Err(error) if is_full(&error) => {
+                    file.sync_data().or_else(unless_full)?;
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    file.sync_data().or_else(unless_full)?;
+    Ok(true)
+}
+
+/// How full it is, as the kernel says, and, where that is to be tried, whether one more small write is refused. The file of
+/// that write is removed.
+pub(super) fn look(filler: &Filler, try_write: bool) -> io::Result<Space> {
+    let mount = mounted(filler)?;
+    if !try_write {
+        return looked(&mount, &filler.file);
+    }
+    let tried = mount.join(format!("{}-tried", filler.file));
+    let written =
+        File::create(&tried).and_then(|mut file| file.write_all(&[1; TRIED_BYTES]).and_then(|()| file.sync_data()));
+    let removed = remove(&tried);
+    let refused = match written {
+        Ok(()) => None,
+        Err(error) if is_full(&error) => Some(error.to_string()),
+        Err(error) => return Err(error),
+    };
+    removed?;
+    Ok(Space { refused, ..looked(&mount, &filler.file)? })
+}
+
+fn looked(mount: &Path, name: &str) -> io::Result<Space> {
+    let (bytes, bytes_free) = space(mount)?;
+    let filler_bytes = match fs::metadata(mount.join(name)) {
+        Ok(file) => Some(file.len()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    Ok(Space { bytes, bytes_free, filler_bytes, full: false, refused: None })
+}
+
+/// Removes the filler file. One that is not there, or whose volume is not here, is fine.
+pub(super) fn empty(filler: &Filler) -> io::Result<()> {
+    match mount_of(Path::new(PODS), filler)? {
+        Some(mount) => {
+            remove(&mount.join(&filler.file)).and_then(|()| remove(&mount.join(format!("{}-tried", filler.file))))
+        }
+        None => Ok(()),
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    [Errno::NOSPC, Errno::DQUOT].iter().any(|full| error.raw_os_error() == Some(full.raw_os_error()))
+}
+
+fn unless_full(error: io::Error) -> io::Result<()> {
+    if is_full(&error) { Ok(()) } else { Err(error) }
+}
+
+fn refused(reason: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filler(volume: &str, file: &str) -> Filler {
+        Filler { pod_uid: "u-1".into(), volume: volume.into(), file: file.into() }
+    }
+
+    #[test]
+    fn what_is_written_is_real_and_bounded_and_removed() {
+        let place = tempfile::tempdir().unwrap();
+        assert!(!fill_at(place.path(), "filler", 0, 3 << 20).unwrap(), "the limit ends it, not the disk");
+        let seen = looked(place.path(), "filler").unwrap();
+        assert_eq!(seen.filler_bytes, Some(3 << 20));
+        use std::os::unix::fs::MetadataExt;
+        let blocks = fs::metadata(place.path().join("filler")).unwrap().blocks();
+        assert!(blocks * 512 >= 3 << 20, "{blocks} blocks of 512 bytes: it has holes");
+        let (_, free) = space(place.path()).unwrap();
+        assert!(fill_at(place.path(), "filler", free + (1 << 30), 3 << 20).unwrap(), "so much is to be left");
+        assert_eq!(looked(place.path(), "filler").unwrap().filler_bytes, Some(3 << 20));
+        remove(&place.path().join("filler")).unwrap();
+        assert_eq!(looked(place.path(), "filler").unwrap().filler_bytes, None);
+    }
+
+    #[test]
+    fn only_a_file_system_of_its_own_is_filled() {
+        let pods = tempfile::tempdir().unwrap();
+        assert_eq!(mount_of(pods.path(), &filler("pvc-1", "f")).unwrap(), None, "a volume that is not here");
+        fs::create_dir_all(pods.path().join("u-1/volumes/kubernetes.io~csi/pvc-1/mount")).unwrap();
+        let error = mount_of(pods.path(), &filler("pvc-1", "f")).unwrap_err().to_string();
+        assert_eq!(error, "pvc-1 is not mounted: its files are on the node's own disk");
+        for name in ["", "..", "a/b"] {
+            assert!(
+                mount_of(pods.path(), &filler(name, "f")).is_err()
+                    && mount_of(pods.path(), &filler("v", name)).is_err()
+            );
+        }
+    }
+}
