@@ -1,14 +1,15 @@
 //! What alerts did: those that the variant expects are judged, others that fired are told.
 //!
 //! - An alert counts from the injection on. One that was pending or firing before says nothing of the fault.
-//! - It fires when this side saw it fire, and is resolved when this side saw that it no longer did.
+//! - It fires when this side saw it fire, and is resolved when this side saw that it no longer did. Of a fault that nobody
+//!   takes away it has to fire only.
 //! - Silence is never "it did not fire": where Prometheus did not answer, or could not evaluate the rule, it is unknown.
 //!
 //! None of this gates: an expected alert that did not do as expected is a finding. An objective on the moment of the alert gates.
 
 use super::moments::History;
 use crate::alert::{self, AlertState, Seen};
-use crate::scenario::{ExpectedAlert, Moment, Variant};
+use crate::scenario::{ExpectedAlert, Moment, Recovery, Variant};
 use crate::time::{At, human, millis};
 use crate::verdict::{AlertResult, Finding, FindingKind, Measured, Value};
 use std::collections::BTreeMap;
@@ -17,7 +18,8 @@ use std::collections::BTreeMap;
 /// measured can say anything.
 pub(crate) fn alerts(history: &History<'_>, variant: &Variant, blocked: Option<&str>) -> Vec<AlertResult> {
     let watched = Watched::of(history);
-    let mut results: Vec<_> = variant.alerts.iter().map(|alert| watched.judge(alert, blocked)).collect();
+    let stays = variant.recovery == Recovery::StaysBroken;
+    let mut results: Vec<_> = variant.alerts.iter().map(|alert| watched.judge(alert, stays, blocked)).collect();
     let is_expected = |name: &str| variant.alerts.iter().any(|alert| alert.fires == name);
     let others = watched.changes.iter().filter(|(name, _)| !is_expected(name));
     results.extend(others.filter_map(|(name, changes)| watched.tell(name, changes)));
@@ -81,7 +83,8 @@ impl<'a> Watched<'a> {
         Self { history, silences, changes }
     }
 
-    fn judge(&self, alert: &ExpectedAlert, blocked: Option<&str>) -> AlertResult {
+    /// `stays`: what stays broken has nothing that could resolve it.
+    fn judge(&self, alert: &ExpectedAlert, stays: bool, blocked: Option<&str>) -> AlertResult {
         let mut result = AlertResult {
             name: alert.fires.clone(),
             within_ms: Some(u64::try_from(alert.within.as_millis()).unwrap_or(u64::MAX)),
@@ -92,7 +95,7 @@ impl<'a> Watched<'a> {
         };
         let judged = match blocked {
             Some(why) => Err(unknown(why)),
-            None => self.decide(alert, &mut result),
+            None => self.decide(alert, stays, &mut result),
         };
         if let Err(Doubt(value, why)) = judged {
             (result.value, result.reason) = (Some(value), Some(why));
@@ -100,7 +103,7 @@ impl<'a> Watched<'a> {
         result
     }
 
-    fn decide(&self, alert: &ExpectedAlert, result: &mut AlertResult) -> Result<(), Doubt> {
+    fn decide(&self, alert: &ExpectedAlert, stays: bool, result: &mut AlertResult) -> Result<(), Doubt> {
         let moments = self.history.moment(Moment::Inject).zip(self.history.moment(Moment::Effect));
         let (inject, effect) = moments.ok_or_else(|| unknown("the effect was not proven"))?;
         let until = self.history.measured_until();
@@ -133,7 +136,7 @@ impl<'a> Watched<'a> {
             let (after, within) = (human(fired_after), human(alert.within));
             return Err(failed(format!("fired {after} after the effect, expected within {within}")));
         }
-        if resolved_at.is_some() {
+        if resolved_at.is_some() || stays {
             return Ok(());
         }
         if let Some(silence) = self.silence(until, until) {

@@ -236,12 +236,20 @@ impl<'a> History<'a> {
     /// The first recovery phase whose limit passed: what had not happened by then was waited for to the end. `None` also
     /// where the run was cut short in a recovery phase, since then it waited for nothing to the end.
     pub(crate) fn gave_up_in(&self) -> Option<Phase> {
+        self.given_up().next()
+    }
+
+    /// As [`Self::gave_up_in`], of the phases in which the service was waited for: that nothing noticed the fault is no word on
+    /// whether it recovered, and must not hide one that follows.
+    pub(crate) fn not_recovered_in(&self) -> Option<Phase> {
+        self.given_up().find(|phase| *phase != Phase::Detect)
+    }
+
+    fn given_up(&self) -> impl Iterator<Item = Phase> {
         let cut_short = |seen: &PhaseSeen<'_>| matches!(seen.end, None | Some((PhaseEnd::Interrupted, _)));
-        if self.recovery_phases().any(cut_short) {
-            return None;
-        }
+        let waited = !self.recovery_phases().any(cut_short);
         let late = |seen: &&PhaseSeen<'_>| matches!(seen.end, Some((PhaseEnd::DeadlinePassed, _)));
-        self.recovery_phases().find(late).map(|seen| seen.phase)
+        self.recovery_phases().filter(move |seen| waited && late(seen)).map(|seen| seen.phase)
     }
 
     /// When the run is last known to have looked at the service: from then on acknowledged writes are looked for, or things

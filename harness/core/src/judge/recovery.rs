@@ -42,7 +42,7 @@ pub(crate) fn recovery(
         return stays_broken(history);
     }
     let gating: Vec<_> = objectives.iter().filter(|objective| objective.accepted_ms.is_some()).collect();
-    let given_up = history.gave_up_in().filter(|phase| *phase != Phase::Detect);
+    let given_up = history.not_recovered_in();
     let failed: Vec<_> = gating.iter().filter(|objective| objective.value == Value::Fail).collect();
     let mut reasons: Vec<String> = failed.iter().map(|objective| describe(objective)).collect();
     reasons.extend(given_up.map(|phase| format!("{} was not reached within its limit", phase.name())));
@@ -84,7 +84,7 @@ pub(crate) fn recovery(
 fn stays_broken(history: &History<'_>) -> Judged {
     let effect = history.moment(Moment::Effect);
     let waited = effect.map_or(Duration::ZERO, |effect| history.measured_until().since(effect));
-    match (history.gave_up_in().filter(|phase| *phase != Phase::Detect), cut_short(history)) {
+    match (history.not_recovered_in(), cut_short(history)) {
         (Some(phase), None) => {
             let what = history.phase(phase).and_then(|seen| seen.end).map_or("", |(_, detail)| detail);
             let still = format!("still broken {} after the effect, as the scenario says: {what}", human(waited));

@@ -4,7 +4,7 @@ use crate::builder::Run;
 use firedrill_core::alert::{AlertState, changed, prometheus};
 use firedrill_core::event::{Event, PhaseEnd};
 use firedrill_core::plan::Phase;
-use firedrill_core::scenario::{Accepted, ExpectedAlert, Moment, Objective};
+use firedrill_core::scenario::{Accepted, ExpectedAlert, Moment, Objective, Recovery};
 use firedrill_core::verdict::{AlertResult, FindingKind, Measured, Value, Verdict};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -56,6 +56,17 @@ fn fired_in_time_and_resolved_is_no_finding() {
     assert_eq!(verdict.alerts[0].fired_after_ms, point(15_000.0));
     assert_eq!(verdict.alerts[0].resolved_after_ms, point(26_000.0));
     assert!(findings(&verdict).is_empty() && verdict.exit_code == 0, "{:?}", verdict.findings);
+}
+
+#[test]
+fn what_stays_broken_has_nothing_that_resolves_its_alert() {
+    let mut run = run();
+    run.start.scenario.variants.get_mut("hung").unwrap().recovery = Recovery::StaysBroken;
+    seen(&mut run, 55_900, AlertState::Firing);
+    assert_eq!(alert(&run.judge()), (Some(Value::Pass), ""));
+    let mut never = self::run();
+    never.start.scenario.variants.get_mut("hung").unwrap().recovery = Recovery::StaysBroken;
+    assert_eq!(alert(&never.judge()).0, Some(Value::Fail), "it has to fire all the same");
 }
 
 #[test]

@@ -24,6 +24,15 @@ fn what_needs_its_runbook_stays_broken() {
     assert_eq!(verdict.headline, "STILL BROKEN, as it must be: it needs its runbook");
     let healed = unattended(PhaseEnd::Done).judge();
     assert_eq!((healed.recovery.value, healed.exit_code), (Value::Fail, 1), "{:?}", healed.recovery);
+    let mut unnoticed = unattended(PhaseEnd::DeadlinePassed);
+    unnoticed.phase(41_000, Phase::Detect, 100_000, PhaseEnd::DeadlinePassed);
+    let unnoticed = unnoticed.judge();
+    assert_eq!(
+        unnoticed.recovery.value,
+        Value::Pass,
+        "that nothing noticed it heals nothing: {:?}",
+        unnoticed.recovery
+    );
     let cut = unattended(PhaseEnd::Interrupted).judge();
     assert_eq!(cut.recovery.value, Value::Unknown, "{:?}", cut.recovery);
 }
