@@ -9,6 +9,7 @@ use crate::process::{ProcessError, Tool};
 use firedrill_core::event::Undo;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::storage::v1::VolumeAttachment;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use serde::Deserialize;
 use serde_json::json;
@@ -20,8 +21,10 @@ const CALL_LIMIT: Duration = Duration::from_secs(30);
 const BOOT_LIMIT: Duration = Duration::from_secs(60);
 const JOIN_LIMIT: Duration = Duration::from_secs(90);
 const READY_LIMIT: Duration = Duration::from_secs(120);
-/// Shorter than an undo may take, so that pods that will not end do not keep the node.
-const DRAIN_LIMIT: Duration = Duration::from_secs(45);
+/// With the next one shorter than an undo may take, so that what will not end does not keep the node.
+const DRAIN_LIMIT: Duration = Duration::from_secs(30);
+/// The kubelet says within 10 s which volumes it has no longer in use.
+const DETACH_LIMIT: Duration = Duration::from_secs(20);
 const TOKEN_LIFE: &str = "15m";
 /// How a node of kind joined.
 const CONFIGURATION: &str = "/kind/kubeadm.conf";
@@ -115,6 +118,11 @@ pub async fn remove(cluster: &Cluster, node: &str) -> Result<(), MachineError> {
         if let Err(error) = drain.args(["--disable-eviction", "--grace-period=20", &limit]).run().await {
             tracing::warn!("{error}");
         }
+        // A volume that is still attached when its node goes is held back for six minutes.
+        if let Err(error) = wait_for(&format!("the volumes of {node}"), DETACH_LIMIT, || detached(cluster, node)).await
+        {
+            tracing::warn!("{error}");
+        }
         let deleted = nodes.delete(node, &DeleteParams::default()).await;
         match deleted {
             Ok(_) => {}
@@ -126,6 +134,14 @@ pub async fn remove(cluster: &Cluster, node: &str) -> Result<(), MachineError> {
         docker(CALL_LIMIT, ["rm", "--force", "--volumes", node]).await?;
     }
     Ok(())
+}
+
+async fn detached(cluster: &Cluster, node: &str) -> Result<Waiting<()>, ClusterError> {
+    let attachments: Api<VolumeAttachment> = Api::all(cluster.client());
+    let listed =
+        attachments.list(&ListParams::default()).await.map_err(ClusterError::api("list volume attachments"))?;
+    let here = listed.items.iter().filter(|attachment| attachment.spec.node_name == node).count();
+    Ok(if here == 0 { Waiting::Done(()) } else { Waiting::Not(format!("{here} attached")) })
 }
 
 /// Whether neither the node nor its container is there.

@@ -2,7 +2,7 @@
 
 use super::cnpg;
 use super::kubernetes::{node_ready, pod_is_ready, restarts};
-use super::nats_state::{all_current, quorum_lost};
+use super::nats_state::{Replicas, quorum_lost, replicas};
 use super::nats_view::views;
 use super::rows::rows;
 use super::symptom::{Occurrences, occurrences, symptom_since};
@@ -16,6 +16,12 @@ use kube::ResourceExt;
 use kube::api::{Api, ListParams};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// How often replicas of NATS are looked at for one answer, in which each has to be seen current.
+const NATS_LOOKS: u32 = 5;
+/// Time between two of these looks.
+const BETWEEN_NATS_LOOKS: Duration = Duration::from_millis(100);
 
 /// How things were before the fault.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,8 +30,8 @@ pub struct Baseline {
     pub pods: BTreeMap<PodSelector, usize>,
     /// Restarts of each of these pods, by UID.
     pub restarts: BTreeMap<String, i32>,
-    /// Every node.
-    pub nodes: BTreeSet<String>,
+    /// How many nodes there were.
+    pub nodes: usize,
     /// What of the variant's symptoms was to be seen already.
     pub symptoms: Occurrences,
     /// The network policies of each namespace, by name.
@@ -68,7 +74,7 @@ impl Baseline {
         }
         let nodes: Api<Node> = Api::all(cluster.client());
         let nodes = nodes.list_metadata(&ListParams::default()).await.map_err(ClusterError::api("list nodes"))?;
-        baseline.nodes = nodes.items.into_iter().filter_map(|node| node.metadata.name).collect();
+        baseline.nodes = nodes.items.len();
         Ok(baseline)
     }
 }
@@ -134,8 +140,14 @@ pub async fn holds(cluster: &Cluster, condition: &Condition, baseline: &Baseline
 async fn look(cluster: &Cluster, condition: &Condition, baseline: &Baseline) -> Result<String, String> {
     match condition {
         Condition::NatsCurrent { pods, servers } => {
-            let views = views(cluster, pods).await.map_err(|error| error.to_string())?;
-            all_current(&views, *servers as usize)
+            let mut seen = BTreeSet::new();
+            for _ in 1..NATS_LOOKS {
+                if let Ok(caught_up) = nats_replicas(cluster, pods, *servers).await?.caught_up(&mut seen) {
+                    return Ok(caught_up);
+                }
+                tokio::time::sleep(BETWEEN_NATS_LOOKS).await;
+            }
+            nats_replicas(cluster, pods, *servers).await?.caught_up(&mut seen)
         }
         Condition::CnpgHealthy { cluster: name } => cnpg::is_healthy(cluster, name).await,
         Condition::PodsReady { pods } => {
@@ -153,15 +165,18 @@ async fn look(cluster: &Cluster, condition: &Condition, baseline: &Baseline) -> 
         Condition::NodesReady => {
             let nodes: Api<Node> = Api::all(cluster.client());
             let nodes = nodes.list(&ListParams::default()).await.map_err(ClusterError::api("list nodes"));
-            let ready = nodes_ready(&nodes.map_err(|error| error.to_string())?.items, &baseline.nodes)?;
-            let mut asked = Vec::new();
-            for node in &baseline.nodes {
-                asked.push(kubelet(cluster.clone(), node.clone()));
-            }
+            let nodes = nodes.map_err(|error| error.to_string())?.items;
+            let ready = nodes_ready(&nodes, baseline.nodes)?;
+            let asked = nodes.iter().map(|node| kubelet(cluster.clone(), node.name_any()));
             try_join_all(asked).await?;
             Ok(ready)
         }
     }
+}
+
+async fn nats_replicas(cluster: &Cluster, pods: &PodSelector, servers: u32) -> Result<Replicas, String> {
+    let views = views(cluster, pods).await.map_err(|error| error.to_string())?;
+    replicas(&views, servers as usize)
 }
 
 fn as_before(now: &Policies, before: Option<&Policies>) -> Result<String, String> {
@@ -191,13 +206,13 @@ fn pods_ready(pods: &[Pod], wanted: usize) -> Result<String, String> {
     Ok(format!("{} pods ready", pods.len()))
 }
 
-fn nodes_ready(nodes: &[Node], wanted: &BTreeSet<String>) -> Result<String, String> {
-    if wanted.is_empty() {
-        return Err("which nodes there were is not known".to_owned());
+/// As many nodes as there were, whichever they are: one that is replaced has another name. None of them may be lost.
+fn nodes_ready(nodes: &[Node], wanted: usize) -> Result<String, String> {
+    if wanted == 0 {
+        return Err("how many nodes there were is not known".to_owned());
     }
-    for name in wanted {
-        let node = nodes.iter().find(|node| node.metadata.name.as_ref() == Some(name));
-        let node = node.ok_or_else(|| format!("node {name} is gone"))?;
+    for node in nodes {
+        let name = node.name_any();
         node_ready(node).map_err(|why| format!("node {name}: {why}"))?;
         let taints = node.spec.iter().flat_map(|spec| spec.taints.iter().flatten());
         let bad =
@@ -206,7 +221,10 @@ fn nodes_ready(nodes: &[Node], wanted: &BTreeSet<String>) -> Result<String, Stri
             return Err(format!("node {name} is tainted {}", taint.key));
         }
     }
-    Ok(format!("{} nodes ready", wanted.len()))
+    if nodes.len() < wanted {
+        return Err(format!("{} of {wanted} nodes are there", nodes.len()));
+    }
+    Ok(format!("{} nodes ready", nodes.len()))
 }
 
 /// What shows that the system has noticed the fault; `None` where nothing does yet, or where it cannot be seen: without an
@@ -332,21 +350,22 @@ mod tests {
     }
 
     #[test]
-    fn every_node_of_before_is_ready_and_untainted() {
+    fn as_many_nodes_as_before_are_ready_and_untainted() {
         let node = |name: &str, ready: &str, taint: &str| -> Node {
             serde_json::from_value(json!({"metadata": {"name": name},
                 "spec": {"taints": [{"key": taint, "effect": "NoExecute"}]},
                 "status": {"conditions": [{"type": "Ready", "status": ready, "reason": "R"}]}}))
             .unwrap()
         };
-        let wanted: BTreeSet<_> = ["w1".to_owned()].into();
         let control_plane = "node-role.kubernetes.io/control-plane";
-        assert!(nodes_ready(&[node("w1", "True", control_plane)], &wanted).is_ok());
-        let tainted = nodes_ready(&[node("w1", "True", "node.kubernetes.io/unreachable")], &wanted);
+        let ready = node("w1", "True", control_plane);
+        assert!(nodes_ready(&[ready.clone(), node("new", "True", "x")], 2).is_ok(), "another name, as many nodes");
+        let tainted = nodes_ready(&[node("w1", "True", "node.kubernetes.io/unreachable")], 1);
         assert_eq!(tainted.unwrap_err(), "node w1 is tainted node.kubernetes.io/unreachable");
-        assert_eq!(nodes_ready(&[node("w1", "Unknown", "x")], &wanted).unwrap_err(), "node w1: Ready is Unknown (R)");
-        assert_eq!(nodes_ready(&[], &wanted).unwrap_err(), "node w1 is gone");
-        assert!(nodes_ready(&[], &BTreeSet::new()).is_err());
+        let lost = nodes_ready(&[ready.clone(), node("w2", "Unknown", "x")], 1);
+        assert_eq!(lost.unwrap_err(), "node w2: Ready is Unknown (R)", "enough without it, but it is still there");
+        assert_eq!(nodes_ready(&[ready], 2).unwrap_err(), "1 of 2 nodes are there");
+        assert!(nodes_ready(&[], 0).is_err());
     }
 
     #[test]

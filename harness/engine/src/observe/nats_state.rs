@@ -3,11 +3,61 @@
 use super::nats_view::{Answer, Group, ServerView};
 use std::collections::BTreeSet;
 
-/// Whether every server answers, is routed to all others, and every replica of every group is current.
+/// The replicas of all groups at one look.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Replicas {
+    servers: usize,
+    groups: usize,
+    current: BTreeSet<String>,
+    lagging: BTreeSet<String>,
+}
+
+impl Replicas {
+    /// Whether all are current at this look, or were at one of the looks shortly before, when those were current that `seen`
+    /// holds; it takes up those of this look.
+    ///
+    /// A replica lags for a moment with every write, so that on a busy cluster one of many does at nearly every look. One that
+    /// was current had all that was committed until then, and one that is still behind is not current at any.
+    ///
+    /// # Errors
+    /// The first that was not, for people.
+    pub(super) fn caught_up(self, seen: &mut BTreeSet<String>) -> Result<String, String> {
+        seen.extend(self.current);
+        match self.lagging.difference(seen).next() {
+            Some(replica) => Err(format!("{replica} is not current")),
+            None => Ok(format!("{} servers routed, {} groups with every replica current", self.servers, self.groups)),
+        }
+    }
+
+    fn add(&mut self, what: &str, group: &Group, wanted: usize) -> Result<(), String> {
+        if group.replicas.len() + 1 < wanted {
+            return Err(format!("{what} has {} of {wanted} replicas", group.replicas.len() + 1));
+        }
+        if let Some(peer) = group.replicas.iter().find(|peer| peer.offline) {
+            return Err(format!("{what}: replica on {} is offline", peer.name));
+        }
+        for peer in &group.replicas {
+            let all = if peer.current { &mut self.current } else { &mut self.lagging };
+            all.insert(format!("{what}: replica on {}", peer.name));
+        }
+        self.groups += 1;
+        Ok(())
+    }
+}
+
+/// Whether every server answers, is routed to all others, and every replica of every group is current at this one look.
 ///
 /// # Errors
 /// The first thing that is not so, for people.
 pub(super) fn all_current(views: &[ServerView], servers: usize) -> Result<String, String> {
+    replicas(views, servers)?.caught_up(&mut BTreeSet::new())
+}
+
+/// The replicas of all groups, where every server answers, is routed to all others, and no replica is missing or offline.
+///
+/// # Errors
+/// The first thing that is not so, for people.
+pub(super) fn replicas(views: &[ServerView], servers: usize) -> Result<Replicas, String> {
     if views.len() != servers {
         return Err(format!("{} of {servers} servers have a pod", views.len()));
     }
@@ -24,7 +74,7 @@ pub(super) fn all_current(views: &[ServerView], servers: usize) -> Result<String
         }
         answers.push(answer);
     }
-    let mut groups = 0;
+    let mut replicas = Replicas { servers, ..Replicas::default() };
     if servers > 1 {
         let metas: Vec<_> =
             answers.iter().map(|answer| answer.jetstream.meta_cluster.clone().unwrap_or_default()).collect();
@@ -35,8 +85,7 @@ pub(super) fn all_current(views: &[ServerView], servers: usize) -> Result<String
         };
         let own = answers.iter().zip(&metas).find(|(answer, _)| answer.routes.server_name == leader);
         let (_, meta) = own.ok_or_else(|| format!("meta leader {leader} is none of the servers"))?;
-        group_current("the meta group", meta, servers)?;
-        groups += 1;
+        replicas.add("the meta group", meta, servers)?;
     }
     // A leader's own view is the complete one; that each stream has a leader is judged over all views together.
     let mut led = BTreeSet::new();
@@ -49,9 +98,8 @@ pub(super) fn all_current(views: &[ServerView], servers: usize) -> Result<String
                 continue;
             }
             let wanted = stream.config.as_ref().map_or(1, |config| config.num_replicas.max(1));
-            group_current(&format!("stream {}", stream.name), group, wanted)?;
+            replicas.add(&format!("stream {}", stream.name), group, wanted)?;
             led.insert(stream.name.as_str());
-            groups += 1;
         }
     }
     if servers > 1
@@ -70,9 +118,8 @@ pub(super) fn all_current(views: &[ServerView], servers: usize) -> Result<String
                     continue;
                 }
                 // How many replicas a consumer should have is its stream's affair unless it says otherwise.
-                group_current(&format!("consumer {} of {}", key.1, key.0), group, group.replicas.len() + 1)?;
+                replicas.add(&format!("consumer {} of {}", key.1, key.0), group, group.replicas.len() + 1)?;
                 led.insert(key);
-                groups += 1;
             }
         }
     }
@@ -81,17 +128,7 @@ pub(super) fn all_current(views: &[ServerView], servers: usize) -> Result<String
     {
         return Err(format!("consumer {consumer} of {stream} has no leader"));
     }
-    Ok(format!("{servers} servers routed, {groups} groups with every replica current"))
-}
-
-fn group_current(what: &str, group: &Group, wanted: usize) -> Result<(), String> {
-    if group.replicas.len() + 1 < wanted {
-        return Err(format!("{what} has {} of {wanted} replicas", group.replicas.len() + 1));
-    }
-    match group.replicas.iter().find(|peer| !peer.current || peer.offline) {
-        Some(peer) => Err(format!("{what}: replica on {} is not current", peer.name)),
-        None => Ok(()),
-    }
+    Ok(replicas)
 }
 
 /// Whether quorum is lost: no server that answers names a meta leader, or fewer than a majority answer. Says how.
@@ -191,7 +228,7 @@ mod tests {
             let consumer = &mut a.jetstream.account_details[0].stream_detail[0].consumer_detail[0];
             consumer.cluster.as_mut().unwrap().replicas[0].offline = true;
         };
-        assert_eq!(wrong(change(0, consumer)), "consumer workers of STEPS: replica on n1 is not current");
+        assert_eq!(wrong(change(0, consumer)), "consumer workers of STEPS: replica on n1 is offline");
         let unled = |a: &mut Answer| {
             let consumer = &mut a.jetstream.account_details[0].stream_detail[0].consumer_detail[0];
             consumer.cluster.as_mut().unwrap().leader.clear();
@@ -208,6 +245,25 @@ mod tests {
         assert_eq!(wrong(change(0, leaderless)), "stream STEPS has no leader");
         let split = |a: &mut Answer| a.jetstream.meta_cluster.as_mut().unwrap().leader = "n1".to_owned();
         assert_eq!(wrong(change(1, split)), "the servers do not agree on a meta leader");
+    }
+
+    #[test]
+    fn a_replica_that_lags_for_a_moment_is_no_loss_and_one_that_stays_behind_is() {
+        let lagging = |peer: usize| {
+            change(0, |a| {
+                let stream = &mut a.jetstream.account_details[0].stream_detail[0];
+                stream.cluster.as_mut().unwrap().replicas[peer].current = false;
+            })
+        };
+        let mut seen = BTreeSet::new();
+        let mut look = |views: &[ServerView]| replicas(views, 3).unwrap().caught_up(&mut seen);
+        assert_eq!(look(&lagging(0)).unwrap_err(), "stream STEPS: replica on n1 is not current");
+        assert_eq!(look(&lagging(0)).unwrap_err(), "stream STEPS: replica on n1 is not current");
+        assert!(look(&lagging(1)).is_ok(), "n1 is current now, n2 was at the look before");
+        let gone = change(0, |a| {
+            a.jetstream.account_details[0].stream_detail[0].cluster.as_mut().unwrap().replicas[1].offline = true;
+        });
+        assert_eq!(replicas(&gone, 3).unwrap_err(), "stream STEPS: replica on n2 is offline");
     }
 
     #[test]

@@ -15,8 +15,8 @@ use std::time::Duration;
 /// How long one store may take to be read to its end.
 const READ_WITHIN: Duration = Duration::from_secs(60);
 /// How long a store that cannot be read is asked again: what crashed until the undo is started again only after the kubelet's
-/// pause, which is 80 s by the fourth crash. Less than the phase's own limit by what one more reading takes.
-const AGAIN_FOR: Duration = Duration::from_secs(100);
+/// pause, which is 160 s by the fifth crash. Less than the phase's own limit by what one more reading takes.
+const AGAIN_FOR: Duration = Duration::from_secs(200);
 /// Time between two such questions.
 const AGAIN_EVERY: Duration = Duration::from_secs(1);
 

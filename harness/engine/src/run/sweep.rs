@@ -145,8 +145,9 @@ async fn one_run(cluster: &Cluster, run_id: &str, undos: Vec<Undo>, agent_image:
     let mut seen = BTreeSet::new();
     let undos: Vec<Undo> = undos.into_iter().filter(|undo| seen.insert(describe(undo))).collect();
     let is_fault = |undo: &Undo| undo.is_of_a_fault() && !matches!(undo, Undo::HealsItself { .. });
-    let needs_pod =
-        undos.iter().any(|undo| is_data(undo) || matches!(undo, Undo::Thaw { .. } | Undo::MendFiles { .. } | Undo::RemoveFiller { .. }));
+    let needs_pod = undos.iter().any(|undo| {
+        is_data(undo) || matches!(undo, Undo::Thaw { .. } | Undo::MendFiles { .. } | Undo::RemoveFiller { .. })
+    });
     if needs_pod {
         if agent_image.is_none() {
             swept.left.push(format!("run {run_id}: the agent's image is not known; give --agent-image"));

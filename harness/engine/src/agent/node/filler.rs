@@ -22,7 +22,7 @@ const TRIED_BYTES: usize = 4 << 10;
 /// Where a volume of a pod is mounted on this node; `None` where it is not.
 ///
 /// # Errors
-/// Where the names lead elsewhere, or what is there is no file system of its own, or one that is too large.
+/// Where the names lead elsewhere, or what is there is no file system of its own.
 fn mount_of(pods: &Path, filler: &Filler) -> io::Result<Option<PathBuf>> {
     let fit = |name: &str| {
         !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c)) && !name.contains("..")
@@ -42,13 +42,6 @@ fn mount_of(pods: &Path, filler: &Filler) -> io::Result<Option<PathBuf>> {
     if of(&mount)? == of(&pod)? {
         return Err(refused(format!("{} is not mounted: its files are on the node's own disk", filler.volume)));
     }
-    let total = space(&mount)?.0;
-    if total > VOLUME_BYTES_MAX {
-        return Err(refused(format!(
-            "{} has {total} bytes, more than the {VOLUME_BYTES_MAX} that are filled",
-            filler.volume
-        )));
-    }
     Ok(Some(mount))
 }
 
@@ -67,6 +60,12 @@ fn space(mount: &Path) -> io::Result<(u64, u64)> {
 /// Writes up to `bytes_max` more into the filler file, until no more than `leave_bytes` are free.
 pub(super) fn fill(filler: &Filler, leave_bytes: u64, bytes_max: u64) -> io::Result<Space> {
     let mount = mounted(filler)?;
+    // Asked here alone: one that has grown since must still be looked at and emptied.
+    let total = space(&mount)?.0;
+    if total > VOLUME_BYTES_MAX {
+        let volume = &filler.volume;
+        return Err(refused(format!("{volume} has {total} bytes, more than the {VOLUME_BYTES_MAX} that are filled")));
+    }
     let full = fill_at(&mount, &filler.file, leave_bytes, bytes_max)?;
     Ok(Space { full, ..looked(&mount, &filler.file)? })
 }
