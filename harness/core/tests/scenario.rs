@@ -104,7 +104,7 @@ deadline = "3m"
 then = [
   { freeze = { pods = "app=nats", namespace = "ironflow", container = "nats", count = 1, lasts = "8s" } },
   { corrupt = { pods = "app=nats", namespace = "ironflow", container = "nats", count = 1, directory = "/data" } },
-  { node-off = { pods = "app=nats", namespace = "ironflow", count = 1 } },
+  { node-off = { pods = "app=nats", namespace = "ironflow", count = 1, with = { pods = "app=x", namespace = "other" } } },
   { end-connections = { pods = "app=nats", namespace = "ironflow", peers = "app=x", peers-namespace = "other" } },
 ]
 
@@ -117,6 +117,20 @@ detect.rows = { cluster = "db", namespace = "ironflow", database = "app", select
 recovery = "unattended"
 redundancy = [{ no-rows = { cluster = "db", namespace = "ironflow", database = "app", select = "SELECT 1", what = "a row" } }]
 deadline = "3m"
+
+[variant.filled]
+about = "a volume filled, its alert seen"
+expected = "5m"
+fault.fill = { pods = "app=nats", namespace = "ironflow", container = "nats", count = 1, path = "/data", leave-mib = 8 }
+effect.seen.alert = { name = "DiskSpaceLow" }
+detect = "nothing"
+recovery = "unattended"
+redundancy = ["nodes-ready"]
+deadline = "3m"
+irreversible = "volumes-grow"
+then = [
+  { fill = { pods = "app=nats", namespace = "ironflow", container = "nats", count = 1, path = "/data", leave-mib = 8 } },
+]
 
 [variant.ended]
 about = "connections ended"
@@ -131,7 +145,7 @@ deadline = "3m"
 [variant.node]
 about = "off"
 expected = "5m"
-fault.node-off = { pods = "app=nats", namespace = "ironflow", count = 1 }
+fault.node-off = { pods = "app=nats", namespace = "ironflow", count = 1, with = { pods = "app=x", namespace = "other" } }
 effect = { down = "write", control = "tcp" }
 detect = "node-not-ready"
 recovery = "unattended"
@@ -192,6 +206,12 @@ documented = "kubectl delete pod -n ironflow <target-pods>"
 instead = "kubectl delete pod -n ironflow --grace-period=1 <target-pods>"
 expect = "deleted"
 because = "it waits"
+
+[[correction]]
+section = "1. Delete"
+documented = "kubectl delete pod -n other <target-pods>"
+provider = "replace-node"
+because = "it cannot"
 "#;
 
 fn read(text: &str) -> Result<Scenario, Vec<Mistake>> {
@@ -253,7 +273,7 @@ fn every_key_is_read() {
     };
     assert_eq!(scenario.objectives[0].accepted, accepted(&[("hung", 60), ("dead", 20)]));
     assert_eq!(scenario.objectives[0].because, "measured");
-    let names = ["hung", "dead", "node", "deleted", "values", "patch", "corrupt", "ended", "elsewhere"];
+    let names = ["hung", "dead", "node", "deleted", "values", "patch", "corrupt", "filled", "ended", "elsewhere"];
     let all = accepted(&names.map(|name| (name, 100)));
     assert_eq!(scenario.objectives[1].accepted, all);
     assert_eq!(

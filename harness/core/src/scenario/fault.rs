@@ -230,6 +230,11 @@ pub enum Symptom {
     },
     /// A query of a database finds rows.
     Rows(Query),
+    /// The condition of an alert holds, whether it fires already or not.
+    Alert {
+        /// Its name.
+        name: String,
+    },
 }
 
 /// A question to a database of CNPG's, asked of its primary in a transaction that cannot write.
@@ -250,6 +255,7 @@ impl std::fmt::Display for Symptom {
         match self {
             Symptom::PodsFailing { pods, reason } => write!(f, "{reason} among the pods {}", pods.labels),
             Symptom::Rows(query) => f.write_str(&query.what),
+            Symptom::Alert { name } => write!(f, "the condition of alert {name}"),
             Symptom::Event { reason, contains: None, .. } => write!(f, "an event {reason}"),
             Symptom::Event { reason, contains: Some(text), .. } => write!(f, "an event {reason} with `{text}`"),
         }

@@ -503,7 +503,7 @@ static EFFECT: Shape = Shape {
             Kind::Choice {
                 what: "symptom",
                 words: &[],
-                tables: &[("pods-failing", &PODS_FAILING), ("event", &EVENT), ("rows", &ROWS)],
+                tables: &[("pods-failing", &PODS_FAILING), ("event", &EVENT), ("rows", &ROWS), ("alert", &ALERT_SEEN)],
             },
             "what must be seen instead, where the service goes on; it must not have been there before",
         ),
@@ -519,6 +519,14 @@ static EFFECT: Shape = Shape {
             "for `down`: a probe from the same place that must still succeed, so that down does not mean that the prober is cut off",
         ),
     ],
+};
+
+static ALERT_SEEN: Shape = Shape {
+    keys: &[required(
+        "name",
+        Kind::Text(Rule::Line),
+        "an alert of Prometheus whose condition holds: it is pending, or fires",
+    )],
 };
 
 static RUNBOOK: Shape = Shape {

@@ -283,7 +283,7 @@ pub enum Condition {
     },
     /// A query that was answered finds no row.
     NoRows(Query),
-    /// Every node is Ready.
+    /// As many nodes as before are Ready, and none is not.
     NodesReady,
     /// Every network policy of the namespace is as it was before the fault, and there is at least one.
     PoliciesAsBefore {

@@ -5,8 +5,8 @@ use super::mistake::{Mistake, Mistakes};
 use super::read::{Chosen, PerVariant, Placed, Tab};
 use super::runbook::Draft;
 use super::{
-    Accepted, Correction, DataPolicy, Fault, Irreversible, Needs, Objective, Probe, ProviderStep, Recovery, Runbook, Scenario,
-    Variant, check, check_layouts, check_objectives, check_runbooks, format, parts, read, runbook, text,
+    Accepted, Correction, DataPolicy, Fault, Irreversible, Needs, Objective, Probe, ProviderStep, Recovery, Runbook,
+    Scenario, Variant, check, check_layouts, check_objectives, check_runbooks, format, parts, read, runbook, text,
 };
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -199,6 +199,7 @@ fn symptom(chosen: &Chosen<'_>) -> Option<Symptom> {
             contains: tab.text("contains").map(|text| text.value),
         }),
         Chosen::Table("rows", tab) => query(tab).map(Symptom::Rows),
+        Chosen::Table("alert", tab) => Some(Symptom::Alert { name: tab.text("name")?.value }),
         Chosen::Word(_) | Chosen::Table(..) => None,
     }
 }

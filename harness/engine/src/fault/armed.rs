@@ -3,8 +3,8 @@
 use super::line::Line;
 use super::node_agent::NodeAgent;
 use super::{
-    FaultError, Proof, Tools, corrupt, delete_pods, end_connections, fill, freeze, helm_values, node_off, patch, signal,
-    undo_of,
+    FaultError, Proof, Tools, corrupt, delete_pods, end_connections, fill, freeze, helm_values, node_off, patch,
+    signal, undo_of,
 };
 use crate::agent::node::wire::Process;
 use crate::cluster::ClusterError;
@@ -53,7 +53,11 @@ impl Armed {
                 let undo = undo_of(fault, target)?;
                 let by_agent = matches!(
                     fault,
-                    Fault::Signal { .. } | Fault::Freeze { .. } | Fault::Fill { .. } | Fault::Corrupt { .. } | Fault::EndConnections { .. }
+                    Fault::Signal { .. }
+                        | Fault::Freeze { .. }
+                        | Fault::Fill { .. }
+                        | Fault::Corrupt { .. }
+                        | Fault::EndConnections { .. }
                 );
                 if let (true, Some(node)) = (by_agent, target.node()) {
                     undos.entry(node.to_owned()).or_default().push(undo);

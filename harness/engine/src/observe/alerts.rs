@@ -124,6 +124,21 @@ fn origin(labels: &BTreeMap<String, String>) -> String {
     told.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
 }
 
+/// What Prometheus says of an alert that is pending or fires; `None` where its condition does not hold.
+///
+/// # Errors
+/// Where Prometheus does not answer, has no such rule or cannot evaluate it, for people.
+pub(super) async fn active(cluster: &Cluster, name: &str) -> Result<Option<String>, String> {
+    match look(cluster).await?.remove(name) {
+        Some((AlertState::Inactive, _)) => Ok(None),
+        Some((state @ (AlertState::Pending | AlertState::Firing), detail)) => {
+            Ok(Some(format!("alert {name} is {state}, {detail}")))
+        }
+        Some((AlertState::Unknown { why }, _)) => Err(why),
+        None => Err(format!("Prometheus has no rule {name}")),
+    }
+}
+
 /// What keeps these alerts from being waited for: Prometheus does not answer, has no such rule, or one is active already.
 pub async fn not_quiet(cluster: &Cluster, expected: &[ExpectedAlert]) -> Vec<String> {
     let all = match look(cluster).await {

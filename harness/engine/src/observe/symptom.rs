@@ -1,5 +1,6 @@
 //! Symptoms in Kubernetes: looked for right before the injection, so that only what came after it counts.
 
+use super::alerts;
 use super::condition::list;
 use super::rows::rows;
 use crate::cluster::{Cluster, ClusterError};
@@ -28,6 +29,10 @@ pub(super) async fn occurrences(cluster: &Cluster, symptom: &Symptom) -> Result<
         Symptom::Rows(query) => {
             let found = rows(cluster, query).await?;
             Ok(found.into_iter().map(|row| (row.clone(), format!("{}: {row}", query.what))).collect())
+        }
+        Symptom::Alert { name } => {
+            let of = alerts::active(cluster, name).await.map_err(ClusterError::Other)?;
+            Ok(of.map(|said| (name.clone(), said)).into_iter().collect())
         }
     }
 }
