@@ -1,6 +1,14 @@
 //! The scenario file's format: every key, once. The reader checks files against it and the schema is made from it.
 
+mod faults;
+mod probes;
+mod signs;
+
 use super::text::Rule;
+use faults::FAULTS;
+use probes::PROBE;
+pub(super) use probes::PROBE_KINDS;
+use signs::{CNPG, EFFECT, EVENT, IN_NAMESPACE, NATS_CURRENT, PODS_FAILING, PODS_ONLY, ROWS};
 
 /// A table: the keys that it may have.
 pub(crate) struct Shape {
@@ -134,112 +142,10 @@ static STEADY_STATE: Shape = Shape {
     ],
 };
 
-static PROBE: Shape = Shape {
-    keys: &[
-        optional("http", Kind::Table(&HTTP), "GET over HTTP"),
-        optional("jetstream", Kind::Table(&JETSTREAM), "a JetStream publish, acknowledged"),
-        optional("postgres", Kind::Table(&POSTGRES), "a PostgreSQL insert, committed"),
-        optional("ironflow", Kind::Table(&IRONFLOW), "an Ironflow run, triggered and completed end to end"),
-        optional("tcp", Kind::Table(&TCP), "a TCP connection, opened and closed"),
-        default(
-            "every",
-            "50ms",
-            Kind::Duration { min_ms: MS, max_ms: M },
-            "time between two attempts, kept whatever the answers take",
-        ),
-        default("timeout", "1s", Kind::Duration { min_ms: MS, max_ms: M }, "each attempt's own limit"),
-        optional(
-            "connections",
-            Kind::List { of: &Kind::OneOf { what: "kind of connection", words: &["new", "reused"] }, min: 1, max: 2 },
-            "new connections, reused ones, or both, each a series of its own; both by default, for tcp new ones",
-        ),
-        default(
-            "from",
-            "inside",
-            Kind::List { of: &Kind::OneOf { what: "place", words: &["inside", "outside"] }, min: 1, max: 2 },
-            "from an agent pod (inside), from the runner's machine (outside), or both, each a series of its own",
-        ),
-        optional(
-            "agent-namespace",
-            Kind::Text(Rule::Kubernetes),
-            "where that agent pod is, with the policies and the quota of that place; in a namespace of the run's own where left out",
-        ),
-        optional(
-            "blocked-while",
-            Kind::Text(Rule::Name),
-            "it must not come through: good is a connection that is not made, bad one that is; the probe of the same Service that is let in, without whose success this proves nothing",
-        ),
-    ],
-};
-
 /// The key that names another table of the same kind, which has every key that is left out beside it.
 pub(super) const LIKE: &str = "like";
 /// What a table that is like another must say all the same.
 pub(super) const NEVER_LIKE: &str = "about";
-
-/// The keys of a probe that say what it does.
-pub(super) const PROBE_KINDS: [&str; 5] = ["http", "jetstream", "postgres", "ironflow", "tcp"];
-
-static HTTP: Shape = Shape {
-    keys: &[
-        required("service", Kind::Text(Rule::Kubernetes), "the Service asked"),
-        NAMESPACE,
-        default("port", "9123", PORT, "its port"),
-        required("path", Kind::Text(Rule::Path), "path and query"),
-        default("status", "200", Kind::Whole { min: 100, max: 599 }, "the status expected"),
-        optional("body", Kind::Text(Rule::Output), "what the body must contain"),
-    ],
-};
-
-static JETSTREAM: Shape = Shape {
-    keys: &[
-        default("service", "ironflow-nats", Kind::Text(Rule::Kubernetes), "the Service for NATS clients"),
-        NAMESPACE,
-        default("port", "4222", PORT, "its port"),
-        required("stream", Kind::Text(Rule::Word), "the stream that must acknowledge"),
-        required(
-            "subject",
-            Kind::Text(Rule::Subject),
-            "prefix of the subject; the run's id and the probe's name are appended",
-        ),
-    ],
-};
-
-static POSTGRES: Shape = Shape {
-    keys: &[
-        default(
-            "cluster",
-            "ironflow-postgresql",
-            Kind::Text(Rule::Kubernetes),
-            "the CNPG cluster whose read-write Service is asked",
-        ),
-        NAMESPACE,
-        default("database", "ironflow", Kind::Text(Rule::Word), "the database"),
-    ],
-};
-
-static IRONFLOW: Shape = Shape {
-    keys: &[
-        default("service", "ironflow", Kind::Text(Rule::Kubernetes), "the Ironflow Service"),
-        NAMESPACE,
-        default("port", "9123", PORT, "its port"),
-        required("event", Kind::Text(Rule::Word), "the event that triggers the run"),
-        default(
-            "payload-kib",
-            "0",
-            Kind::Whole { min: 0, max: 700 },
-            "KiB of filler in the event's data, which a server holds in memory while the run is active",
-        ),
-    ],
-};
-
-static TCP: Shape = Shape {
-    keys: &[
-        required("service", Kind::Text(Rule::Kubernetes), "the Service asked"),
-        NAMESPACE,
-        required("port", PORT, "its port"),
-    ],
-};
 
 static VARIANT: Shape = Shape {
     keys: &[
@@ -340,193 +246,6 @@ static ALERT: Shape = Shape {
             "how long after everything is back to normal it may take to be resolved",
         ),
     ],
-};
-
-/// Faults that take more than a word.
-const FAULTS: &[(&str, &Shape)] = &[
-    ("signal", &SIGNAL),
-    ("freeze", &FREEZE),
-    ("corrupt", &CORRUPT),
-    ("fill", &FILL),
-    ("delete-pods", &OF_PODS),
-    ("node-off", &NODE_OFF),
-    ("helm-values", &HELM_VALUES),
-    ("patch", &PATCH),
-    ("end-connections", &END_CONNECTIONS),
-];
-
-static HELM_VALUES: Shape = Shape {
-    keys: &[
-        default("release", "ironflow", Kind::Text(Rule::Kubernetes), "the Helm release"),
-        NAMESPACE,
-        required(
-            "set",
-            Kind::List { of: &Kind::Text(Rule::Setting), min: 1, max: 16 },
-            "values as for `helm upgrade --reuse-values --set`; undone by `helm rollback`",
-        ),
-        optional(
-            "set-json",
-            Kind::List { of: &Kind::Text(Rule::JsonSetting), min: 1, max: 16 },
-            "values as for `--set-json`: a list or a table in JSON",
-        ),
-    ],
-};
-
-static END_CONNECTIONS: Shape = Shape {
-    keys: &[
-        PODS,
-        NAMESPACE,
-        required("peers", Kind::Text(Rule::Selector), "label selector of the pods at the other end"),
-        default("peers-namespace", "ironflow", Kind::Text(Rule::Kubernetes), "their namespace"),
-    ],
-};
-
-static PATCH: Shape = Shape {
-    keys: &[
-        required("api-version", Kind::Text(Rule::ApiVersion), "the object's API version, such as `apps/v1`"),
-        required("kind", Kind::Text(Rule::Word), "its kind"),
-        required("name", Kind::Text(Rule::Kubernetes), "its name"),
-        NAMESPACE,
-        required(
-            "merge",
-            Kind::Text(Rule::JsonObject),
-            "a JSON merge patch; the fields that it changes are put back as they were",
-        ),
-    ],
-};
-
-static PODS_FAILING: Shape = Shape {
-    keys: &[
-        PODS,
-        NAMESPACE,
-        required(
-            "reason",
-            Kind::Text(Rule::Word),
-            "why a container waits or ended, in Kubernetes' word: `OOMKilled`, `CrashLoopBackOff`",
-        ),
-    ],
-};
-
-static EVENT: Shape = Shape {
-    keys: &[
-        required("reason", Kind::Text(Rule::Word), "the Kubernetes event's reason: `FailedCreate`"),
-        NAMESPACE,
-        optional("contains", Kind::Text(Rule::Output), "what its message must contain"),
-    ],
-};
-
-static ROWS: Shape = Shape {
-    keys: &[
-        required("cluster", Kind::Text(Rule::Kubernetes), "the CNPG cluster whose primary is asked"),
-        NAMESPACE,
-        default("database", "ironflow", Kind::Text(Rule::Word), "the database"),
-        required("select", Kind::Text(Rule::Select), "one query, in a transaction that cannot write"),
-        required("what", Kind::Text(Rule::Line), "what its rows are, for people"),
-    ],
-};
-
-static SIGNAL: Shape = Shape {
-    keys: &[
-        PODS,
-        NAMESPACE,
-        CONTAINER,
-        COUNT,
-        required(
-            "signal",
-            Kind::OneOf { what: "signal", words: &["KILL", "TERM", "QUIT", "INT", "HUP"] },
-            "the signal to the container's first process",
-        ),
-    ],
-};
-
-static FREEZE: Shape = Shape {
-    keys: &[
-        PODS,
-        NAMESPACE,
-        CONTAINER,
-        COUNT,
-        optional(
-            "lasts",
-            Kind::Duration { min_ms: S, max_ms: 10 * M },
-            "how long they stay stopped; until the undo without it",
-        ),
-    ],
-};
-static CORRUPT: Shape = Shape {
-    keys: &[
-        PODS,
-        NAMESPACE,
-        CONTAINER,
-        COUNT,
-        required(
-            "directory",
-            Kind::Text(Rule::Path),
-            "a directory of a volume, as the container sees it: a byte of every file in it is flipped",
-        ),
-    ],
-};
-static FILL: Shape = Shape {
-    keys: &[
-        PODS,
-        NAMESPACE,
-        CONTAINER,
-        COUNT,
-        required("path", Kind::Text(Rule::Path), "where the container has the volume mounted: `/data`"),
-        default("leave-mib", "0", Kind::Whole { min: 0, max: 1_000_000 }, "what is left free of it, in MiB"),
-    ],
-};
-static OF_PODS: Shape = Shape { keys: &[PODS, NAMESPACE, COUNT] };
-static NODE_OFF: Shape = Shape {
-    keys: &[
-        PODS,
-        NAMESPACE,
-        COUNT,
-        optional(
-            "with",
-            Kind::Table(&PODS_ONLY),
-            "pods that must be on that node as well, all of them, before it is powered off",
-        ),
-    ],
-};
-static PODS_ONLY: Shape = Shape { keys: &[PODS, NAMESPACE] };
-static IN_NAMESPACE: Shape = Shape { keys: &[NAMESPACE] };
-static CNPG: Shape =
-    Shape { keys: &[required("cluster", Kind::Text(Rule::Kubernetes), "the CNPG cluster"), NAMESPACE] };
-static NATS_CURRENT: Shape =
-    Shape { keys: &[PODS, NAMESPACE, required("servers", Kind::Whole { min: 1, max: 99 }, "how many servers")] };
-
-static EFFECT: Shape = Shape {
-    keys: &[
-        optional("down", Kind::Text(Rule::Name), "the probe that must fail; with its `control`"),
-        optional(
-            "seen",
-            Kind::Choice {
-                what: "symptom",
-                words: &[],
-                tables: &[("pods-failing", &PODS_FAILING), ("event", &EVENT), ("rows", &ROWS), ("alert", &ALERT_SEEN)],
-            },
-            "what must be seen instead, where the service goes on; it must not have been there before",
-        ),
-        default(
-            "within",
-            "20s",
-            Kind::Duration { min_ms: 100 * MS, max_ms: 10 * M },
-            "how long after the injection it may take to fail",
-        ),
-        optional(
-            "control",
-            Kind::Text(Rule::Name),
-            "for `down`: a probe from the same place that must still succeed, so that down does not mean that the prober is cut off",
-        ),
-    ],
-};
-
-static ALERT_SEEN: Shape = Shape {
-    keys: &[required(
-        "name",
-        Kind::Text(Rule::Line),
-        "an alert of Prometheus whose condition holds: it is pending, or fires",
-    )],
 };
 
 static RUNBOOK: Shape = Shape {
