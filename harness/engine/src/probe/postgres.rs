@@ -134,6 +134,8 @@ fn failure(error: &sqlx::Error) -> Failure {
             let name = error.to_string().contains("failed to lookup address");
             Failure::of(if name { Cause::Name } else { io_cause_within(error).unwrap_or(Cause::Other) })
         }
+        // To sqlx, a connection that ends where the server should say whether it speaks TLS is the answer zero.
+        sqlx::Error::Protocol(text) if text.contains("response from SSLRequest: 0x00") => Failure::of(Cause::Reset),
         sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => {
             Failure::of(io_cause_within(error).unwrap_or(Cause::Protocol))
         }
@@ -145,6 +147,7 @@ fn failure(error: &sqlx::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::io::AsyncReadExt as _;
 
     #[test]
     fn only_plain_table_names_reach_a_statement() {
@@ -154,6 +157,20 @@ mod tests {
         for bad in ["", "a;b", "a b", "a.b.c", "1a", "A", "\"a\"", "a--"] {
             assert!(check_table(bad).is_err(), "{bad}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_ends_while_it_is_made_is_reset() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            // All of the request is read, so that the end is an orderly one.
+            stream.read_exact(&mut [0; 8]).await.unwrap();
+        });
+        let url = format!("postgres://app@127.0.0.1:{port}/app?sslmode=prefer");
+        let error = sqlx::PgConnection::connect(&url).await.map(|_| ()).unwrap_err();
+        assert_eq!(failure(&error).cause, Cause::Reset, "{error:?}");
     }
 
     #[test]
