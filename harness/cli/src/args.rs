@@ -109,6 +109,10 @@ pub(crate) struct DrillArgs {
     /// Put this in place of the fault: `noop` breaks nothing and must end as unknown.
     #[arg(long, value_name = "FAULT")]
     pub(crate) fault: Option<FaultOverride>,
+    /// Leave this section out of the runbook, by its title or how that begins: the drill must stay broken then, which shows that
+    /// it needs the section.
+    #[arg(long, value_name = "SECTION", conflicts_with = "fault")]
+    pub(crate) without: Option<String>,
     /// The image of the agent, which holds this program.
     #[arg(long, value_name = "IMAGE", env = "FIREDRILL_AGENT_IMAGE")]
     pub(crate) agent_image: Option<String>,

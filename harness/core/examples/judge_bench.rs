@@ -109,6 +109,7 @@ fn journal(end: At) -> Result<Journal, Box<dyn Error>> {
         expected: Duration::from_secs(60),
         fault: Fault::DeletePods { pods: pods.clone(), count: 1 },
         then: Vec::new(),
+        then_after: Duration::ZERO,
         effect: Effect {
             shown: Shown::Down { probe: "p0".into(), control: "p1".into() },
             within: Duration::from_secs(20),

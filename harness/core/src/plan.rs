@@ -321,12 +321,17 @@ pub fn phases(scenario: &Scenario, variant: &str) -> Option<Vec<PlannedPhase>> {
     let recover = match &chosen.recovery {
         Recovery::Unattended => "nobody acts: it has to heal by itself".to_owned(),
         Recovery::StaysBroken => "nobody acts: it has to stay broken, since it needs its runbook".to_owned(),
-        Recovery::Runbook { file, start } => {
+        Recovery::Runbook { file, start, without } => {
             let steps = scenario
                 .runbooks
                 .get(file)
                 .map_or(0, |runbook| runbook.steps.iter().filter(|step| step.is_for(variant, chosen.layout)).count());
-            format!("the {steps} commands of {file}, starting at {start}")
+            match without {
+                None => format!("the {steps} commands of {file}, starting at {start}"),
+                Some(section) => format!(
+                    "the {steps} commands of {file} without its section \"{section}\", starting at {start}: it has to stay broken"
+                ),
+            }
         }
     };
     let phase = |phase, deadline, about: &str| PlannedPhase { phase, deadline, about: about.to_owned() };
@@ -343,7 +348,11 @@ pub fn phases(scenario: &Scenario, variant: &str) -> Option<Vec<PlannedPhase>> {
                 steady.load_min_per_s
             ),
         ),
-        phase(Phase::Inject, chosen.faults().map(inject_within).sum(), &chosen.about),
+        phase(
+            Phase::Inject,
+            chosen.faults().map(|fault| inject_within(fault) + chosen.then_after).sum(),
+            &chosen.about,
+        ),
         phase(Phase::Effect, chosen.effect.within, &format!("the targets are seen to be hit; {}", chosen.effect.shown)),
         phase(Phase::Detect, chosen.deadline, "the system itself notices"),
         phase(Phase::Recover, chosen.deadline, &recover),

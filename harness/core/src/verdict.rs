@@ -22,6 +22,9 @@ pub struct Verdict {
     pub scenario: String,
     /// The variant's name.
     pub variant: String,
+    /// The section that was left out of its runbook.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub without: Option<String>,
     /// When the run started, on the wall clock (RFC 3339, UTC).
     pub started: String,
     /// How long it took, in milliseconds.

@@ -61,6 +61,7 @@ redundancy = [
   { cnpg-healthy = { cluster = "db", namespace = "ironflow-system" } },
   { pods-ready = { pods = "app=x", namespace = "ironflow" } },
   { policies-as-before = { namespace = "ironflow" } },
+  { alert-over = { name = "DiskSpaceLow" } },
 ]
 deadline = "3m"
 sustained = "4s"
@@ -91,6 +92,7 @@ then = [
   { signal = { pods = "app=nats", namespace = "ironflow", container = "nats", count = 1, signal = "TERM" } },
   { delete-pods = { pods = "app=nats", namespace = "ironflow", count = 1 } },
 ]
+then-after = "2s"
 
 [variant.patch]
 about = "a patch, then the rest"
@@ -205,6 +207,7 @@ section = "1. Delete"
 documented = "kubectl delete pod -n ironflow <target-pods>"
 instead = "kubectl delete pod -n ironflow --grace-period=1 <target-pods>"
 expect = "deleted"
+needed = "at-times"
 because = "it waits"
 
 [[correction]]
@@ -255,7 +258,11 @@ fn every_key_is_read() {
     );
     assert_eq!(
         hung.recovery,
-        Recovery::Runbook { file: "runbook.md".to_owned(), start: Start::After(Duration::from_secs(90)) }
+        Recovery::Runbook {
+            file: "runbook.md".to_owned(),
+            start: Start::After(Duration::from_secs(90)),
+            without: None
+        }
     );
     assert_eq!(hung.redundancy[1], Condition::NatsCurrent { pods, servers: 3 });
     assert_eq!(hung.redundancy[2], Condition::CnpgHealthy { cluster: "ironflow-system/db".to_owned() });

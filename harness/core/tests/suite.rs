@@ -12,8 +12,10 @@ use std::time::Duration;
 fn catalog() -> Catalog {
     let facts = |minutes: u64| Facts {
         expected: Duration::from_secs(60 * minutes),
+        deadline: Duration::from_secs(300),
         layout: Layout::Bundled,
         irreversible: minutes == 9,
+        sections: if minutes == 7 { vec!["1. Look".to_owned(), "2. Act".to_owned()] } else { Vec::new() },
     };
     let variants = |known: &[(&str, u64)]| known.iter().map(|(name, m)| ((*name).to_owned(), facts(*m))).collect();
     Catalog::from([
@@ -39,6 +41,10 @@ run = "volume-full/grown"
 run = "volume-full/grown"
 fault = "noop"
 expect = "unknown"
+
+[[drill]]
+run = "nats-quorum-loss/hung"
+without = "2."
 "#;
     let suite = parse("nightly", ("suites/nightly.toml", text), &catalog()).unwrap();
     let entry = |scenario: &str, variant: &str, minutes: u64, repeat, control, irreversible| Entry {
@@ -46,6 +52,7 @@ expect = "unknown"
         variant: variant.to_owned(),
         repeat,
         control,
+        without: None,
         expected: Duration::from_secs(60 * minutes),
         irreversible,
     };
@@ -53,6 +60,7 @@ expect = "unknown"
         entry("nats-quorum-loss", "hung", 7, 3, false, false),
         entry("volume-full", "grown", 9, 1, false, true),
         entry("volume-full", "grown", 9, 1, true, false),
+        Entry { without: Some("2. Act".to_owned()), ..entry("nats-quorum-loss", "hung", 7 + 5, 1, false, false) },
     ];
     let budget = Some(Duration::from_secs(5_400));
     assert_eq!(suite, Suite { name: "nightly".to_owned(), title: "Nightly".to_owned(), budget, drills });
@@ -126,12 +134,19 @@ fn the_worst_exit_code_wins() {
 }
 
 fn suite(repeats: &[u32]) -> Suite {
-    let facts = Facts { expected: Duration::from_secs(60), layout: Layout::Bundled, irreversible: false };
+    let facts = Facts {
+        expected: Duration::from_secs(60),
+        deadline: Duration::from_secs(60),
+        layout: Layout::Bundled,
+        irreversible: false,
+        sections: Vec::new(),
+    };
     let entry = |(at, repeat): (usize, &u32)| Entry {
         scenario: "drill".to_owned(),
         variant: format!("v{at}"),
         repeat: *repeat,
         control: false,
+        without: None,
         expected: facts.expected * (1 + at as u32 % 5),
         irreversible: false,
     };

@@ -16,7 +16,12 @@ use std::fmt::Write;
 /// # Errors
 /// Where the scenario has mistakes or the agent's image is not named.
 pub(crate) fn drill(args: &DrillArgs) -> Result<Drill, CliError> {
-    let (scenario, variant) = load_drill(&args.folders, &args.name)?;
+    let (mut scenario, variant) = load_drill(&args.folders, &args.name)?;
+    if let Some(section) = &args.without {
+        let of = format!("{}/{variant}", scenario.name);
+        let whole = scenario.without(&variant, section);
+        scenario = whole.map_err(|wrong| CliError::input(format!("--without: {of}: {wrong}")))?;
+    }
     let agent_image = agent_image(args.agent_image.as_deref())?;
     Ok(Drill { scenario, variant, seed: args.seed, noop: args.fault == Some(FaultOverride::Noop), agent_image })
 }
@@ -100,6 +105,7 @@ fn text(drill: &Drill, cluster: &Cluster, plan: &firedrill_core::plan::Plan) -> 
         let healed = match variant.recovery {
             Recovery::Unattended => "nobody: it heals by itself",
             Recovery::StaysBroken => "the undo: nobody acts before",
+            Recovery::Runbook { without: Some(_), .. } => "the undo: a section of the runbook is left out",
             Recovery::Runbook { .. } => "the runbook",
         };
         let _ = writeln!(out, "\n  could be left behind: {undone}; healed by {healed}");

@@ -46,15 +46,17 @@ pub(crate) async fn suite(args: &SuiteArgs, printer: &mut Printer) -> Result<u8,
 
     let ctrl_c = CtrlC::listen();
     let mut stage = Stage { args, cluster: args.cluster.clone(), is_own: false };
-    let drill_of = |entry: &Entry| Drill {
-        scenario: scenarios[&entry.scenario].clone().for_variant(&entry.variant),
-        variant: entry.variant.clone(),
-        seed: None,
-        noop: entry.control,
-        agent_image: agent_image.clone(),
+    let drill_of = |entry: &Entry| {
+        let mut scenario = scenarios[&entry.scenario].clone().for_variant(&entry.variant);
+        if let Some(section) = &entry.without {
+            scenario = scenario.without(&entry.variant, section).map_err(CliError::input)?;
+        }
+        let (variant, agent_image) = (entry.variant.clone(), agent_image.clone());
+        Ok(Drill { scenario, variant, seed: None, noop: entry.control, agent_image })
     };
-    let first = result.results.first().map(|first| drill_of(&suite.drills[first.slot.entry]).scenario.needs);
-    let set_up = stage.set_up(first.as_ref(), printer).await;
+    let drills = suite.drills.iter().map(drill_of).collect::<Result<Vec<_>, CliError>>()?;
+    let first = result.results.first().map(|first| &drills[first.slot.entry].scenario.needs);
+    let set_up = stage.set_up(first, printer).await;
     let mut course = Course::new(suite.budget, stage.is_own);
     if let Err(error) = set_up {
         printer.error(&error.to_string(), error.hint());
@@ -63,10 +65,11 @@ pub(crate) async fn suite(args: &SuiteArgs, printer: &mut Printer) -> Result<u8,
     let elapsed = || clock.now().since(At(0));
     let mut unwritten = None;
     for index in 0..result.results.len() {
-        let entry = &suite.drills[result.results[index].slot.entry];
+        let number = result.results[index].slot.entry;
+        let (entry, drill) = (&suite.drills[number], &drills[number]);
         let mut next = course.next(entry, elapsed(), ctrl_c.interrupts.count() > 0);
         if next == Next::RunOnFreshCluster {
-            match stage.replace(&drill_of(entry).scenario.needs, printer).await {
+            match stage.replace(&drill.scenario.needs, printer).await {
                 Ok(()) => course.refreshed(),
                 Err(error) => {
                     printer.error(&error.to_string(), error.hint());
@@ -81,7 +84,7 @@ pub(crate) async fn suite(args: &SuiteArgs, printer: &mut Printer) -> Result<u8,
             Next::Run | Next::RunOnFreshCluster => {
                 let (number, all) = (index + 1, result.results.len());
                 printer.status(&format!("\n[{number}/{all}] {name}, expected to take {}", human(entry.expected)));
-                stage.run(drill_of(entry), entry, &folder, &ctrl_c.interrupts, &mut course, printer).await
+                stage.run(drill.clone(), entry, &folder, &ctrl_c.interrupts, &mut course, printer).await
             }
         };
         if let Outcome::NotRun(because) = &outcome

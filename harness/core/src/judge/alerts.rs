@@ -9,7 +9,7 @@
 
 use super::moments::History;
 use crate::alert::{self, AlertState, Seen};
-use crate::scenario::{ExpectedAlert, Moment, Recovery, Variant};
+use crate::scenario::{ExpectedAlert, Moment, Variant};
 use crate::time::{At, human, millis};
 use crate::verdict::{AlertResult, Finding, FindingKind, Measured, Value};
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 /// measured can say anything.
 pub(crate) fn alerts(history: &History<'_>, variant: &Variant, blocked: Option<&str>) -> Vec<AlertResult> {
     let watched = Watched::of(history);
-    let stays = variant.recovery == Recovery::StaysBroken;
+    let stays = variant.recovery.stays_broken();
     let mut results: Vec<_> = variant.alerts.iter().map(|alert| watched.judge(alert, stays, blocked)).collect();
     let is_expected = |name: &str| variant.alerts.iter().any(|alert| alert.fires == name);
     let others = watched.changes.iter().filter(|(name, _)| !is_expected(name));

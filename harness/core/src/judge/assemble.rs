@@ -53,8 +53,11 @@ pub fn judge<R: Read>(
         alerts: &alerts,
         blocked: blocked.as_deref(),
     };
-    let objectives: Vec<_> = scenario.objectives.iter().filter_map(|objective| court.judge(objective)).collect();
-    let steps = recovery::steps(&history);
+    // A runbook of which a section was left out says nothing of the runbook, and no time of it has an objective.
+    let is_whole = history.left_out().is_none();
+    let objectives = scenario.objectives.iter().filter(|_| is_whole);
+    let objectives: Vec<_> = objectives.filter_map(|objective| court.judge(objective)).collect();
+    let steps = if is_whole { recovery::steps(&history) } else { recovery::Steps::default() };
     let recovery = recovery::recovery(&history, blocked.as_deref(), &variant.recovery, &objectives, &steps);
     let (data, data_findings) = parts::data(&history, &scenario.data, &plan.variant, &series);
     let cleanup = parts::cleanup(&history);
@@ -73,6 +76,7 @@ pub fn judge<R: Read>(
         run_id: plan.run_id.clone(),
         scenario: plan.scenario.clone(),
         variant: plan.variant.clone(),
+        without: history.left_out().map(str::to_owned),
         started: history.started_wall.to_owned(),
         took_ms: history.last_at.ms(),
         cluster: start.cluster.clone(),

@@ -252,6 +252,11 @@ impl<'a> History<'a> {
         self.recovery_phases().filter(move |seen| waited && late(seen)).map(|seen| seen.phase)
     }
 
+    /// The section that was left out of the runbook, whatever scenario it is judged by.
+    pub(crate) fn left_out(&self) -> Option<&str> {
+        self.start.scenario.variants.get(&self.start.plan.variant)?.recovery.left_out()
+    }
+
     /// When the run is last known to have looked at the service: from then on acknowledged writes are looked for, or things
     /// are put back.
     pub(crate) fn measured_until(&self) -> At {

@@ -263,6 +263,12 @@ impl SeriesTracker {
         self.run.map(|run| run.since)
     }
 
+    /// How long the current unbroken run of successes is, from the start of its first attempt to that of its last: what ends
+    /// an outage, and up to an interval less than the time that passed.
+    pub fn ok_for(&self) -> Option<Duration> {
+        self.run.map(|run| run.last_started.since(run.since))
+    }
+
     /// Successful attempts.
     pub fn succeeded(&self) -> u64 {
         self.samples - self.failed - self.stalled - self.disordered

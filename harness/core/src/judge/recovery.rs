@@ -38,7 +38,7 @@ pub(crate) fn recovery(
             headline: format!("UNKNOWN: {why}"),
         };
     }
-    if *wanted == Recovery::StaysBroken {
+    if *wanted == Recovery::StaysBroken || history.left_out().is_some() {
         return stays_broken(history);
     }
     let gating: Vec<_> = objectives.iter().filter(|objective| objective.accepted_ms.is_some()).collect();
@@ -80,7 +80,7 @@ pub(crate) fn recovery(
     Judged { part: part(Value::Pass, reasons, None), headline: headline.to_owned() }
 }
 
-/// Nobody acted: was it still broken when the limit passed?
+/// Nobody acted, or not as the whole runbook says: was it still broken when the limit passed?
 fn stays_broken(history: &History<'_>) -> Judged {
     let effect = history.moment(Moment::Effect);
     let waited = effect.map_or(Duration::ZERO, |effect| history.measured_until().since(effect));
@@ -88,7 +88,10 @@ fn stays_broken(history: &History<'_>) -> Judged {
         (Some(phase), None) => {
             let what = history.phase(phase).and_then(|seen| seen.end).map_or("", |(_, detail)| detail);
             let still = format!("still broken {} after the effect, as the scenario says: {what}", human(waited));
-            let headline = "STILL BROKEN, as it must be: it needs its runbook".to_owned();
+            let headline = match history.left_out() {
+                None => "STILL BROKEN, as it must be: it needs its runbook".to_owned(),
+                Some(section) => format!("STILL BROKEN without \"{section}\", as it must be: it needs that"),
+            };
             Judged { part: part(Value::Pass, vec![still], None), headline }
         }
         (_, Some(why)) => {
@@ -96,12 +99,18 @@ fn stays_broken(history: &History<'_>) -> Judged {
             Judged { part: part(Value::Unknown, vec![why], Some("run it again")), headline }
         }
         (None, None) => {
-            let why = "it healed by itself, and the scenario says that it needs its runbook".to_owned();
-            let hint = "see in the report what healed it; a drill whose runbook is not needed proves nothing of it";
-            Judged {
-                part: part(Value::Fail, vec![why], Some(hint)),
-                headline: "HEALED BY ITSELF: its runbook is not needed".to_owned(),
-            }
+            let hint = "see in the report what healed it; a drill that does not need its runbook proves nothing of it";
+            let (why, headline) = match history.left_out() {
+                None => (
+                    "it healed by itself, and the scenario says that it needs its runbook".to_owned(),
+                    "HEALED BY ITSELF: its runbook is not needed".to_owned(),
+                ),
+                Some(section) => (
+                    format!("it recovered without the runbook's section \"{section}\""),
+                    format!("RECOVERED without \"{section}\": this drill does not need that"),
+                ),
+            };
+            Judged { part: part(Value::Fail, vec![why], Some(hint)), headline }
         }
     }
 }
@@ -169,6 +178,7 @@ pub(crate) fn steps(history: &History<'_>) -> Steps {
             correction.section == seen.section && correction.documented.trim() == seen.command.trim()
         });
         match (held, correction, planned) {
+            (true, None, Some(planned)) if planned.at_times => {}
             (true, ran, planned) if ran.is_some() || planned.is_some() => said.not_needed(seen),
             (true, _, _) => {}
             (false, Some(ran), planned) => {

@@ -8,7 +8,7 @@ use super::text::Rule;
 use faults::FAULTS;
 use probes::PROBE;
 pub(super) use probes::PROBE_KINDS;
-use signs::{CNPG, EFFECT, EVENT, IN_NAMESPACE, NATS_CURRENT, PODS_FAILING, PODS_ONLY, ROWS};
+use signs::{ALERT_NAME, CNPG, EFFECT, EVENT, IN_NAMESPACE, NATS_CURRENT, PODS_FAILING, PODS_ONLY, ROWS};
 
 /// A table: the keys that it may have.
 pub(crate) struct Shape {
@@ -167,6 +167,12 @@ static VARIANT: Shape = Shape {
             Kind::List { of: &Kind::Choice { what: "fault", words: &[], tables: FAULTS }, min: 0, max: 4 },
             "what is done after that, in order, each once the one before is proven at its targets",
         ),
+        default(
+            "then-after",
+            "0s",
+            Kind::Duration { min_ms: 0, max_ms: 60 * S },
+            "how long the one before is left to work first",
+        ),
         required("effect", Kind::Table(&EFFECT), "how the fault's effect is proven at the service"),
         required(
             "detect",
@@ -199,6 +205,7 @@ static VARIANT: Shape = Shape {
                         ("cnpg-healthy", &CNPG),
                         ("pods-ready", &PODS_ONLY),
                         ("no-rows", &ROWS),
+                        ("alert-over", &ALERT_NAME),
                         ("policies-as-before", &IN_NAMESPACE),
                     ],
                 },
@@ -327,6 +334,11 @@ static CORRECTION: Shape = Shape {
             "what the cluster's provider does after it, where no command can stand in: `replace-node`",
         ),
         optional("expect", Kind::Text(Rule::Output), "what the output of that must contain"),
+        optional(
+            "needed",
+            Kind::OneOf { what: "time", words: &["at-times"] },
+            "`at-times`: whether the documented command works is chance, or what the cluster went through before",
+        ),
         required("because", Kind::Text(Rule::Prose), "why the documented command cannot work"),
     ],
 };

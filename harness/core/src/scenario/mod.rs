@@ -18,6 +18,7 @@ pub(crate) mod read;
 pub(crate) mod runbook;
 pub(crate) mod schema;
 pub(crate) mod text;
+mod without;
 
 pub use command::{TargetNames, bind_targets};
 pub use fault::*;
@@ -26,3 +27,4 @@ pub use mistake::{Mistake, closest};
 pub use model::*;
 pub use parse::parse;
 pub use schema::schema;
+pub(crate) use without::section_named;

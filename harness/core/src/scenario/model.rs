@@ -186,6 +186,9 @@ pub struct Variant {
     /// What is done after that, in order, each once the one before is proven at its targets.
     #[serde(default)]
     pub then: Vec<Fault>,
+    /// How long the one before is left to work first.
+    #[serde(default, with = "as_ms")]
+    pub then_after: Duration,
     /// How its effect on the service is proven, beside the fault's own proof.
     pub effect: Effect,
     /// What shows that the system itself has noticed.
@@ -285,6 +288,11 @@ pub enum Condition {
     NoRows(Query),
     /// As many nodes as before are Ready, and none is not.
     NodesReady,
+    /// Prometheus says that the alert neither fires nor is pending.
+    AlertOver {
+        /// Its name.
+        name: String,
+    },
     /// Every network policy of the namespace is as it was before the fault, and there is at least one.
     PoliciesAsBefore {
         /// The namespace.
@@ -306,6 +314,9 @@ pub enum Recovery {
         file: String,
         /// When the first step runs.
         start: Start,
+        /// The section that was left out of it ([`Scenario::without`]).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        without: Option<String>,
     },
 }
 
@@ -452,6 +463,9 @@ pub struct Correction {
     pub provider: Option<ProviderStep>,
     /// What the corrected command's output must contain.
     pub expect: Option<String>,
+    /// Whether the documented command works at times: then it says nothing of the correction.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub at_times: bool,
     /// Why.
     pub because: String,
 }

@@ -205,6 +205,7 @@ fn variant(part: &VariantPart<'_>) -> Option<Variant> {
         about: tab.text("about")?.value,
         expected: tab.duration("expected")?.value,
         fault: part.fault()?,
+        then_after: tab.duration("then-after")?.value,
         then: part.then.iter().map(|chosen| parts::fault(&chosen.value)).collect::<Option<_>>()?,
         effect: parts::effect(&tab.table("effect")?)?,
         detect: parts::detector(&tab.choice("detect")?.value)?,
@@ -269,6 +270,7 @@ fn correction(tab: &Tab<'_>) -> Option<Correction> {
         instead: provider.map(|step| step.about().to_owned()).or_else(|| Some(tab.text("instead")?.value))?,
         provider,
         expect: tab.text("expect").map(|expect| expect.value),
+        at_times: tab.has("needed"),
         because: tab.text("because")?.value,
     })
 }

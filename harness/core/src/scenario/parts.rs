@@ -243,6 +243,7 @@ pub(super) fn condition(chosen: &Chosen<'_>) -> Option<Condition> {
         Chosen::Table("cnpg-healthy", tab) => Some(Condition::CnpgHealthy { cluster: cluster(tab)? }),
         Chosen::Table("pods-ready", tab) => Some(Condition::PodsReady { pods: pods(tab)? }),
         Chosen::Table("no-rows", tab) => query(tab).map(Condition::NoRows),
+        Chosen::Table("alert-over", tab) => Some(Condition::AlertOver { name: tab.text("name")?.value }),
         Chosen::Table("policies-as-before", tab) => {
             Some(Condition::PoliciesAsBefore { namespace: tab.text("namespace")?.value })
         }
@@ -261,6 +262,7 @@ pub(super) fn recovery(chosen: &Chosen<'_>) -> Option<Recovery> {
         Chosen::Table("runbook", tab) => Some(Recovery::Runbook {
             file: tab.text("file")?.value,
             start: text::start(&tab.text("start")?.value).ok()?,
+            without: None,
         }),
         Chosen::Word(_) | Chosen::Table(..) => None,
     }

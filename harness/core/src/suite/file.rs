@@ -1,13 +1,14 @@
 //! The suite's file: every key, once, and what the keys must be to each other and to the scenarios.
 
 use super::model::{Catalog, Entry, Suite};
-use crate::scenario::Mistake;
 use crate::scenario::format::{Key, Kind, Shape, default, optional, required};
 use crate::scenario::mistake::Mistakes;
 use crate::scenario::read::{Placed, Tab, document};
 use crate::scenario::schema::of_file;
 use crate::scenario::text::{Rule, plain};
+use crate::scenario::{Mistake, section_named};
 use serde_json::Value;
+use std::time::Duration;
 
 const M: u64 = 60_000;
 const NOOP: Key = optional(
@@ -42,6 +43,11 @@ static DRILL: Shape = Shape {
             "expect",
             Kind::OneOf { what: "verdict", words: &["unknown"] },
             "what a control must end as; only a control may be expected to be anything but a pass",
+        ),
+        optional(
+            "without",
+            Kind::Text(Rule::Line),
+            "the section that is left out of the runbook, by its title or how that begins: it must stay broken then",
         ),
     ],
 };
@@ -111,6 +117,9 @@ fn control(tab: &Tab<'_>, mistakes: &mut Mistakes) {
         ),
         (true, true) | (false, false) => {}
     }
+    if tab.has("fault") && tab.has("without") {
+        mistakes.add(tab.place("without"), "where nothing is broken no runbook is needed");
+    }
 }
 
 fn drill(tab: &Tab<'_>, catalog: &Catalog, mistakes: &mut Mistakes) -> Option<Placed<Entry>> {
@@ -128,7 +137,18 @@ fn drill(tab: &Tab<'_>, catalog: &Catalog, mistakes: &mut Mistakes) -> Option<Pl
     };
     let repeat = u32::try_from(tab.whole("repeat")?.value).ok()?;
     let control = tab.has("fault");
-    let entry = Entry { repeat, control, ..Entry::once(scenario, variant, *facts) };
+    let without = match tab.text("without").map(|title| (section_named(&facts.sections, &title.value), title.span)) {
+        None => None,
+        Some((Ok(section), _)) => Some(section),
+        Some((Err(wrong), span)) => {
+            mistakes.add(span, format!("{}: {wrong}", run.value));
+            return None;
+        }
+    };
+    // A run that must stay broken is waited out.
+    let waits = if without.is_some() { facts.deadline } else { Duration::ZERO };
+    let once = Entry::once(scenario, variant, facts);
+    let entry = Entry { repeat, control, without, expected: once.expected + waits, ..once };
     let irreversible = entry.irreversible && !control;
     Some(Placed { value: Entry { irreversible, ..entry }, span: run.span })
 }

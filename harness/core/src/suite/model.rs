@@ -9,14 +9,18 @@ use std::fmt;
 use std::time::Duration;
 
 /// What a suite must know of a drill before it runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// How long it is expected to take.
     pub expected: Duration,
+    /// How long its recovery is waited for.
+    pub deadline: Duration,
     /// The layout of the stack that it needs.
     pub layout: Layout,
     /// Whether it leaves the cluster other than it was, undone or not: the next drill needs a fresh one.
     pub irreversible: bool,
+    /// The sections of its runbook, in order.
+    pub sections: Vec<String>,
 }
 
 /// What is known of every drill: by scenario, by variant.
@@ -24,12 +28,17 @@ pub type Catalog = BTreeMap<String, BTreeMap<String, Facts>>;
 
 /// What is known of a scenario's variants.
 pub fn facts(scenario: &Scenario) -> BTreeMap<String, Facts> {
-    let of_variant = |variant: &crate::scenario::Variant| Facts {
-        expected: variant.expected,
-        layout: variant.layout,
-        irreversible: variant.irreversible.is_some(),
+    let of_variant = |(name, variant): (&String, &crate::scenario::Variant)| {
+        let facts = Facts {
+            expected: variant.expected,
+            deadline: variant.deadline,
+            layout: variant.layout,
+            irreversible: variant.irreversible.is_some(),
+            sections: scenario.sections(name),
+        };
+        (name.clone(), facts)
     };
-    scenario.variants.iter().map(|(name, variant)| (name.clone(), of_variant(variant))).collect()
+    scenario.variants.iter().map(of_variant).collect()
 }
 
 /// A suite, checked.
@@ -56,6 +65,9 @@ pub struct Entry {
     pub repeat: u32,
     /// Whether nothing is broken: then the verdict must be unknown.
     pub control: bool,
+    /// The section that is left out of its runbook: it must stay broken then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub without: Option<String>,
     /// How long one run is expected to take.
     #[serde(rename = "expected_ms", with = "as_ms")]
     pub expected: Duration,
@@ -70,10 +82,11 @@ impl Entry {
     }
 }
 
-/// `nats-quorum-loss/killed`, `nats-quorum-loss/killed (control)`.
+/// `nats-quorum-loss/killed`, `nats-quorum-loss/killed (control)`, `nats-quorum-loss/hung (without 2. Delete the pods)`.
 impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}{}", self.scenario, self.variant, if self.control { " (control)" } else { "" })
+        write!(f, "{}/{}{}", self.scenario, self.variant, if self.control { " (control)" } else { "" })?;
+        self.without.as_ref().map_or(Ok(()), |section| write!(f, " (without {section})"))
     }
 }
 
@@ -91,7 +104,7 @@ impl Suite {
     /// control of the drill that is expected to be shortest.
     pub fn all(catalog: &Catalog) -> Self {
         let all = catalog.iter().flat_map(|(scenario, variants)| {
-            variants.iter().map(move |(variant, facts)| (facts.layout, Entry::once(scenario, variant, *facts)))
+            variants.iter().map(move |(variant, facts)| (facts.layout, Entry::once(scenario, variant, facts)))
         });
         let mut all: Vec<_> = all.collect();
         let shortest = all.iter().min_by_key(|(_, entry)| entry.expected).cloned();
@@ -110,12 +123,13 @@ impl Suite {
 
 impl Entry {
     /// The drill, run once.
-    pub(super) fn once(scenario: &str, variant: &str, facts: Facts) -> Self {
+    pub(super) fn once(scenario: &str, variant: &str, facts: &Facts) -> Self {
         Self {
             scenario: scenario.to_owned(),
             variant: variant.to_owned(),
             repeat: 1,
             control: false,
+            without: None,
             expected: facts.expected,
             irreversible: facts.irreversible,
         }
@@ -143,8 +157,10 @@ pub(super) mod tests {
 
     /// A drill of so many minutes.
     pub(crate) fn entry(variant: &str, minutes: u64, repeat: u32) -> Entry {
-        let facts = Facts { expected: Duration::from_secs(60 * minutes), layout: Layout::Bundled, irreversible: false };
-        Entry { repeat, ..Entry::once("drill", variant, facts) }
+        let expected = Duration::from_secs(60 * minutes);
+        let facts =
+            Facts { expected, deadline: expected, layout: Layout::Bundled, irreversible: false, sections: Vec::new() };
+        Entry { repeat, ..Entry::once("drill", variant, &facts) }
     }
 
     #[test]
@@ -158,8 +174,10 @@ pub(super) mod tests {
     fn all_has_every_variant_and_the_control_of_the_shortest() {
         let facts = |minutes| Facts {
             expected: Duration::from_secs(60 * minutes),
+            deadline: Duration::from_secs(300),
             layout: if minutes == 8 { Layout::Separate } else { Layout::Bundled },
             irreversible: true,
+            sections: Vec::new(),
         };
         let variants = |names: &[(&str, u64)]| names.iter().map(|(name, m)| ((*name).to_owned(), facts(*m))).collect();
         let catalog = Catalog::from([

@@ -108,12 +108,13 @@ fn scenario() -> Scenario {
         expected: Duration::from_secs(180),
         fault: Fault::Freeze { pods: pods(), container: "nats".into(), count: 2, lasts: None },
         then: Vec::new(),
+        then_after: Duration::ZERO,
         effect: Effect {
             shown: Shown::Down { probe: "publish".into(), control: "tcp".into() },
             within: Duration::from_secs(20),
         },
         detect: Detector::NatsQuorum { pods: pods() },
-        recovery: Recovery::Runbook { file: "runbook.md".into(), start: Start::Detected },
+        recovery: Recovery::Runbook { file: "runbook.md".into(), start: Start::Detected, without: None },
         redundancy: Vec::new(),
         deadline: Duration::from_secs(120),
         sustained: Duration::from_secs(5),
@@ -282,6 +283,7 @@ impl Run {
             documented: WGET.into(),
             instead: "kubectl get --raw /healthz".into(),
             provider: None,
+            at_times: false,
             expect: None,
             because: "the image has no wget".into(),
         });

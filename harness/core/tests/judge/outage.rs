@@ -63,6 +63,15 @@ fn a_window_shorter_than_demanded_ends_nothing() {
 }
 
 #[test]
+fn how_long_it_succeeds_is_what_ends_an_outage() {
+    for (pattern, ok_for, is_down) in [("ooxooo", 200, true), ("ooxoooo", 300, false)] {
+        let mut tracker = SeriesTracker::new(Duration::from_millis(300)).with_every(Duration::from_millis(100));
+        samples(100, pattern).iter().for_each(|sample| tracker.push(sample));
+        assert_eq!((tracker.ok_for(), tracker.is_down()), (Some(Duration::from_millis(ok_for)), is_down), "{pattern}");
+    }
+}
+
+#[test]
 fn short_successes_are_flaps_inside_one_outage() {
     let seen = track(100, 300, "oxoxooxoooo");
     let [outage] = seen.outages.as_slice() else { panic!("{:?}", seen.outages) };

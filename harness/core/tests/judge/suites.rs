@@ -14,6 +14,7 @@ fn counted(run: &Run, control: bool, environment: bool) -> RunResult {
         variant: "hung".to_owned(),
         repeat: 1,
         control,
+        without: None,
         expected: Duration::from_secs(60),
         irreversible: false,
     };

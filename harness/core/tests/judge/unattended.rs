@@ -1,7 +1,7 @@
-//! Runs in which nobody acts, since the scenario says that it needs its runbook.
+//! Runs in which nobody acts, or not as the whole runbook says, since the scenario needs its runbook.
 
 use crate::builder::{CONTROL, PUBLISH, Run};
-use firedrill_core::event::PhaseEnd;
+use firedrill_core::event::{PhaseEnd, StepEnd};
 use firedrill_core::plan::Phase;
 use firedrill_core::scenario::{Moment, Recovery};
 use firedrill_core::verdict::Value;
@@ -35,4 +35,28 @@ fn what_needs_its_runbook_stays_broken() {
     );
     let cut = unattended(PhaseEnd::Interrupted).judge();
     assert_eq!(cut.recovery.value, Value::Unknown, "{:?}", cut.recovery);
+}
+
+/// The same with the runbook's steps, of which a section was left out.
+fn without(section: &str, end: PhaseEnd) -> Run {
+    let mut run = unattended(end);
+    run.start.scenario = Run::begun().start.scenario.without("hung", section).unwrap();
+    run.step(50_000, 1, false, StepEnd::WrongExit { exit: 1 });
+    run
+}
+
+#[test]
+fn what_recovers_without_a_section_does_not_need_it() {
+    let broken = without("3.", PhaseEnd::DeadlinePassed).judge();
+    assert_eq!((broken.recovery.value, broken.exit_code), (Value::Pass, 0), "{:?}", broken.recovery);
+    assert_eq!(broken.headline, "STILL BROKEN without \"3. Delete the stuck pods\", as it must be: it needs that");
+    assert_eq!(broken.without.as_deref(), Some("3. Delete the stuck pods"));
+    assert_eq!((broken.objectives.len(), broken.findings.len()), (0, 0), "it says nothing of the whole runbook");
+    let healed = without("3.", PhaseEnd::Done).judge();
+    assert_eq!((healed.recovery.value, healed.exit_code), (Value::Fail, 1), "{:?}", healed.recovery);
+    assert!(healed.headline.starts_with("RECOVERED without"), "{}", healed.headline);
+    // Another scenario's objectives do not make a whole runbook of it.
+    let whole = Run::begun().start.scenario;
+    let again = without("3.", PhaseEnd::Done).judge_with(Some(&whole)).unwrap();
+    assert_eq!((again.recovery.value, again.objectives.len()), (Value::Fail, 0));
 }

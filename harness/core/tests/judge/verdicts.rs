@@ -332,6 +332,9 @@ fn correction_not_needed() {
     let mut run = Run::recovered(62_000);
     run.correction();
     insta::assert_snapshot!(shown(&run.judge()));
+    run.start.scenario.corrections[0].at_times = true;
+    let verdict = run.judge();
+    assert_eq!((verdict.exit_code, verdict.findings.len()), (0, 0), "{}", shown(&verdict));
 }
 
 #[test]

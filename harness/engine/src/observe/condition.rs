@@ -1,5 +1,6 @@
 //! Conditions and detectors, looked at afresh each time. What cannot be seen does not hold.
 
+use super::alerts;
 use super::cnpg;
 use super::kubernetes::{node_ready, pod_is_ready, restarts};
 use super::nats_state::{Replicas, quorum_lost, replicas};
@@ -98,6 +99,7 @@ fn selectors(variant: &Variant) -> BTreeSet<PodSelector> {
         Condition::NatsCurrent { pods, .. } | Condition::PodsReady { pods } => Some(pods),
         Condition::CnpgHealthy { .. }
         | Condition::NoRows(_)
+        | Condition::AlertOver { .. }
         | Condition::NodesReady
         | Condition::PoliciesAsBefore { .. } => None,
     });
@@ -157,6 +159,10 @@ async fn look(cluster: &Cluster, condition: &Condition, baseline: &Baseline) -> 
         Condition::NoRows(query) => match rows(cluster, query).await.map_err(|error| error.to_string())?.as_slice() {
             [] => Ok(format!("none: {}", query.what)),
             found => Err(format!("{} of: {}", found.len(), query.what)),
+        },
+        Condition::AlertOver { name } => match alerts::active(cluster, name).await? {
+            Some(active) => Err(active),
+            None => Ok(format!("alert {name} is over")),
         },
         Condition::PoliciesAsBefore { namespace } => {
             let now = policies(cluster, namespace).await.map_err(|error| error.to_string())?;

@@ -70,7 +70,7 @@ impl Subjects {
                     Condition::PoliciesAsBefore { namespace } => {
                         subjects.namespaces.insert(namespace.clone());
                     }
-                    Condition::NodesReady => {}
+                    Condition::NodesReady | Condition::AlertOver { .. } => {}
                 }
             }
         }

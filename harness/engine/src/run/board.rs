@@ -129,6 +129,13 @@ impl Board {
         Some(latest)
     }
 
+    /// The shortest of the unbroken runs of successes of these probes' series, by what their samples show; `None` while one
+    /// does not succeed.
+    pub(super) fn ok_for(&self, probes: &[String]) -> Option<Duration> {
+        let state = self.lock();
+        state.of(probes).map(|one| one.tracker.ok_for()).min().flatten()
+    }
+
     /// The names of the series of these probes that are not succeeding, with how their last attempt ended.
     pub(super) fn failing(&self, probes: &[String]) -> Vec<String> {
         let state = self.lock();

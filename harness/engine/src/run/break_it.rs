@@ -36,6 +36,7 @@ pub(super) async fn inject<'a>(context: &'a Context, armed: &Armed) -> Result<((
         let injected: Vec<Put<'_>> = injected.into_iter().map(|injected| (&planned.fault, injected)).collect();
         if index + 1 < faults.len() {
             at_targets(context, armed, &injected).await?;
+            tokio::time::sleep(context.variant.then_after).await;
         }
         put.extend(injected);
     }

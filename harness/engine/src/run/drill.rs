@@ -353,13 +353,13 @@ async fn drill(context: &Context, armed: &mut Armed) -> Result<(), Stop> {
             ran?;
         }
     }
-    let sustained_at = context.phase(Phase::SustainedOk, left(), 1, recover::sustained(context)).await?;
+    context.phase(Phase::SustainedOk, left(), 1, recover::sustained(context)).await?;
     if context.variant.redundancy.is_empty() {
         context.skip(Phase::Redundancy, "this variant gives no condition of it before the fault is undone");
     } else {
         context.phase(Phase::Redundancy, left(), 1, recover::redundancy(context, &watching, effect_at)).await?;
     }
-    let draining = recover::backlog(context, &watching, sustained_at);
+    let draining = recover::backlog(context, &watching);
     context.phase(Phase::Backlog, limit(Phase::Backlog), 1, draining).await?;
     if context.variant.alerts.is_empty() {
         return Ok(());

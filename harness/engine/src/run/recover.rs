@@ -211,19 +211,21 @@ fn workplace(folder: &Path, chart: &Path) -> Result<std::path::PathBuf, ClusterE
 ///
 /// # Errors
 /// Never by itself; its phase has a limit.
-pub(super) async fn sustained(context: &Context) -> Result<(At, String), Stop> {
+pub(super) async fn sustained(context: &Context) -> Result<((), String), Stop> {
+    context.look(|| serves_since(context)).await;
+    Ok(((), format!("every probe without a gap for {}", human(context.variant.sustained))))
+}
+
+/// Since when every probe succeeds without a gap, once that was for as long as the variant demands. What counts are the
+/// attempts, as for the judge: by the clock the last one might be missing when the run ends.
+fn serves_since(context: &Context) -> Option<At> {
     let probes: Vec<String> = context.drill.scenario.probes.keys().cloned().collect();
-    let since = context
-        .look(|| {
-            let failing = context.board.failing(&probes);
-            if !failing.is_empty() {
-                context.doing(format!("still down: {}", failing.join("; ")));
-            }
-            let since = context.board.ok_since(&probes)?;
-            (context.at().since(since) >= context.variant.sustained).then_some(since)
-        })
-        .await;
-    Ok((since, format!("every probe without a gap for {}", human(context.variant.sustained))))
+    let failing = context.board.failing(&probes);
+    if !failing.is_empty() {
+        context.doing(format!("still down: {}", failing.join("; ")));
+    }
+    let held = context.board.ok_for(&probes)? >= context.variant.sustained;
+    context.board.ok_since(&probes).filter(|_| held)
 }
 
 /// Waits until everything redundant is there, and stays so for as long as service has to.
@@ -252,17 +254,19 @@ pub(super) async fn redundancy(context: &Context, watching: &Watching, effect_at
     Ok(((), format!("{by} since {} after the effect", human(since.since(effect_at)))))
 }
 
-/// Waits until what had piled up for Ironflow's workers is done, the last of all: service and redundancy are back by then.
+/// Waits until what had piled up for Ironflow's workers is done, the last of all: redundancy is back by then, and the service
+/// without a break since: one that came later counts, and its end has to be seen.
 ///
 /// # Errors
 /// Never by itself; its phase has a limit.
-pub(super) async fn backlog(context: &Context, watching: &Watching, sustained_at: At) -> Result<((), String), Stop> {
+pub(super) async fn backlog(context: &Context, watching: &Watching) -> Result<((), String), Stop> {
     let drained = context
         .look(|| {
+            let serves_since = serves_since(context)?;
             let seen = watching.seen.borrow().clone();
             match seen.backlog {
                 Backlog::Drained { since } => {
-                    Some(Some(since.max(sustained_at).max(seen.redundant_since.unwrap_or(sustained_at))))
+                    Some(Some(since.max(serves_since).max(seen.redundant_since.unwrap_or(serves_since))))
                 }
                 Backlog::None => Some(None),
                 Backlog::Waiting { what } => {

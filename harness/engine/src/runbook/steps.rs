@@ -76,6 +76,7 @@ mod tests {
             documented: "pg_isready".to_owned(),
             instead: "pg_isready -h <target-pods>".to_owned(),
             provider: None,
+            at_times: false,
             expect: None,
             because: "x".to_owned(),
         };

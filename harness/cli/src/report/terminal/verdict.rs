@@ -78,7 +78,8 @@ fn block(verdict: &Verdict, style: &Style, report: Option<&Path>) -> String {
 
 /// The command that does the same drill again.
 pub(crate) fn rerun(verdict: &Verdict) -> String {
-    format!("firedrill run {}/{} --seed {}", verdict.scenario, verdict.variant, verdict.seed)
+    let without = verdict.without.as_ref().map(|section| format!(" --without '{section}'")).unwrap_or_default();
+    format!("firedrill run {}/{} --seed {}{without}", verdict.scenario, verdict.variant, verdict.seed)
 }
 
 /// The command that finishes the cleanup of this run.

@@ -21,6 +21,7 @@ fn suite() -> Suite {
         variant: variant.to_owned(),
         repeat,
         control,
+        without: None,
         expected: Duration::from_secs(240),
         irreversible: false,
     };

@@ -67,6 +67,7 @@ pub(super) fn recovered() -> Verdict {
         run_id: "0192-hung-7c".to_owned(),
         scenario: "nats-quorum-loss".to_owned(),
         variant: "hung".to_owned(),
+        without: None,
         started: "2026-12-01T10:00:00Z".to_owned(),
         took_ms: 152_950.0,
         cluster: ClusterInfo {

@@ -48,7 +48,7 @@ pub(super) static EFFECT: Shape = Shape {
             Kind::Choice {
                 what: "symptom",
                 words: &[],
-                tables: &[("pods-failing", &PODS_FAILING), ("event", &EVENT), ("rows", &ROWS), ("alert", &ALERT_SEEN)],
+                tables: &[("pods-failing", &PODS_FAILING), ("event", &EVENT), ("rows", &ROWS), ("alert", &ALERT_NAME)],
             },
             "what must be seen instead, where the service goes on; it must not have been there before",
         ),
@@ -66,10 +66,10 @@ pub(super) static EFFECT: Shape = Shape {
     ],
 };
 
-static ALERT_SEEN: Shape = Shape {
+pub(super) static ALERT_NAME: Shape = Shape {
     keys: &[required(
         "name",
         Kind::Text(Rule::Line),
-        "an alert of Prometheus whose condition holds: it is pending, or fires",
+        "an alert of Prometheus: seen where it is pending or fires, over where it does neither",
     )],
 };
