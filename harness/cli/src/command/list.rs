@@ -4,7 +4,7 @@ use super::common::{SCENARIO_FILE, load_scenario_file, scenario_folders};
 use crate::args::{Folders, ListArgs, ListWhat};
 use crate::error::CliError;
 use crate::printer::Printer;
-use firedrill_core::scenario::{Layout, Recovery};
+use firedrill_core::scenario::{Layout, Recovery, Scenario};
 use firedrill_core::verdict::Verdict;
 use firedrill_engine::provider::kind;
 use std::collections::BTreeMap;
@@ -32,8 +32,12 @@ pub(crate) async fn list(args: &ListArgs, printer: &mut Printer) -> Result<u8, C
 
 fn scenarios(folders: &Folders, printer: &mut Printer) -> Result<(), CliError> {
     let last = last_verdicts(folders);
-    for folder in scenario_folders(folders) {
-        let scenario = load_scenario_file(&folder.join(SCENARIO_FILE))?;
+    let files = scenario_folders(folders).into_iter().map(|folder| load_scenario_file(&folder.join(SCENARIO_FILE)));
+    let scenarios = files.collect::<Result<Vec<_>, _>>()?;
+    let named = |scenario: &Scenario, variant: &str| format!("{}/{variant}", scenario.name);
+    let names = scenarios.iter().flat_map(|all| all.variants.keys().map(move |variant| named(all, variant).len()));
+    let width = names.max().unwrap_or(0);
+    for scenario in &scenarios {
         printer.line(&format!("{}  {}", scenario.name, scenario.title));
         for (name, variant) in &scenario.variants {
             let recovery = match &variant.recovery {
@@ -48,8 +52,8 @@ fn scenarios(folders: &Folders, printer: &mut Printer) -> Result<(), CliError> {
             let minutes = variant.expected.as_secs_f64() / 60.0;
             let verdict = last.get(&(scenario.name.clone(), name.clone()));
             printer.line(&format!(
-                "  {:<30} {minutes:>4.0} min  {:<32} {}",
-                format!("{}/{name}", scenario.name),
+                "  {:<width$}  {minutes:>2.0} min  {:<32}  {}",
+                named(scenario, name),
                 format!("{recovery}{layout}"),
                 verdict.map_or("never run here", String::as_str)
             ));
@@ -59,12 +63,15 @@ fn scenarios(folders: &Folders, printer: &mut Printer) -> Result<(), CliError> {
     Ok(())
 }
 
-/// The headline of the latest saved run of each drill.
+/// The headline of the latest saved run of each drill, with its whole runbook.
 fn last_verdicts(folders: &Folders) -> BTreeMap<(String, String), String> {
     let mut latest: BTreeMap<(String, String), (String, String)> = BTreeMap::new();
     for entry in fs::read_dir(&folders.runs).into_iter().flatten().flatten() {
         let Ok(text) = fs::read_to_string(entry.path().join("verdict.json")) else { continue };
         let Ok(verdict) = serde_json::from_str::<Verdict>(&text) else { continue };
+        if verdict.without.is_some() {
+            continue;
+        }
         let shown = (verdict.started.clone(), format!("{} ({})", verdict.headline, verdict.started));
         let held = latest.entry((verdict.scenario, verdict.variant)).or_insert_with(|| shown.clone());
         if held.0 < shown.0 {
