@@ -51,6 +51,11 @@ pub enum Event {
         /// What and where.
         places: Vec<Place>,
     },
+    /// Whose file systems the fault may harm: each is to be looked into.
+    VolumesAtRisk {
+        /// Claims, `namespace/name`.
+        claims: Vec<String>,
+    },
     /// The agent's clock was compared with this one.
     ClockCompared {
         /// Whose.
@@ -144,6 +149,13 @@ pub enum Event {
     Observed(Observation),
     /// What became of a series' acknowledged writes.
     Ledger(LedgerCount),
+    /// The file system of a volume that the fault may have harmed was looked into.
+    VolumeChecked {
+        /// Its claim, one of those at risk.
+        claim: String,
+        /// What was found.
+        found: FileSystem,
+    },
     /// An undo was carried out.
     Undone {
         /// Its number.
@@ -408,6 +420,37 @@ pub struct Observation {
     pub state: String,
     /// Whether that is a healthy state; `None` where it is neither.
     pub healthy: Option<bool>,
+}
+
+/// What a look into a volume found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FileSystem {
+    /// A copy of it, taken while it stood still, is without a fault.
+    Whole,
+    /// It is damaged.
+    Damaged {
+        /// What spoke against it.
+        said: String,
+    },
+    /// There is no such claim any more.
+    Gone,
+    /// It cannot be told.
+    Unknown {
+        /// Why.
+        why: String,
+    },
+}
+
+impl std::fmt::Display for FileSystem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            FileSystem::Whole => f.write_str("whole"),
+            FileSystem::Damaged { said } => write!(f, "damaged: {said}"),
+            FileSystem::Gone => f.write_str("gone with its claim"),
+            FileSystem::Unknown { why } => write!(f, "not checked: {why}"),
+        }
+    }
 }
 
 /// What became of a series' acknowledged writes.

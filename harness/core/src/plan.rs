@@ -285,7 +285,7 @@ const FILL_WITHIN: Duration = Duration::from_secs(180);
 /// How long the backlog may take to drain after redundancy is back.
 const BACKLOG_WITHIN: Duration = Duration::from_secs(120);
 /// How long reading all acknowledged writes back may take.
-const LEDGER_WITHIN: Duration = Duration::from_secs(120);
+const LEDGER_WITHIN: Duration = Duration::from_secs(420);
 /// How long taking everything away may take.
 const UNDO_WITHIN: Duration = Duration::from_secs(240);
 /// How long the cluster may take to be as before.
@@ -363,7 +363,11 @@ pub fn phases(scenario: &Scenario, variant: &str) -> Option<Vec<PlannedPhase>> {
         ),
         phase(Phase::Redundancy, chosen.deadline, "everything that was redundant is so again"),
         phase(Phase::Backlog, BACKLOG_WITHIN, "what had piled up is done"),
-        phase(Phase::Ledger, LEDGER_WITHIN, "every acknowledged write is looked for"),
+        phase(
+            Phase::Ledger,
+            LEDGER_WITHIN,
+            "every acknowledged write is looked for, and file systems that the fault reached are checked",
+        ),
         phase(Phase::Undo, UNDO_WITHIN, "the fault and everything made for the run are taken away"),
         phase(Phase::Clean, CLEAN_WITHIN, "the cluster is compared with what it was before"),
     ];

@@ -2,6 +2,7 @@
 
 mod discovery;
 mod error;
+mod exec;
 mod expose;
 mod inventory;
 mod kubelet;
@@ -12,6 +13,7 @@ mod wait;
 pub use discovery::{Leftover, ObjectKey};
 pub use error::ClusterError;
 pub(crate) use error::said;
+pub use exec::{Container, Ended};
 pub use expose::Door;
 pub use inventory::{Inventory, diff, resized};
 pub use wait::{Waiting, wait_and_tell, wait_for};

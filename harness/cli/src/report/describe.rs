@@ -1,7 +1,7 @@
 //! Every event in one line.
 
 use super::text::{count, limit, one_line, plural, shorten};
-use firedrill_core::event::{Event, LedgerCount, PhaseEnd, Record, StepEnd, Undo};
+use firedrill_core::event::{Event, FileSystem, LedgerCount, PhaseEnd, Record, StepEnd, Undo};
 use firedrill_core::time::{human, micros};
 use firedrill_core::verdict::{AlertResult, Measured, Value};
 
@@ -80,6 +80,11 @@ fn words(event: &Event) -> (&'static str, String, bool) {
             ("observed", format!("{}: {} {}", seen.source, seen.object, seen.state), seen.healthy == Some(false))
         }
         Event::Ledger(ledger) => ("ledger", ledger_words(ledger), ledger.error.is_some() || ledger.lost > 0),
+        Event::VolumesAtRisk { claims } => ("volumes at risk", claims.join(", "), false),
+        Event::VolumeChecked { claim, found } => {
+            let notable = matches!(found, FileSystem::Damaged { .. } | FileSystem::Unknown { .. });
+            ("file system", format!("{claim}: {found}"), notable)
+        }
         Event::Undone { id, error: None, finish_with: _ } => ("undone", id.to_string(), false),
         Event::Undone { id, error: Some(error), finish_with } => {
             let finish = finish_with.as_ref().map_or_else(String::new, |with| format!("; finish with: {with}"));

@@ -1,6 +1,6 @@
 //! What the journal says, in one pass: moments, phases, and who did what to which target.
 
-use crate::event::{Event, LedgerCount, Observation, PhaseEnd, Place, RunStarted, StepEnd, Undo};
+use crate::event::{Event, FileSystem, LedgerCount, Observation, PhaseEnd, Place, RunStarted, StepEnd, Undo};
 use crate::journal::Journal;
 use crate::plan::{Phase, Target};
 use crate::scenario::Moment;
@@ -24,6 +24,8 @@ pub(crate) struct History<'a> {
     pub(crate) steps: Vec<StepSeen<'a>>,
     pub(crate) observed: Vec<(At, &'a Observation)>,
     pub(crate) ledger: Vec<&'a LedgerCount>,
+    /// The file systems that the fault may have harmed, by claim; `None` where one was not looked into.
+    pub(crate) volumes: BTreeMap<&'a str, Option<&'a FileSystem>>,
     pub(crate) undos: Vec<UndoSeen<'a>>,
     pub(crate) clean: Option<CleanSeen<'a>>,
     pub(crate) placement: Vec<&'a Place>,
@@ -113,6 +115,7 @@ impl<'a> History<'a> {
             steps: Vec::new(),
             observed: Vec::new(),
             ledger: Vec::new(),
+            volumes: BTreeMap::new(),
             undos: Vec::new(),
             clean: None,
             placement: Vec::new(),
@@ -185,6 +188,8 @@ impl<'a> History<'a> {
             }
             Event::Observed(observation) => self.observed.push((at, observation)),
             Event::Ledger(count) => self.ledger.push(count),
+            Event::VolumesAtRisk { claims } => self.volumes.extend(claims.iter().map(|claim| (claim.as_str(), None))),
+            Event::VolumeChecked { claim, found } => drop(self.volumes.insert(claim, Some(found))),
             Event::Undone { id, error, finish_with } => {
                 if let Some(undo) = self.undos.iter_mut().find(|undo| undo.id == *id) {
                     undo.done = Some(UndoneSeen { error: error.as_deref(), finish_with: finish_with.as_deref() });

@@ -2,7 +2,7 @@
 
 use super::moments::{History, Injection, UndoSeen, in_words};
 use super::series::Seen;
-use crate::event::{PhaseEnd, Undo};
+use crate::event::{FileSystem, PhaseEnd, Undo};
 use crate::plan::{Phase, Series, Target};
 use crate::scenario::{DataPolicy, Effect, Fault, Moment, Shown, Variant};
 use crate::time::human;
@@ -164,6 +164,13 @@ pub(crate) fn data(
     if duplicated > duplicated_max {
         failed.push(format!("{duplicated} writes are there more than once, {duplicated_max} accepted"));
     }
+    for (claim, found) in &history.volumes {
+        match found {
+            Some(FileSystem::Whole | FileSystem::Gone) => {}
+            Some(FileSystem::Damaged { .. }) => failed.push(file_system(claim, *found)),
+            Some(FileSystem::Unknown { .. }) | None => unknown.push(file_system(claim, *found)),
+        }
+    }
     let mut findings = Vec::new();
     if failed.is_empty() && lost + duplicated > 0 {
         let text = format!("{lost} acknowledged writes lost and {duplicated} doubled, as accepted: {}", policy.because);
@@ -188,9 +195,15 @@ pub(crate) fn data(
             grouped(duplicated),
             grouped(indeterminate)
         );
-        part(Value::Pass, vec![text], None)
+        let volumes = history.volumes.iter().map(|(claim, found)| file_system(claim, *found));
+        part(Value::Pass, [text].into_iter().chain(volumes).collect(), None)
     };
     (judged, findings)
+}
+
+fn file_system(claim: &str, found: Option<&FileSystem>) -> String {
+    let found = found.map_or_else(|| "not checked".to_owned(), ToString::to_string);
+    format!("file system of {claim}: {found}")
 }
 
 /// Is the cluster as before?

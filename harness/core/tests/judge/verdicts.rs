@@ -1,7 +1,7 @@
 //! Verdicts on whole runs.
 
 use crate::builder::{CONTROL, PUBLISH, Run};
-use firedrill_core::event::{Event, PhaseEnd, Place, StepEnd};
+use firedrill_core::event::{Event, FileSystem, PhaseEnd, Place, StepEnd};
 use firedrill_core::plan::Phase;
 use firedrill_core::sample::Outcome;
 use firedrill_core::scenario::{Fault, Moment};
@@ -357,4 +357,24 @@ fn what_ran_on_a_victims_node_is_said() {
     let verdict = run.judge();
     let texts: Vec<_> = verdict.findings.iter().map(|finding| finding.text.as_str()).collect();
     assert_eq!(texts, ["CNPG operator (p-0) ran on worker1, a victim's node"]);
+}
+
+#[test]
+fn a_file_system_that_the_fault_reached_is_part_of_the_data() {
+    let judged = |found: Option<FileSystem>| {
+        let mut run = Run::recovered(62_000);
+        let claim = "ironflow/data-0".to_owned();
+        run.event(20_000, Event::VolumesAtRisk { claims: vec![claim.clone()] });
+        if let Some(found) = found {
+            run.event(63_000, Event::VolumeChecked { claim, found });
+        }
+        let verdict = run.judge();
+        (verdict.data.value, verdict.data.reasons.last().cloned().unwrap_or_default())
+    };
+    assert_eq!(judged(Some(FileSystem::Whole)), (Value::Pass, "file system of ironflow/data-0: whole".to_owned()));
+    assert_eq!(judged(Some(FileSystem::Gone)).0, Value::Pass);
+    let damaged = FileSystem::Damaged { said: "bad magic".to_owned() };
+    assert_eq!(judged(Some(damaged)), (Value::Fail, "file system of ironflow/data-0: damaged: bad magic".to_owned()));
+    assert_eq!(judged(Some(FileSystem::Unknown { why: "no driver".to_owned() })).0, Value::Unknown);
+    assert_eq!(judged(None), (Value::Unknown, "file system of ironflow/data-0: not checked".to_owned()));
 }

@@ -1,8 +1,10 @@
-//! The ledger: every acknowledged write is looked for where it was written.
+//! The ledger: every acknowledged write is looked for where it was written, and the file systems that the fault may have harmed
+//! are checked.
 
 use super::arm::Armed;
 use super::context::{Context, Stop};
-use firedrill_core::event::{Event, LedgerCount};
+use crate::observe;
+use firedrill_core::event::{Event, FileSystem, LedgerCount};
 use firedrill_core::judge::ledger::{self, Found};
 use firedrill_core::plan::Series;
 use firedrill_core::sample::{Sample, SampleReader};
@@ -20,8 +22,8 @@ const AGAIN_FOR: Duration = Duration::from_secs(200);
 /// Time between two such questions.
 const AGAIN_EVERY: Duration = Duration::from_secs(1);
 
-/// Reads every store back and counts, series by series. A store that cannot be read is recorded as that, and counts for
-/// nothing.
+/// Reads every store back and counts, series by series, then checks the file systems: each stands still for a moment. What
+/// cannot be read is recorded as that, and counts for nothing.
 ///
 /// # Errors
 /// Where the samples file cannot be read.
@@ -54,6 +56,16 @@ pub(super) async fn count(context: &Context, armed: &Armed) -> Result<((), Strin
         };
         texts.push(text(series, &count));
         context.recorder.record(Event::Ledger(count));
+    }
+    let mut whole = 0;
+    for claim in &armed.claims {
+        context.doing(format!("checking the file system of {claim}"));
+        let found = observe::check(&context.cluster, claim).await;
+        whole += usize::from(found == FileSystem::Whole);
+        context.recorder.record(Event::VolumeChecked { claim: claim.clone(), found });
+    }
+    if !armed.claims.is_empty() {
+        texts.push(format!("{whole} of {} file systems seen whole", armed.claims.len()));
     }
     Ok(((), texts.join("; ")))
 }

@@ -33,6 +33,8 @@ pub(super) struct Armed {
     pub(super) endpoints: Endpoints,
     /// What is known of alerts.
     pub(super) alerts: watch::Receiver<Alerts>,
+    /// The claims whose file systems the fault may harm.
+    pub(super) claims: Vec<String>,
     probes_stop: CancellationToken,
     /// However the run leaves, its probes end with this: their samples' queue would stay open else.
     _probes_end: DropGuard,
@@ -93,6 +95,7 @@ pub(super) async fn arm(context: &Context, sink: mpsc::Sender<Sample>) -> Result
         inside.create_table(&table.url, &table.table).await.map_err(Stop::failed)?;
     }
 
+    let claims = observe::claims_at_risk(cluster, &targets).await.map_err(Stop::failed)?;
     let places = observe::placement(cluster, &targets, mark).await.map_err(Stop::failed)?;
     let on_victim = places.iter().filter(|place| place.on_victim).count();
     let text = format!(
@@ -103,6 +106,7 @@ pub(super) async fn arm(context: &Context, sink: mpsc::Sender<Sample>) -> Result
         places.len()
     );
     context.recorder.record(Event::Placement { places });
+    context.recorder.record(Event::VolumesAtRisk { claims: claims.clone() });
 
     let (watchers_stop, watchers, alerts) = start_watchers(context);
     let probes_stop = CancellationToken::new();
@@ -124,6 +128,7 @@ pub(super) async fn arm(context: &Context, sink: mpsc::Sender<Sample>) -> Result
         fault,
         endpoints,
         alerts,
+        claims,
         probes_stop,
         _probes_end: probes_end,
         outside: Some(outside),

@@ -7,7 +7,7 @@
 use crate::printer::Printer;
 use crate::report::describe::{phase_end, step_end, undo_words};
 use crate::report::text::{Style, limit, one_line, pad, seconds, shorten, wrap};
-use firedrill_core::event::{Event, PhaseEnd, Record, RunStarted, StepEnd, Undo};
+use firedrill_core::event::{Event, FileSystem, PhaseEnd, Record, RunStarted, StepEnd, Undo};
 use firedrill_core::live::{Live, LiveProbe};
 use firedrill_core::plan::Phase;
 use firedrill_core::time::{At, micros, millis};
@@ -143,6 +143,9 @@ impl Lines {
                 )),
                 None => String::new(),
             },
+            Event::VolumesAtRisk { claims: _ } => String::new(),
+            Event::VolumeChecked { claim: _, found: FileSystem::Whole | FileSystem::Gone } => String::new(),
+            Event::VolumeChecked { claim, found } => self.warn(&format!("file system of {claim}: {found}")),
             Event::Undone { id: _, error: None, finish_with: _ } => String::new(),
             Event::Undone { id, error: Some(error), finish_with } => {
                 let what = self.undos.get(id).map_or_else(|| format!("undo {id}"), undo_words);
