@@ -180,6 +180,9 @@ fn what_was_not_reached_is_unknown() {
     assert_eq!(not_run(Because::Changed { by }), 2);
     assert_eq!(not_run(Because::Interrupted), 130);
     assert_eq!(not_run(Because::NoCluster { message: String::new(), exit_code: 4 }), 4);
+    let dirty = Outcome::NotRun(Because::NoCluster { message: String::new(), exit_code: 5 });
+    let dirty = result(&suite(&[1]), None, |_| dirty.clone());
+    assert_eq!((dirty.exit_code, dirty.count(Value::Unknown)), (5, 1), "what is left is no word on the drill");
 }
 
 #[test]

@@ -244,9 +244,11 @@ impl RunResult {
             Outcome::NotRun(Because::Interrupted) => 130,
             Outcome::NotRun(_) => 2,
         };
-        let value = match exit_code {
-            0 => Value::Pass,
-            1 | 5 => Value::Fail,
+        let value = match (&outcome, exit_code) {
+            // Whatever the attempt to get a cluster left behind, nothing is known of the drill.
+            (Outcome::NotRun(_), _) => Value::Unknown,
+            (_, 0) => Value::Pass,
+            (_, 1 | 5) => Value::Fail,
             _ => Value::Unknown,
         };
         let (drill, repeat, control) = (entry.to_string(), entry.repeat, entry.control);
