@@ -300,6 +300,11 @@ pub enum Undo {
         /// The file's name in the volume's root.
         file: String,
     },
+    /// Let a volume be detached again.
+    LetDetach {
+        /// The volume.
+        target: Target,
+    },
     /// Power a node on.
     PowerOn {
         /// The node.
@@ -360,6 +365,7 @@ impl Undo {
             Undo::Thaw { .. }
             | Undo::MendFiles { .. }
             | Undo::RemoveFiller { .. }
+            | Undo::LetDetach { .. }
             | Undo::PowerOn { .. }
             | Undo::RollBack { .. }
             | Undo::Restore { .. }

@@ -199,6 +199,14 @@ impl Target {
         }
     }
 
+    /// The PersistentVolume, where it is one.
+    pub fn volume(&self) -> Option<&str> {
+        match self {
+            Target::Volume { volume, .. } => Some(volume),
+            _ => None,
+        }
+    }
+
     /// The name by which it goes: its pod's, its node's, its own.
     pub fn name(&self) -> &str {
         match self {

@@ -134,6 +134,19 @@ then = [
   { fill = { pods = "app=nats", namespace = "ironflow", container = "nats", count = 1, path = "/data", leave-mib = 8 } },
 ]
 
+[variant.held]
+about = "a volume not detached"
+expected = "5m"
+fault.hold-detach = { pods = "app=nats", namespace = "ironflow", container = "nats", count = 1, path = "/data", lasts = "5m" }
+effect = { down = "write", control = "tcp" }
+detect = "nothing"
+recovery = "unattended"
+redundancy = ["nodes-ready"]
+deadline = "3m"
+then = [
+  { hold-detach = { pods = "app=nats", namespace = "ironflow", container = "nats", count = 1, path = "/data", lasts = "5m" } },
+]
+
 [variant.ended]
 about = "connections ended"
 expected = "5m"
@@ -280,7 +293,8 @@ fn every_key_is_read() {
     };
     assert_eq!(scenario.objectives[0].accepted, accepted(&[("hung", 60), ("dead", 20)]));
     assert_eq!(scenario.objectives[0].because, "measured");
-    let names = ["hung", "dead", "node", "deleted", "values", "patch", "corrupt", "filled", "ended", "elsewhere"];
+    let names =
+        ["hung", "dead", "node", "deleted", "values", "patch", "corrupt", "filled", "held", "ended", "elsewhere"];
     let all = accepted(&names.map(|name| (name, 100)));
     assert_eq!(scenario.objectives[1].accepted, all);
     assert_eq!(

@@ -17,3 +17,4 @@ pub mod provider;
 pub mod run;
 pub mod runbook;
 pub mod stack;
+mod volumes_driver;

@@ -148,6 +148,7 @@ pub(super) fn undo_words(undo: &Undo) -> String {
         Undo::DeleteObject { api_version: _, kind, namespace: None, name } => format!("delete {kind} {name}"),
         Undo::Thaw { target } => format!("let {target} go on"),
         Undo::MendFiles { target, directory } => format!("put the files of {directory} of {target} back"),
+        Undo::LetDetach { target } => format!("let {target} be detached"),
         Undo::RemoveFiller { target, file } => format!("remove {file} from {target}"),
         Undo::PowerOn { node } => format!("power {node} on"),
         Undo::RemoveNode { node } => format!("take node {node} away"),

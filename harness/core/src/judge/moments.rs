@@ -295,6 +295,7 @@ pub(crate) fn in_words(undo: &Undo) -> String {
         Undo::DeleteObject { kind, namespace: None, name, .. } => format!("delete {kind} {name}"),
         Undo::Thaw { target } => format!("thaw {target}"),
         Undo::MendFiles { target, directory } => format!("put back {directory} of {target}"),
+        Undo::LetDetach { target } => format!("let {target} be detached"),
         Undo::RemoveFiller { target, file } => format!("remove {file} from {target}"),
         Undo::PowerOn { node } => format!("power on node {node}"),
         Undo::RemoveNode { node } => format!("take node {node} away"),

@@ -155,13 +155,13 @@ pub(super) enum Bound {
 }
 
 /// What placeholders stand for, for people.
-pub(super) const BOUND_HINT: &str =
-    "`<target-pods>` stands for the targets, `<target-pod-1>` for the first, `<target-node>` for its node";
+pub(super) const BOUND_HINT: &str = "`<target-pods>` stands for the targets, `<target-pod-1>` for the first, `<target-node>` for its node, `<target-volume>` for its volume";
 
 /// What a placeholder stands for; `None` where it is none of those known.
 pub(super) fn bound(placeholder: &str) -> Option<Bound> {
     let number = |text: &str| text.strip_prefix('-')?.parse().ok().filter(|number| *number > 0).map(Bound::One);
-    match (placeholder.strip_prefix("target-pod"), placeholder.strip_prefix("target-node")) {
+    let one = placeholder.strip_prefix("target-node").or_else(|| placeholder.strip_prefix("target-volume"));
+    match (placeholder.strip_prefix("target-pod"), one) {
         (Some("s"), _) => Some(Bound::All),
         (_, Some("")) => Some(Bound::One(1)),
         (Some(text), _) | (_, Some(text)) => number(text),
@@ -176,15 +176,21 @@ pub struct TargetNames<'a> {
     pub pods: &'a [&'a str],
     /// Its nodes, and the nodes of its pods, each once.
     pub nodes: &'a [&'a str],
+    /// Its volumes, by their PersistentVolumes.
+    pub volumes: &'a [&'a str],
 }
 
 /// Puts the names of the fault's targets in the place of `<target-pods>`, `<target-pod-1>`, `<target-pod-2>` and so on, and
-/// of its nodes in that of `<target-node>`, which is `<target-node-1>`, and so on. A placeholder for which there is no
+/// of its nodes in that of `<target-node>`, which is `<target-node-1>`, and so on; its volumes likewise. A placeholder for which there is no
 /// target stays as it is.
 pub fn bind_targets(command: &str, targets: TargetNames<'_>) -> String {
     let mut text = command.to_owned();
     for (span, name) in placeholders(command).into_iter().rev() {
-        let names = if name.starts_with("target-node") { targets.nodes } else { targets.pods };
+        let names = match name {
+            _ if name.starts_with("target-node") => targets.nodes,
+            _ if name.starts_with("target-volume") => targets.volumes,
+            _ => targets.pods,
+        };
         let value = match bound(name) {
             Some(Bound::All) if !names.is_empty() => names.join(" "),
             Some(Bound::One(number)) if number <= names.len() => names[number - 1].to_owned(),
@@ -264,12 +270,13 @@ mod tests {
 
     #[test]
     fn targets_take_the_place_of_placeholders() {
-        let pods = TargetNames { pods: &["nats-0", "nats-2"], nodes: &["w2"] };
+        let pods = TargetNames { pods: &["nats-0", "nats-2"], nodes: &["w2"], volumes: &["pv-1"] };
         assert_eq!(bind_targets("delete <target-pods>", pods), "delete nats-0 nats-2");
         assert_eq!(
             bind_targets("a <target-pod-2> <target-pod-1> <target-pod-3>", pods),
             "a nats-2 nats-0 <target-pod-3>"
         );
+        assert_eq!(bind_targets("detach <target-volume>", pods), "detach pv-1");
         assert_eq!(bind_targets("a <target-node> <target-node-1> <target-node-2>", pods), "a w2 w2 <target-node-2>");
         assert_eq!(bind_targets("sort <in >out", pods), "sort <in >out");
     }

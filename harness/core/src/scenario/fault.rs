@@ -56,6 +56,20 @@ pub enum Fault {
         /// What is left free, in MiB; 0 for none at all.
         leave_mib: u32,
     },
+    /// The volume that a container has mounted, not detached from its node whoever asks, for a while.
+    HoldDetach {
+        /// The pods to choose from.
+        pods: PodSelector,
+        /// The container.
+        container: String,
+        /// How many pods.
+        count: u32,
+        /// Where the container has the volume mounted.
+        path: String,
+        /// When that ends by itself.
+        #[serde(with = "as_ms")]
+        lasts: Duration,
+    },
     /// Pods deleted at once, without grace.
     DeletePods {
         /// The pods to choose from.
@@ -112,6 +126,7 @@ impl Fault {
             | Fault::Freeze { pods, .. }
             | Fault::Corrupt { pods, .. }
             | Fault::Fill { pods, .. }
+            | Fault::HoldDetach { pods, .. }
             | Fault::DeletePods { pods, .. }
             | Fault::NodeOff { pods, .. }
             | Fault::EndConnections { pods, .. } => Some(pods),

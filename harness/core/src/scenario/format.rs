@@ -330,8 +330,8 @@ static CORRECTION: Shape = Shape {
         optional("instead", Kind::Text(Rule::Command), "what runs after it; neither firedrill nor a script"),
         optional(
             "provider",
-            Kind::OneOf { what: "step of a provider", words: &["replace-node"] },
-            "what the cluster's provider does after it, where no command can stand in: `replace-node`",
+            Kind::OneOf { what: "step of a provider", words: &["replace-node", "detach-volume"] },
+            "what the cluster's provider does after it, where no command can stand in",
         ),
         optional("expect", Kind::Text(Rule::Output), "what the output of that must contain"),
         optional(

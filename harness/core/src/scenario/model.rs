@@ -476,12 +476,15 @@ pub struct Correction {
 pub enum ProviderStep {
     /// One more node joins the cluster in the place of the fault's node. The undo takes it away.
     ReplaceNode,
+    /// The fault's volumes are detached by force.
+    DetachVolume,
 }
 
 impl ProviderStep {
     /// What it does, for people.
     pub fn about(self) -> &'static str {
         match self {
+            ProviderStep::DetachVolume => "the provider detaches <target-volume> by force",
             ProviderStep::ReplaceNode => "the provider makes a node in the place of <target-node>",
         }
     }

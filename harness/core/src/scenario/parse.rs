@@ -263,7 +263,10 @@ fn data(parts: &Parts<'_>) -> Option<DataPolicy> {
 }
 
 fn correction(tab: &Tab<'_>) -> Option<Correction> {
-    let provider = tab.text("provider").map(|_| ProviderStep::ReplaceNode);
+    let provider = tab.text("provider").map(|word| match word.value.as_str() {
+        "detach-volume" => ProviderStep::DetachVolume,
+        _ => ProviderStep::ReplaceNode,
+    });
     Some(Correction {
         section: tab.text("section")?.value,
         documented: tab.text("documented")?.value,

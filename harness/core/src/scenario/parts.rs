@@ -165,6 +165,10 @@ pub(super) fn fault(chosen: &Chosen<'_>) -> Option<Fault> {
             let leave_mib = u32::try_from(tab.whole("leave-mib")?.value).ok()?;
             Some(Fault::Fill { pods, container: container()?, count, path: text("path")?, leave_mib })
         }
+        "hold-detach" => {
+            let lasts = tab.duration("lasts")?.value;
+            Some(Fault::HoldDetach { pods, container: container()?, count, path: text("path")?, lasts })
+        }
         "delete-pods" => Some(Fault::DeletePods { pods, count }),
         "node-off" => Some(Fault::NodeOff { pods, count, with: with(tab)? }),
         _ => None,

@@ -3,8 +3,8 @@
 use super::line::Line;
 use super::node_agent::NodeAgent;
 use super::{
-    FaultError, Proof, Tools, corrupt, delete_pods, end_connections, fill, freeze, helm_values, node_off, patch,
-    signal, undo_of,
+    FaultError, Proof, Tools, corrupt, delete_pods, end_connections, fill, freeze, helm_values, hold_detach, node_off,
+    patch, signal, undo_of,
 };
 use crate::agent::node::wire::Process;
 use crate::cluster::ClusterError;
@@ -118,6 +118,9 @@ impl Armed {
                 Some(line) => fill::inject(line, target, *leave_mib).await.map(|()| Vec::new()),
                 None => Ok(Vec::new()),
             },
+            (Fault::HoldDetach { lasts, .. }, _) => {
+                hold_detach::inject(&self.tools, target, *lasts).await.map(|()| Vec::new())
+            }
             (Fault::DeletePods { .. }, _) => delete_pods::inject(&self.tools, target).await.map(|()| Vec::new()),
             (Fault::NodeOff { with, .. }, Target::Node { node, .. }) => {
                 node_off::inject(&self.tools, node, with.as_ref()).await.map(|()| Vec::new())
@@ -178,6 +181,7 @@ impl Armed {
                 Some(line) => fill::prove(tools, line, target, *leave_mib).await,
                 None => Ok(Vec::new()),
             },
+            (Fault::HoldDetach { .. }, _) => hold_detach::prove(tools, target).await,
             (Fault::DeletePods { .. }, _) => delete_pods::prove(tools, target, deadline).await,
             (Fault::NodeOff { with, .. }, Target::Node { node, .. }) => {
                 node_off::prove(tools, node, with.as_ref()).await

@@ -30,6 +30,7 @@ pub async fn choose_targets(
         | Fault::Freeze { pods, count, .. }
         | Fault::Corrupt { pods, count, .. }
         | Fault::Fill { pods, count, .. }
+        | Fault::HoldDetach { pods, count, .. }
         | Fault::DeletePods { pods, count }
         | Fault::NodeOff { pods, count, .. } => (pods, *count),
         Fault::HelmValues { namespace, release, .. } => {
@@ -52,7 +53,7 @@ pub async fn choose_targets(
     };
     let chosen = choose(fault, selector, count, &pods, &nodes, seed, avoid)?;
     match fault {
-        Fault::Fill { .. } => fill::with_volumes(cluster, chosen).await,
+        Fault::Fill { .. } | Fault::HoldDetach { .. } => fill::with_volumes(cluster, chosen).await,
         _ => Ok(chosen),
     }
 }
@@ -90,7 +91,7 @@ fn choose(
             Fault::Signal { container, .. } | Fault::Freeze { container, .. } | Fault::Corrupt { container, .. } => {
                 container_target(&candidate, selector, container)
             }
-            Fault::Fill { container, path, .. } => {
+            Fault::Fill { container, path, .. } | Fault::HoldDetach { container, path, .. } => {
                 uid(candidate.pod).and_then(|uid| fill::target(candidate.pod, &uid, container, path))
             }
             Fault::HelmValues { .. } | Fault::Patch { .. } | Fault::Noop => return Ok(Vec::new()),

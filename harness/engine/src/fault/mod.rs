@@ -11,6 +11,7 @@ mod fill;
 mod freeze;
 mod held;
 mod helm_values;
+mod hold_detach;
 mod line;
 mod node_agent;
 mod node_off;
@@ -21,6 +22,7 @@ mod undo;
 pub use armed::{Armed, Injected};
 pub use choose::choose_targets;
 pub use held::{Held, find_held};
+pub use hold_detach::detach_by_force;
 pub use undo::{finish_with, is_clean, undo};
 
 use crate::clock::Clock;
@@ -112,6 +114,7 @@ pub fn undo_of(fault: &Fault, target: &Target) -> Result<Undo, FaultError> {
         (Fault::Freeze { .. }, Target::Container { .. }) => Ok(freeze::undo_of(target)),
         (Fault::Corrupt { directory, .. }, Target::Container { .. }) => Ok(corrupt::undo_of(target, directory)),
         (Fault::Fill { .. }, Target::Volume { .. }) => Ok(fill::undo_of(target)),
+        (Fault::HoldDetach { .. }, Target::Volume { .. }) => Ok(hold_detach::undo_of(target)),
         (Fault::DeletePods { .. }, Target::Pod { .. }) => Ok(delete_pods::undo_of(target)),
         (Fault::EndConnections { .. }, Target::Pod { .. }) => Ok(end_connections::undo_of(target)),
         (Fault::NodeOff { .. }, Target::Node { node, .. }) => Ok(node_off::undo_of(node)),
@@ -130,6 +133,7 @@ pub fn preview(fault: &Fault, target: &Target) -> String {
         Fault::Freeze { .. } => freeze::preview(target),
         Fault::Corrupt { directory, .. } => corrupt::preview(target, directory),
         Fault::Fill { leave_mib, .. } => fill::preview(target, *leave_mib),
+        Fault::HoldDetach { lasts, .. } => hold_detach::preview(target, *lasts),
         Fault::DeletePods { .. } => delete_pods::preview(target),
         Fault::NodeOff { .. } => node_off::preview(target),
         Fault::HelmValues { set, set_json, .. } => helm_values::preview(target, set, set_json),

@@ -1,7 +1,8 @@
 //! Are the file systems whole of the volumes that a fault reached? Asked of the driver of `fixtures/volumes`, which copies an
 //! image while it stands still and has `xfs_repair` read the copy. Of other drivers' volumes nobody can ask that.
 
-use crate::cluster::{Cluster, ClusterError, Container};
+use crate::cluster::{Cluster, ClusterError};
+use crate::volumes_driver::{self, DRIVER};
 use firedrill_core::event::FileSystem;
 use firedrill_core::plan::Target;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
@@ -11,10 +12,6 @@ use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// The driver's name, as volumes carry it.
-const DRIVER: &str = "volumes.firedrill.dev";
-/// Where the driver's controller runs.
-const DRIVER_NAMESPACE: &str = "firedrill-volumes";
 /// The limit of one check: the driver's own limits of a copy (60 s) and of reading one are beyond what a drill's volume takes.
 const CHECK_LIMIT: Duration = Duration::from_secs(90);
 
@@ -91,18 +88,11 @@ async fn look(cluster: &Cluster, claim: &str) -> Result<Option<Findings>, String
     if found.is_none() {
         return Ok(None);
     }
-    let pods: Api<Pod> = Api::namespaced(cluster.client(), DRIVER_NAMESPACE);
-    let controllers = pods.list(&ListParams::default().labels("app=controller")).await;
-    let controllers = controllers.map_err(|error| format!("list the volume driver's pods: {error}"))?;
-    let pod = controllers.items.first().map(ResourceExt::name_any).ok_or("the volumes' driver does not run")?;
-    let place = Container { namespace: DRIVER_NAMESPACE, pod: &pod, container: "driver" };
-    let ended = cluster.exec(place, &["/volumes-driver", "check", claim], CHECK_LIMIT).await;
-    let ended = ended.map_err(|error| error.to_string())?;
+    let ended = volumes_driver::ask(cluster, &["check", claim], CHECK_LIMIT).await?;
     // One that is damaged is said on standard output too, with another exit code.
-    serde_json::from_str(&ended.stdout).map(Some).map_err(|_| {
-        let said = ended.stderr.lines().last().unwrap_or("it said nothing").to_owned();
-        format!("the volumes' driver could not check it: {said}")
-    })
+    serde_json::from_str(&ended.stdout)
+        .map(Some)
+        .map_err(|_| format!("the volumes' driver could not check it: {}", volumes_driver::failure(&ended)))
 }
 
 #[cfg(test)]

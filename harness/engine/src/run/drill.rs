@@ -175,7 +175,8 @@ pub fn planned_steps(drill: &Drill, targets: &[Target]) -> Vec<PlannedStep> {
     });
     let (pods, mut nodes): (Vec<&str>, Vec<&str>) = (pods.collect(), targets.iter().filter_map(Target::node).collect());
     nodes.dedup();
-    let targets = TargetNames { pods: &pods, nodes: &nodes };
+    let volumes: Vec<&str> = targets.iter().filter_map(Target::volume).collect();
+    let targets = TargetNames { pods: &pods, nodes: &nodes, volumes: &volumes };
     plan_steps(runbook, &drill.scenario.corrections, &drill.variant, variant.layout, targets)
 }
 

@@ -172,6 +172,7 @@ pub(super) fn describe(undo: &Undo) -> String {
         Undo::DeleteObject { kind, namespace: None, name, .. } => format!("delete {kind} {name}"),
         Undo::Thaw { target } => format!("thaw {target}"),
         Undo::MendFiles { target, directory } => format!("put back {directory} of {target}"),
+        Undo::LetDetach { target } => format!("let {target} be detached"),
         Undo::RemoveFiller { target, file } => format!("remove {file} from {target}"),
         Undo::PowerOn { node } => format!("power on {node}"),
         Undo::RemoveNode { node } => format!("take node {node} away"),

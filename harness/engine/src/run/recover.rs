@@ -3,6 +3,7 @@
 use super::context::{Context, Stop};
 use super::watching::{Backlog, Watching};
 use crate::cluster::ClusterError;
+use crate::fault;
 use crate::machine;
 use crate::runbook::{CommandEnd, Environment, PlannedStep, run_command};
 use firedrill_core::event::{Event, StepEnd, Undo};
@@ -172,10 +173,11 @@ async fn one(
 /// Has the cluster's provider do what stands in for a command; whether it did. How to undo it is on disk before.
 async fn by_provider(context: &Context, planned: &PlannedStep, step: ProviderStep, about: &str) -> Result<bool, Stop> {
     let targets = context.plan.targets();
-    let (ProviderStep::ReplaceNode, Some(lost)) = (step, targets.iter().find_map(Target::node)) else {
-        return Err(Stop::Failed(format!("step {}: no node was hit that could be replaced", planned.number)));
-    };
-    context.undo.before(Undo::RemoveNode { node: machine::replacement_of(lost) }).map_err(Stop::Broken)?;
+    let lost = targets.iter().find_map(Target::node);
+    if step == ProviderStep::ReplaceNode {
+        let node = lost.map(machine::replacement_of).ok_or_else(|| nothing_to_act_on(planned, "node"))?;
+        context.undo.before(Undo::RemoveNode { node }).map_err(Stop::Broken)?;
+    }
     context.doing(format!("step {}: {about}", planned.number));
     context.recorder.record(Event::StepStarted {
         step: planned.number,
@@ -185,15 +187,27 @@ async fn by_provider(context: &Context, planned: &PlannedStep, step: ProviderSte
         correction: true,
         deadline: planned.step.timeout,
     });
-    let made = machine::add(&context.cluster, &context.mark, lost);
-    let (end, stdout, stderr) = match tokio::time::timeout(planned.step.timeout, made).await {
-        Ok(Ok(node)) => (StepEnd::AsExpected { exit: 0 }, format!("node {node} has joined\n"), String::new()),
-        Ok(Err(error)) => (StepEnd::NotStarted { reason: error.to_string() }, String::new(), error.to_string()),
+    let acting = async {
+        match (step, lost) {
+            (ProviderStep::ReplaceNode, Some(lost)) => {
+                let made = machine::add(&context.cluster, &context.mark, lost).await;
+                made.map(|node| format!("node {node} has joined\n")).map_err(|error| error.to_string())
+            }
+            _ => fault::detach_by_force(&context.tools(), &targets).await.map_err(|error| error.to_string()),
+        }
+    };
+    let (end, stdout, stderr) = match tokio::time::timeout(planned.step.timeout, acting).await {
+        Ok(Ok(said)) => (StepEnd::AsExpected { exit: 0 }, said, String::new()),
+        Ok(Err(error)) => (StepEnd::NotStarted { reason: error.clone() }, String::new(), error),
         Err(_) => (StepEnd::DeadlinePassed, String::new(), String::new()),
     };
     let held = end.held();
     context.recorder.record(Event::StepEnded { step: planned.number, correction: true, end, stdout, stderr });
     Ok(held)
+}
+
+fn nothing_to_act_on(planned: &PlannedStep, what: &str) -> Stop {
+    Stop::Failed(format!("step {}: no {what} was hit that the provider could act on", planned.number))
 }
 
 /// The folder that commands run in: the chart stands where the runbook's commands name it.

@@ -80,7 +80,7 @@ mod tests {
             expect: None,
             because: "x".to_owned(),
         };
-        let hit = TargetNames { pods: &["nats-0", "nats-2"], nodes: &[] };
+        let hit = TargetNames { pods: &["nats-0", "nats-2"], ..TargetNames::default() };
         let steps = plan_steps(&runbook, &[correction], "hung", Layout::Bundled, hit);
         assert_eq!(steps.iter().map(|s| s.number).collect::<Vec<_>>(), [1, 2]);
         assert_eq!(steps[0].step.command, "kubectl delete pod nats-0 nats-2");

@@ -166,11 +166,13 @@ impl Lines {
                 text
             }
             Event::BundleKept { path, missing } => {
-                let mut said = format!("logs and states kept in {path}");
-                if !missing.is_empty() {
-                    let _ = write!(said, ", without {}", missing.join(", "));
-                }
-                self.under("·", &said, None)
+                // A node that is off has nothing to say for any of its containers; the report has all of it.
+                let without = match missing.as_slice() {
+                    [] => String::new(),
+                    [one] => format!(", without {one}"),
+                    [first, rest @ ..] => format!(", without {} parts that did not answer, as {first}", rest.len() + 1),
+                };
+                self.under("·", &format!("logs and states kept in {path}{without}"), None)
             }
             Event::Note { text } => self.under("·", &one_line(text), None),
             Event::Interrupted { count } => self.warn(match count {

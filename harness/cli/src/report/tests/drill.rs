@@ -106,7 +106,7 @@ impl Writer {
         let documented = &scenario.runbooks["runbook.md"].steps[step as usize - 1];
         let command = scenario::bind_targets(
             &documented.command,
-            scenario::TargetNames { pods: &["ironflow-nats-0", "ironflow-nats-2"], nodes: &[] },
+            scenario::TargetNames { pods: &["ironflow-nats-0", "ironflow-nats-2"], ..scenario::TargetNames::default() },
         );
         let (section, line, deadline) = (documented.section.clone(), documented.line, documented.timeout);
         self.at(from_ms, Event::StepStarted { step, section, line, command, correction: false, deadline });

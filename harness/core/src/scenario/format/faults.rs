@@ -10,6 +10,7 @@ pub(super) const FAULTS: &[(&str, &Shape)] = &[
     ("freeze", &FREEZE),
     ("corrupt", &CORRUPT),
     ("fill", &FILL),
+    ("hold-detach", &HOLD_DETACH),
     ("delete-pods", &OF_PODS),
     ("node-off", &NODE_OFF),
     ("helm-values", &HELM_VALUES),
@@ -105,6 +106,20 @@ static FILL: Shape = Shape {
         COUNT,
         required("path", Kind::Text(Rule::Path), "where the container has the volume mounted: `/data`"),
         default("leave-mib", "0", Kind::Whole { min: 0, max: 1_000_000 }, "what is left free of it, in MiB"),
+    ],
+};
+static HOLD_DETACH: Shape = Shape {
+    keys: &[
+        PODS,
+        NAMESPACE,
+        CONTAINER,
+        COUNT,
+        required("path", Kind::Text(Rule::Path), "where the container has the volume mounted: `/data`"),
+        required(
+            "lasts",
+            Kind::Duration { min_ms: S, max_ms: 60 * M },
+            "how long the volume is not detached; it ends by itself, and with the undo",
+        ),
     ],
 };
 static OF_PODS: Shape = Shape { keys: &[PODS, NAMESPACE, COUNT] };

@@ -147,7 +147,7 @@ impl Checker {
         };
         let (pods, nodes): (Vec<&str>, Vec<&str>) =
             targets.iter().map(|(pod, node)| (pod.as_str(), node.as_str())).unzip();
-        let targets = TargetNames { pods: &pods, nodes: &nodes };
+        let targets = TargetNames { pods: &pods, nodes: &nodes, volumes: &[] };
         let mut report = Report {
             file: document.file.clone(),
             commands: document.commands.len(),
