@@ -4,10 +4,11 @@
 //! containers start again.
 
 use super::wire::{Filler, Space};
-use rustix::fs::{statfs, statvfs};
+use rustix::fs::{FallocateFlags, fallocate, statfs, statvfs};
 use rustix::io::Errno;
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// Where the node's own first process sees the pods' volumes.
@@ -71,7 +72,8 @@ pub(super) fn fill(filler: &Filler, leave_bytes: u64, bytes_max: u64) -> io::Res
 }
 
 fn fill_at(mount: &Path, name: &str, leave_bytes: u64, bytes_max: u64) -> io::Result<bool> {
-    let mut file = File::options().create(true).append(true).open(mount.join(name))?;
+    let file = File::options().create(true).truncate(false).write(true).open(mount.join(name))?;
+    let mut end = file.metadata()?.len();
     let mut left = bytes_max;
     for chunk in CHUNKS {
         // Not zeros, which a store that looks for them would not keep.
@@ -84,8 +86,8 @@ fn fill_at(mount: &Path, name: &str, leave_bytes: u64, bytes_max: u64) -> io::Re
             if leave_bytes > 0 && space(mount)?.1 < leave_bytes + chunk as u64 {
                 break;
             }
-            match file.write(&data) {
-                Ok(written) => left -= written as u64,
+            match append(&file, end, &data) {
+                Ok(()) => (left, end) = (left - chunk as u64, end + chunk as u64),
                 // What was set aside for it is given back once all is on the disk: the smaller ones find that.
                 Err(error) if is_full(&error) => {
                     file.sync_data().or_else(unless_full)?;
@@ -97,6 +99,15 @@ fn fill_at(mount: &Path, name: &str, leave_bytes: u64, bytes_max: u64) -> io::Re
     }
     file.sync_data().or_else(unless_full)?;
     Ok(true)
+}
+
+/// Sets the space aside before it is written to: a file that just grows is given more than it needs by XFS, up to 256 MiB,
+/// which is taken back five minutes later, so that a volume that was seen to be full is not.
+fn append(file: &File, end: u64, data: &[u8]) -> io::Result<()> {
+    match fallocate(file, FallocateFlags::empty(), end, data.len() as u64) {
+        Ok(()) | Err(Errno::OPNOTSUPP) => file.write_all_at(data, end),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// How full it is, as the kernel says, and, where that is to be tried, whether one more small write is refused. The file of
@@ -175,6 +186,7 @@ mod tests {
         use std::os::unix::fs::MetadataExt;
         let blocks = fs::metadata(place.path().join("filler")).unwrap().blocks();
         assert!(blocks * 512 >= 3 << 20, "{blocks} blocks of 512 bytes: it has holes");
+        assert!(blocks * 512 < 4 << 20, "{blocks} blocks of 512 bytes: more is set aside than was asked for");
         let (_, free) = space(place.path()).unwrap();
         assert!(fill_at(place.path(), "filler", free + (1 << 30), 3 << 20).unwrap(), "so much is to be left");
         assert_eq!(looked(place.path(), "filler").unwrap().filler_bytes, Some(3 << 20));

@@ -141,13 +141,14 @@ impl Checker {
         scenario: Option<&Scenario>,
         layout: Layout,
     ) -> Result<Report, ClusterError> {
-        let targets = match scenario {
-            Some(scenario) => self.targets(scenario).await?,
-            None => Vec::new(),
+        let (targets, volumes) = match scenario {
+            Some(scenario) => (self.targets(scenario).await?, self.volumes().await?),
+            None => (Vec::new(), Vec::new()),
         };
         let (pods, nodes): (Vec<&str>, Vec<&str>) =
             targets.iter().map(|(pod, node)| (pod.as_str(), node.as_str())).unzip();
-        let targets = TargetNames { pods: &pods, nodes: &nodes, volumes: &[] };
+        let volumes: Vec<&str> = volumes.iter().map(String::as_str).collect();
+        let targets = TargetNames { pods: &pods, nodes: &nodes, volumes: &volumes };
         let mut report = Report {
             file: document.file.clone(),
             commands: document.commands.len(),
@@ -199,6 +200,13 @@ impl Checker {
             }
         }
         Ok(Vec::new())
+    }
+
+    /// Volumes of the cluster, any of which may stand for those of a fault.
+    async fn volumes(&mut self) -> Result<Vec<String>, ClusterError> {
+        let question = ["kubectl", "get", "persistentvolumes", "--no-headers", "-o", "custom-columns=:.metadata.name"];
+        let listed = self.asker.ask(&question).await?.stdout;
+        Ok(listed.lines().map(|line| line.trim().to_owned()).filter(|name| !name.is_empty()).collect())
     }
 
     /// Checks one command.
