@@ -86,7 +86,7 @@ fn fill_at(mount: &Path, name: &str, leave_bytes: u64, bytes_max: u64) -> io::Re
             if leave_bytes > 0 && space(mount)?.1 < leave_bytes + chunk as u64 {
                 break;
             }
-            match append(&file, end, &data) {
+            match append(&file, end, &data, leave_bytes > 0) {
                 Ok(()) => (left, end) = (left - chunk as u64, end + chunk as u64),
                 // What was set aside for it is given back once all is on the disk: the smaller ones find that.
                 Err(error) if is_full(&error) => {
@@ -101,13 +101,17 @@ fn fill_at(mount: &Path, name: &str, leave_bytes: u64, bytes_max: u64) -> io::Re
     Ok(true)
 }
 
-/// Sets the space aside before it is written to: a file that just grows is given more than it needs by XFS, up to 256 MiB,
-/// which is taken back five minutes later, so that a volume that was seen to be full is not.
-fn append(file: &File, end: u64, data: &[u8]) -> io::Result<()> {
-    match fallocate(file, FallocateFlags::empty(), end, data.len() as u64) {
-        Ok(()) | Err(Errno::OPNOTSUPP) => file.write_all_at(data, end),
-        Err(error) => Err(error.into()),
+/// Writes more at the end. To be `exact`, the space is set aside first: a file that just grows is given more than it needs by
+/// XFS, up to 256 MiB, which is taken back five minutes later. On a full file system it is taken back at once, and space is
+/// refused to be set aside where a write would still find some: there the file just grows.
+fn append(file: &File, end: u64, data: &[u8], exact: bool) -> io::Result<()> {
+    if exact {
+        match fallocate(file, FallocateFlags::empty(), end, data.len() as u64) {
+            Ok(()) | Err(Errno::OPNOTSUPP) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
+    file.write_all_at(data, end)
 }
 
 /// How full it is, as the kernel says, and, where that is to be tried, whether one more small write is refused. The file of
