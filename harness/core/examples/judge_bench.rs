@@ -9,8 +9,8 @@ use firedrill_core::judge::judge;
 use firedrill_core::plan::{Plan, Series};
 use firedrill_core::sample::{Cause, Connection, Outcome, Sample, SampleReader, write_header};
 use firedrill_core::scenario::{
-    Accepted, DataPolicy, Detector, Effect, Fault, Layout, Moment, Needs, Objective, PodSelector, ProbeKind, Recovery,
-    Scenario, ServiceRef, Shown, SteadyState, Vantage, Variant,
+    Accepted, DataPolicy, Detector, Effect, Failing, Fault, Layout, Moment, Needs, Objective, PodSelector, ProbeKind,
+    Recovery, Scenario, ServiceRef, Shown, SteadyState, Vantage, Variant,
 };
 use firedrill_core::time::At;
 use std::collections::BTreeMap;
@@ -111,7 +111,7 @@ fn journal(end: At) -> Result<Journal, Box<dyn Error>> {
         then: Vec::new(),
         then_after: Duration::ZERO,
         effect: Effect {
-            shown: Shown::Down { probe: "p0".into(), control: "p1".into() },
+            shown: Shown::Down { probe: "p0".into(), control: "p1".into(), failing: Failing::All },
             within: Duration::from_secs(20),
         },
         detect: Detector::NatsQuorum { pods },

@@ -71,7 +71,7 @@ alerts = [{ fires = "NATSDown", within = "150s", resolves = "40s" }, { fires = "
 about = "killed"
 expected = "5m"
 fault.signal = { pods = "app=nats", namespace = "ironflow", container = "nats", count = 1, signal = "TERM" }
-effect = { down = "write", control = "tcp" }
+effect = { down = "write", failing = "any", control = "tcp" }
 detect.cnpg-phase = { cluster = "db", namespace = "ironflow-system" }
 recovery = "unattended"
 redundancy = ["nodes-ready"]
@@ -302,6 +302,9 @@ fn every_key_is_read() {
         accepted(&[("hung", 90), ("elsewhere", 90)]),
         "only two have a runbook"
     );
+    let shown = |variant: &str| scenario.variants[variant].effect.shown.to_string();
+    assert_eq!(shown("hung"), "publish fails while tcp works");
+    assert_eq!(shown("dead"), "write fails on one connection while tcp works");
     assert_eq!(scenario.data.lost_acked_max, BTreeMap::from([("dead".to_owned(), 7)]));
     assert_eq!(scenario.data.duplicated_max.len(), names.len());
     assert_eq!(scenario.runbooks["runbook.md"].steps[0].line, 6);

@@ -105,7 +105,7 @@ fn names(subject: &str, target: &Target) -> bool {
 /// Samples must bear the effect's proof out: its probe failed, and its control worked from the same place.
 fn control_missing(effect: &Effect, series: &[Seen<'_>]) -> Option<String> {
     // What was seen in the cluster is borne out by its own proof in the journal.
-    let Shown::Down { probe: down_probe, control: control_probe } = &effect.shown else { return None };
+    let Shown::Down { probe: down_probe, control: control_probe, .. } = &effect.shown else { return None };
     let shown = |probe: &str| -> Vec<&Series> {
         series.iter().filter(|s| s.plan.probe == probe && s.shows_effect).map(|s| s.plan).collect()
     };

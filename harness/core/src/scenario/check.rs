@@ -182,8 +182,7 @@ pub(super) fn variants(parts: &Parts<'_>, mistakes: &mut Mistakes) {
 
 fn effect(parts: &Parts<'_>, part: &VariantPart<'_>, tab: &Tab<'_>, mistakes: &mut Mistakes) {
     let (down, control, seen) = (tab.has("down"), tab.has("control"), tab.has("seen"));
-    if seen && (down || control) {
-        let extra = if down { "down" } else { "control" };
+    if let Some(extra) = ["down", "control", "failing"].into_iter().find(|key| seen && tab.has(key)) {
         mistakes.add_hint(tab.place(extra), "beside `seen`", "either `seen`, or `down` with its `control`");
     } else if !seen && down != control {
         let missing = if down { "control" } else { "down" };

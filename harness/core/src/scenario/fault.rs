@@ -209,15 +209,32 @@ pub enum Shown {
         /// A probe from the same place that must still succeed within 5 s of that failure, so that "down" does not mean
         /// that the prober is cut off.
         control: String,
+        /// How many of the probe's series must fail.
+        #[serde(default)]
+        failing: Failing,
     },
     /// Something is seen in the cluster that was not there right before the injection.
     Seen(Symptom),
 }
 
+/// How many series of a probe must fail for an effect: one for each kind of connection from each place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Failing {
+    /// Every one, at the same time.
+    #[default]
+    All,
+    /// One: where others may lead to what the fault does not reach, and how soon it heals decides whether they see it.
+    Any,
+}
+
 impl std::fmt::Display for Shown {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Shown::Down { probe, control } => write!(f, "{probe} fails while {control} works"),
+            Shown::Down { probe, control, failing: Failing::All } => write!(f, "{probe} fails while {control} works"),
+            Shown::Down { probe, control, failing: Failing::Any } => {
+                write!(f, "{probe} fails on one connection while {control} works")
+            }
             Shown::Seen(symptom) => symptom.fmt(f),
         }
     }

@@ -4,8 +4,8 @@
 use super::read::{Chosen, Placed, Tab};
 use super::text;
 use super::{
-    Condition, Detector, Effect, ExpectedAlert, Fault, Layout, Needs, ObjectRef, PodSelector, Probe, ProbeKind, Query,
-    Recovery, ServiceRef, Shown, Signal, SteadyState, Symptom, Vantage,
+    Condition, Detector, Effect, ExpectedAlert, Failing, Fault, Layout, Needs, ObjectRef, PodSelector, Probe,
+    ProbeKind, Query, Recovery, ServiceRef, Shown, Signal, SteadyState, Symptom, Vantage,
 };
 use crate::sample::Connection;
 use std::time::Duration;
@@ -187,7 +187,13 @@ pub(super) fn count_place(chosen: &Chosen<'_>) -> Option<Placed<u64>> {
 pub(super) fn effect(tab: &Tab<'_>) -> Option<Effect> {
     let shown = match tab.choice("seen") {
         Some(chosen) => Shown::Seen(symptom(&chosen.value)?),
-        None => Shown::Down { probe: tab.text("down")?.value, control: tab.text("control")?.value },
+        None => {
+            let failing = match tab.text("failing").as_ref().map(|failing| failing.value.as_str()) {
+                Some("any") => Failing::Any,
+                _ => Failing::All,
+            };
+            Shown::Down { probe: tab.text("down")?.value, control: tab.text("control")?.value, failing }
+        }
     };
     Some(Effect { shown, within: tab.duration("within")?.value })
 }

@@ -8,8 +8,8 @@ use firedrill_core::judge::judge;
 use firedrill_core::plan::{Phase, Plan, PlannedFault, Series, Target};
 use firedrill_core::sample::{Cause, Connection, HEADER_BYTES, Outcome, Sample, SampleReader, write_header};
 use firedrill_core::scenario::{
-    Accepted, Correction, DataPolicy, Detector, Effect, Fault, Layout, Moment, Needs, Objective, PodSelector, Probe,
-    ProbeKind, Recovery, Runbook, Scenario, ServiceRef, Shown, Start, SteadyState, Step, Vantage, Variant,
+    Accepted, Correction, DataPolicy, Detector, Effect, Failing, Fault, Layout, Moment, Needs, Objective, PodSelector,
+    Probe, ProbeKind, Recovery, Runbook, Scenario, ServiceRef, Shown, Start, SteadyState, Step, Vantage, Variant,
 };
 use firedrill_core::time::At;
 use firedrill_core::verdict::Verdict;
@@ -110,7 +110,7 @@ fn scenario() -> Scenario {
         then: Vec::new(),
         then_after: Duration::ZERO,
         effect: Effect {
-            shown: Shown::Down { probe: "publish".into(), control: "tcp".into() },
+            shown: Shown::Down { probe: "publish".into(), control: "tcp".into(), failing: Failing::All },
             within: Duration::from_secs(20),
         },
         detect: Detector::NatsQuorum { pods: pods() },

@@ -4,6 +4,7 @@ use firedrill_core::judge::outage::SeriesTracker;
 use firedrill_core::live::LiveProbe;
 use firedrill_core::plan::Series;
 use firedrill_core::sample::{Outcome, Sample, write_header};
+use firedrill_core::scenario::Failing;
 use firedrill_core::time::At;
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
@@ -157,18 +158,21 @@ impl Board {
         self.lock().of(probes).map(|one| one.successes).sum()
     }
 
-    /// For each series of a probe, the start of the outage that it is in; `None` while one of them is not in one that a
-    /// fault of `since` can have caused. An attempt that was in flight then may have started before.
-    pub(super) fn down_since(&self, probe: &str, since: At) -> Option<Vec<(Series, At)>> {
+    /// For each series of a probe that is in an outage which a fault of `since` can have caused, the start of that; `None`
+    /// while too few of them are in one. An attempt that was in flight then may have started before.
+    pub(super) fn down_since(&self, probe: &str, since: At, failing: Failing) -> Option<Vec<(Series, At)>> {
         let state = self.lock();
-        let all = state.series.iter().filter(|one| one.series.probe == probe);
-        let down: Option<Vec<_>> = all
-            .map(|one| {
-                let at = one.tracker.down_since().filter(|at| at.plus(one.series.timeout) >= since)?;
-                Some((one.series.clone(), at.max(since)))
-            })
-            .collect();
-        down.filter(|down| !down.is_empty())
+        let all: Vec<_> = state.series.iter().filter(|one| one.series.probe == probe).collect();
+        let down = all.iter().filter_map(|one| {
+            let at = one.tracker.down_since().filter(|at| at.plus(one.series.timeout) >= since)?;
+            Some((one.series.clone(), at.max(since)))
+        });
+        let down: Vec<_> = down.collect();
+        let enough = match failing {
+            Failing::All => down.len() == all.len(),
+            Failing::Any => true,
+        };
+        (enough && !down.is_empty()).then_some(down)
     }
 
     /// For each series of a probe: the end of the first success known from `since` on.
@@ -240,5 +244,49 @@ async fn take(board: Board, mut receiver: mpsc::Receiver<Sample>, mut file: BufW
             board.lose(format!("samples cannot be written: {error}"));
             return Err(error);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use firedrill_core::sample::{Cause, Connection};
+    use firedrill_core::scenario::{ProbeKind, ServiceRef, Vantage};
+
+    /// Two of three NATS servers were killed and back after 0.6 s: new connections were refused, the one to the third server
+    /// never failed.
+    #[tokio::test]
+    async fn an_effect_on_one_kind_of_connection_is_enough_where_the_scenario_says_so() {
+        let series = [Connection::New, Connection::Reused].map(|connection| Series {
+            id: u16::from(connection == Connection::Reused),
+            probe: "publish".to_owned(),
+            kind: ProbeKind::Tcp {
+                service: ServiceRef { namespace: "n".to_owned(), name: "nats".to_owned(), port: 4222 },
+            },
+            vantage: Vantage::Inside,
+            agent_namespace: None,
+            blocked_while: None,
+            connection,
+            every: Duration::from_millis(50),
+            timeout: Duration::from_secs(1),
+        });
+        let dir = tempfile::tempdir().expect("a directory");
+        let (board, _sender, _task) =
+            Board::open(&dir.path().join("samples.bin"), &series, Duration::from_secs(5)).expect("a file");
+        let push = |series: u16, seq: u32, outcome: Outcome| {
+            let at = At(u64::from(seq) * 50_000);
+            board.push(&Sample { series, seq, intended: at, started: at, ended: at, outcome });
+        };
+        let refused = Outcome::Failed { cause: Cause::Refused, code: 0, maybe_applied: false };
+        let since = At(2_000_000);
+        for seq in 0..60 {
+            push(0, seq, if (40..52).contains(&seq) { refused } else { Outcome::Ok });
+            push(1, seq, Outcome::Ok);
+            let any = board.down_since("publish", since, Failing::Any);
+            assert_eq!(any.is_some(), seq >= 40, "{seq}");
+            assert!(board.down_since("publish", since, Failing::All).is_none());
+        }
+        push(1, 60, refused);
+        assert_eq!(board.down_since("publish", since, Failing::All).map(|down| down.len()), Some(2));
     }
 }

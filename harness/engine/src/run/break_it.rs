@@ -5,7 +5,7 @@ use crate::fault::{self, Armed, Injected};
 use crate::observe::{self, Baseline};
 use firedrill_core::event::Event;
 use firedrill_core::plan::{Phase, PlannedFault, Target};
-use firedrill_core::scenario::{Fault, Moment, Shown, Symptom};
+use firedrill_core::scenario::{Failing, Fault, Moment, Shown, Symptom};
 use firedrill_core::time::At;
 use futures::future::join_all;
 use std::time::Duration;
@@ -98,7 +98,7 @@ pub(super) async fn prove(
     }
     let shown = async {
         match &context.variant.effect.shown {
-            Shown::Down { probe, control } => at_service(context, injected_at, probe, control).await,
+            Shown::Down { probe, control, failing } => at_service(context, injected_at, probe, control, *failing).await,
             Shown::Seen(symptom) => in_cluster(context, injected_at, symptom, baseline).await,
         }
     };
@@ -161,13 +161,15 @@ async fn in_cluster(context: &Context, injected_at: At, symptom: &Symptom, basel
     }
 }
 
-async fn at_service(context: &Context, injected_at: At, down: &str, control: &str) -> (At, String) {
+async fn at_service(context: &Context, injected_at: At, down: &str, control: &str, failing: Failing) -> (At, String) {
+    let which = match failing {
+        Failing::All => "every connection",
+        Failing::Any => "any connection",
+    };
     context
         .look(|| {
-            context.doing(format!(
-                "{down} has not failed on every connection while {control} succeeds from the same place"
-            ));
-            let failures = context.board.down_since(down, injected_at)?;
+            context.doing(format!("{down} has not failed on {which} while {control} succeeds from the same place"));
+            let failures = context.board.down_since(down, injected_at, failing)?;
             let first = failures.iter().map(|(_, at)| *at).min()?;
             let controls = context.board.ok_after(control, first);
             let (series, control_at) = controls.iter().find(|(control, at)| {

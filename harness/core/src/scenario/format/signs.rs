@@ -43,6 +43,12 @@ pub(super) static NATS_CURRENT: Shape =
 pub(super) static EFFECT: Shape = Shape {
     keys: &[
         optional("down", Kind::Text(Rule::Name), "the probe that must fail; with its `control`"),
+        default(
+            "failing",
+            "all",
+            Kind::OneOf { what: "number of connections", words: &["all", "any"] },
+            "for `down`: every kind of connection must fail, from every place, or one; `any` where a reused connection may be to what was not hit",
+        ),
         optional(
             "seen",
             Kind::Choice {
