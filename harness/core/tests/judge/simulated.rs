@@ -87,7 +87,8 @@ proptest! {
         lates in proptest::collection::vec(0u64..900, 16), stall in 0usize..7,
     ) {
         let mut samples = Vec::new();
-        for seq in 0..(16_000_000 / every) {
+        // Up after 13 s at most; with four stalls in seven a success comes 1.5 s later, and 1 s of success is seen after 2.5 s.
+        for seq in 0..(18_000_000 / every) {
             let late = lates[seq as usize % lates.len()];
             let mut sample = service.attempt(seq as u32, seq * every, late, timeout);
             // A sampler that stalls now and then leaves shorter silences than the gap bound.
