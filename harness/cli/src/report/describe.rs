@@ -1,7 +1,7 @@
 //! Every event in one line.
 
 use super::text::{count, limit, one_line, plural, shorten};
-use firedrill_core::event::{Event, FileSystem, LedgerCount, PhaseEnd, Record, StepEnd, Undo};
+use firedrill_core::event::{Event, FileSystem, LedgerCount, PhaseEnd, Record, StepEnd};
 use firedrill_core::time::{human, micros};
 use firedrill_core::verdict::{AlertResult, Measured, Value};
 
@@ -53,7 +53,7 @@ fn words(event: &Event) -> (&'static str, String, bool) {
         Event::ClockCompared { vantage, uncertainty_us } => {
             ("clock compared", format!("{vantage}: within {:.2} ms", *uncertainty_us as f64 / 1_000.0), false)
         }
-        Event::UndoRecorded { id, undo } => ("undo recorded", format!("{id}: {}", undo_words(undo)), false),
+        Event::UndoRecorded { id, undo } => ("undo recorded", format!("{id}: {undo}"), false),
         Event::InjectCalled { target } => ("inject called", target.to_string(), false),
         Event::InjectReturned { target, error: None } => ("inject returned", target.to_string(), false),
         Event::InjectReturned { target, error: Some(error) } => ("inject failed", format!("{target}: {error}"), true),
@@ -136,29 +136,6 @@ pub(super) fn step_end(end: &StepEnd) -> String {
         StepEnd::WrongOutput { exit, expected } => format!("exit {exit}, output lacks `{expected}`"),
         StepEnd::DeadlinePassed => "its limit passed and it was ended".to_owned(),
         StepEnd::NotStarted { reason } => format!("could not be started: {reason}"),
-    }
-}
-
-/// An undo in words.
-pub(super) fn undo_words(undo: &Undo) -> String {
-    match undo {
-        Undo::DeleteObject { api_version: _, kind, namespace: Some(namespace), name } => {
-            format!("delete {kind} {namespace}/{name}")
-        }
-        Undo::DeleteObject { api_version: _, kind, namespace: None, name } => format!("delete {kind} {name}"),
-        Undo::Thaw { target } => format!("let {target} go on"),
-        Undo::MendFiles { target, directory } => format!("put the files of {directory} of {target} back"),
-        Undo::LetDetach { target } => format!("let {target} be detached"),
-        Undo::RemoveFiller { target, file } => format!("remove {file} from {target}"),
-        Undo::PowerOn { node } => format!("power {node} on"),
-        Undo::RemoveNode { node } => format!("take node {node} away"),
-        Undo::RollBack { namespace, release, revision } => {
-            format!("roll release {release} in {namespace} back to revision {revision}")
-        }
-        Undo::Restore { object, .. } => format!("put {object} back as it was"),
-        Undo::PurgeSubject { stream, subject, .. } => format!("purge {subject} from stream {stream}"),
-        Undo::DropTable { cluster, database, table } => format!("drop table {table} of {database} in {cluster}"),
-        Undo::HealsItself { what } => format!("nothing, it heals by itself: {what}"),
     }
 }
 

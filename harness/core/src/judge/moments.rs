@@ -285,26 +285,3 @@ fn ends_looking(event: &Event) -> bool {
         _ => false,
     }
 }
-
-/// What an undo does, in the imperative: `thaw nats in ironflow-nats-2 (on worker2)`.
-pub(crate) fn in_words(undo: &Undo) -> String {
-    match undo {
-        Undo::DeleteObject { kind, namespace: Some(namespace), name, .. } => {
-            format!("delete {kind} {namespace}/{name}")
-        }
-        Undo::DeleteObject { kind, namespace: None, name, .. } => format!("delete {kind} {name}"),
-        Undo::Thaw { target } => format!("thaw {target}"),
-        Undo::MendFiles { target, directory } => format!("put back {directory} of {target}"),
-        Undo::LetDetach { target } => format!("let {target} be detached"),
-        Undo::RemoveFiller { target, file } => format!("remove {file} from {target}"),
-        Undo::PowerOn { node } => format!("power on node {node}"),
-        Undo::RemoveNode { node } => format!("take node {node} away"),
-        Undo::RollBack { namespace, release, revision } => {
-            format!("roll release {release} in {namespace} back to revision {revision}")
-        }
-        Undo::Restore { object, .. } => format!("restore {object}"),
-        Undo::PurgeSubject { stream, subject, .. } => format!("purge {subject} from stream {stream}"),
-        Undo::DropTable { cluster, database, table } => format!("drop table {table} in {cluster}, database {database}"),
-        Undo::HealsItself { what } => format!("wait for {what} to heal"),
-    }
-}

@@ -1,6 +1,6 @@
 //! Three of the four verdicts: injection, data, cleanup. Each is passed only by what was seen.
 
-use super::moments::{History, Injection, UndoSeen, in_words};
+use super::moments::{History, Injection, UndoSeen};
 use super::series::Seen;
 use crate::event::{FileSystem, PhaseEnd, Undo};
 use crate::plan::{Phase, Series, Target};
@@ -221,7 +221,7 @@ pub(crate) fn cleanup(history: &History<'_>) -> Part {
         .undos
         .iter()
         .filter(|undo| undo.done.is_none() && !matches!(undo.undo, Undo::HealsItself { .. }))
-        .map(|undo| format!("not undone: {}", in_words(undo.undo)))
+        .map(|undo| format!("not undone: {}", undo.undo))
         .collect();
     let Some(clean) = &history.clean else {
         let died = if history.ended { "the cluster was not compared with before" } else { "the run died" };
@@ -262,7 +262,7 @@ fn failed_undo(undo: &UndoSeen<'_>) -> Option<String> {
     let done = undo.done.as_ref()?;
     let error = done.error?;
     let finish = done.finish_with.map(|command| format!("; by hand: {command}")).unwrap_or_default();
-    Some(format!("could not {}: {error}{finish}", in_words(undo.undo)))
+    Some(format!("could not {}: {error}{finish}", undo.undo))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod check_objectives;
 mod check_runbooks;
 mod command;
 mod fault;
+pub(crate) mod form;
 pub(crate) mod format;
 mod layout;
 pub(crate) mod mistake;

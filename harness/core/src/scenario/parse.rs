@@ -6,7 +6,7 @@ use super::read::{Chosen, PerVariant, Placed, Tab};
 use super::runbook::Draft;
 use super::{
     Accepted, Correction, DataPolicy, Fault, Irreversible, Needs, Objective, Probe, ProviderStep, Recovery, Runbook,
-    Scenario, Variant, check, check_layouts, check_objectives, check_runbooks, format, parts, read, runbook, text,
+    Scenario, Variant, check, check_layouts, check_objectives, check_runbooks, form, format, parts, runbook, text,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -98,7 +98,7 @@ pub fn parse(
     if let Err(wrong) = text::Rule::Name.check(name) {
         mistakes.add_hint(0..0, format!("the scenario's folder: {}", wrong.message), wrong.hint.unwrap_or_default());
     }
-    let Some(document) = read::document(&mut mistakes, &format::SCENARIO, text) else {
+    let Some(document) = form::document(&mut mistakes, &format::SCENARIO, text) else {
         return Err(mistakes.into_sorted());
     };
     let root = Tab::new(document.get_ref(), &format::SCENARIO, 0..0);

@@ -1,9 +1,10 @@
 //! The suite's file: every key, once, and what the keys must be to each other and to the scenarios.
 
 use super::model::{Catalog, Entry, Suite};
+use crate::scenario::form::document;
 use crate::scenario::format::{Key, Kind, Shape, default, optional, required};
 use crate::scenario::mistake::Mistakes;
-use crate::scenario::read::{Placed, Tab, document};
+use crate::scenario::read::{Placed, Tab};
 use crate::scenario::schema::of_file;
 use crate::scenario::text::{Rule, plain};
 use crate::scenario::{Mistake, section_named};

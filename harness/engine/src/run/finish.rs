@@ -57,7 +57,8 @@ pub(super) async fn undo_and_compare(
             context.undo.done(id, Some("not undone".to_owned()), fault::finish_with(&context.tools(), &undo));
         }
     }
-    let not_looked = || context.undo.recorded().iter().filter(|undo| undo.is_of_a_fault()).map(describe).collect();
+    let not_looked =
+        || context.undo.recorded().iter().filter(|undo| undo.is_of_a_fault()).map(ToString::to_string).collect();
     let faulty = faulty.into_inner().unwrap_or_else(PoisonError::into_inner).unwrap_or_else(not_looked);
     let comparing = compare(context, before, faulty);
     let compared = context.phase(Phase::Clean, context.deadline(Phase::Clean), LEAVE_AT, comparing).await;
@@ -134,7 +135,7 @@ async fn late_ledger(context: &Context, armed: &mut Armed) {
 
 /// Carries one undo out, if need be again and again until `again_until`; repeating one is harmless.
 async fn carry_out(context: &Context, inside: Option<&Inside>, id: u32, undo: &Undo, again_until: At) -> bool {
-    context.doing(describe(undo));
+    context.doing(undo.to_string());
     let mut tick = tokio::time::interval(LOOK_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let error = loop {
@@ -147,7 +148,7 @@ async fn carry_out(context: &Context, inside: Option<&Inside>, id: u32, undo: &U
         if context.at() >= again_until || context.interrupts.count() >= SKIP_SETTLING_AT {
             break Some(error);
         }
-        context.doing(format!("{}, again: {error}", describe(undo)));
+        context.doing(format!("{undo}, again: {error}"));
     };
     let ok = error.is_none();
     let finish_with = if ok { None } else { fault::finish_with(&context.tools(), undo) };
@@ -163,29 +164,6 @@ async fn one(context: &Context, inside: Option<&Inside>, undo: &Undo) -> Result<
     fault::undo(&context.tools(), undo, UNDO_WITHIN).await.map_err(|error| error.to_string())
 }
 
-/// An undo for people.
-pub(super) fn describe(undo: &Undo) -> String {
-    match undo {
-        Undo::DeleteObject { kind, namespace: Some(namespace), name, .. } => {
-            format!("delete {kind} {namespace}/{name}")
-        }
-        Undo::DeleteObject { kind, namespace: None, name, .. } => format!("delete {kind} {name}"),
-        Undo::Thaw { target } => format!("thaw {target}"),
-        Undo::MendFiles { target, directory } => format!("put back {directory} of {target}"),
-        Undo::LetDetach { target } => format!("let {target} be detached"),
-        Undo::RemoveFiller { target, file } => format!("remove {file} from {target}"),
-        Undo::PowerOn { node } => format!("power on {node}"),
-        Undo::RemoveNode { node } => format!("take node {node} away"),
-        Undo::RollBack { namespace, release, revision } => {
-            format!("roll release {release} in {namespace} back to revision {revision}")
-        }
-        Undo::Restore { object, .. } => format!("restore {object}"),
-        Undo::PurgeSubject { subject, .. } => format!("purge {subject}"),
-        Undo::DropTable { table, .. } => format!("drop table {table}"),
-        Undo::HealsItself { what } => format!("{what} heals by itself"),
-    }
-}
-
 /// Looks until no fault is in; what still is when the limit passes.
 async fn look_at_faults(context: &Context) -> Vec<String> {
     let faults: Vec<Undo> = context.undo.recorded().into_iter().filter(Undo::is_of_a_fault).collect();
@@ -197,8 +175,8 @@ async fn look_at_faults(context: &Context) -> Vec<String> {
         for undo in &faults {
             match fault::is_clean(&context.tools(), undo, UNDO_WITHIN).await {
                 Ok(true) => {}
-                Ok(false) => still.push(describe(undo)),
-                Err(error) => still.push(format!("{}: {error}", describe(undo))),
+                Ok(false) => still.push(undo.to_string()),
+                Err(error) => still.push(format!("{undo}: {error}")),
             }
         }
         let late = context.clock().deadline(context.at()) >= deadline;
@@ -212,7 +190,7 @@ async fn look_at_faults(context: &Context) -> Vec<String> {
 /// Waits until nothing of the run is left and the cluster is as before; records what is not.
 async fn compare(context: &Context, before: &Inventory, still_faulty: Vec<String>) -> Result<((), String), Stop> {
     let recorded = context.undo.recorded();
-    let made: BTreeSet<String> = recorded.iter().filter(|undo| is_object(undo)).map(describe).collect();
+    let made: BTreeSet<String> = recorded.iter().filter(|undo| is_object(undo)).map(ToString::to_string).collect();
     let made = u32::try_from(made.len()).unwrap_or(u32::MAX);
     let deadline = context.clock().deadline(context.at().plus(context.deadline(Phase::Clean).mul_f64(0.9)));
     let mut tick = tokio::time::interval(LOOK_EVERY);

@@ -1,7 +1,6 @@
 //! Finishing what a dead run left behind: from its journal where that is at hand, from labels on the cluster where not.
 
 use super::endpoints::{is_data, take_away};
-use super::finish::describe;
 use crate::agent::Inside;
 use crate::clock::Clock;
 use crate::cluster::{Cluster, ClusterError, RunMark};
@@ -143,7 +142,7 @@ async fn one_run(cluster: &Cluster, run_id: &str, undos: Vec<Undo>, agent_image:
         power: cluster.power.clone(),
     };
     let mut seen = BTreeSet::new();
-    let undos: Vec<Undo> = undos.into_iter().filter(|undo| seen.insert(describe(undo))).collect();
+    let undos: Vec<Undo> = undos.into_iter().filter(|undo| seen.insert(undo.to_string())).collect();
     let is_fault = |undo: &Undo| undo.is_of_a_fault() && !matches!(undo, Undo::HealsItself { .. });
     let needs_pod = undos.iter().any(|undo| {
         is_data(undo) || matches!(undo, Undo::Thaw { .. } | Undo::MendFiles { .. } | Undo::RemoveFiller { .. })
@@ -168,8 +167,8 @@ async fn one_run(cluster: &Cluster, run_id: &str, undos: Vec<Undo>, agent_image:
             Err(error) => Err(error.to_string()),
         };
         match clean {
-            Ok(()) => swept.done.push(format!("run {run_id}: {}", describe(undo))),
-            Err(error) => swept.left.push(format!("run {run_id}: {}: {error}", describe(undo))),
+            Ok(()) => swept.done.push(format!("run {run_id}: {undo}")),
+            Err(error) => swept.left.push(format!("run {run_id}: {undo}: {error}")),
         }
     }
     let data: Vec<&Undo> = undos.iter().filter(|undo| is_data(undo)).collect();
@@ -205,15 +204,15 @@ async fn take_data_away(cluster: &Cluster, tools: &Tools, run_id: &str, data: &[
     let inside = match Inside::replace(cluster, &tools.mark, &tools.image, UNDO_WITHIN).await {
         Ok(inside) => inside,
         Err(error) => {
-            swept.left.extend(data.iter().map(|undo| format!("run {run_id}: {}: {error}", describe(undo))));
+            swept.left.extend(data.iter().map(|undo| format!("run {run_id}: {undo}: {error}")));
             return;
         }
     };
     for undo in data {
         let done = take_away(cluster, &inside, undo).await;
         match done {
-            Ok(()) => swept.done.push(format!("run {run_id}: {}", describe(undo))),
-            Err(error) => swept.left.push(format!("run {run_id}: {}: {error}", describe(undo))),
+            Ok(()) => swept.done.push(format!("run {run_id}: {undo}")),
+            Err(error) => swept.left.push(format!("run {run_id}: {undo}: {error}")),
         }
     }
 }

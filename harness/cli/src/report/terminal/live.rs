@@ -5,7 +5,7 @@
 //! every ten seconds.
 
 use crate::printer::Printer;
-use crate::report::describe::{phase_end, step_end, undo_words};
+use crate::report::describe::{phase_end, step_end};
 use crate::report::text::{Style, limit, one_line, pad, seconds, shorten, wrap};
 use firedrill_core::event::{Event, FileSystem, PhaseEnd, Record, RunStarted, StepEnd, Undo};
 use firedrill_core::live::{Live, LiveProbe};
@@ -148,7 +148,7 @@ impl Lines {
             Event::VolumeChecked { claim, found } => self.warn(&format!("file system of {claim}: {found}")),
             Event::Undone { id: _, error: None, finish_with: _ } => String::new(),
             Event::Undone { id, error: Some(error), finish_with } => {
-                let what = self.undos.get(id).map_or_else(|| format!("undo {id}"), undo_words);
+                let what = self.undos.get(id).map_or_else(|| format!("undo {id}"), ToString::to_string);
                 let mut text = self.stuck(&format!("could not {what}: {error}"));
                 if let Some(with) = finish_with {
                     text.push_str(&self.under(" ", &format!("finish with: {}", one_line(with)), None));

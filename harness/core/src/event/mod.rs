@@ -1,11 +1,14 @@
 //! Everything that a run records, in the order in which it happened.
 
+mod undo;
+
 use crate::plan::{Phase, Plan, Target};
 use crate::sample::SeriesId;
-use crate::scenario::{Moment, ObjectRef, Scenario, ServiceRef};
+use crate::scenario::{Moment, Scenario};
 use crate::time::{At, as_ms};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+pub use undo::Undo;
 
 /// The journal's format; a reader refuses another one.
 pub const JOURNAL_VERSION: u32 = 2;
@@ -264,118 +267,6 @@ pub struct Place {
     pub node: String,
     /// Whether it is on a victim's node.
     pub on_victim: bool,
-}
-
-/// How to undo something; whoever reads it needs nothing but the cluster (and its provider, for a node).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Undo {
-    /// Delete an object that the run made.
-    DeleteObject {
-        /// Its API version.
-        api_version: String,
-        /// Its kind.
-        kind: String,
-        /// Its namespace, where it has one.
-        namespace: Option<String>,
-        /// Its name.
-        name: String,
-    },
-    /// Let the processes of a container go on.
-    Thaw {
-        /// What was frozen.
-        target: Target,
-    },
-    /// Put back the files of a volume that were corrupted, where that volume is still there.
-    MendFiles {
-        /// The container that has the volume.
-        target: Target,
-        /// The directory, as the container sees it.
-        directory: String,
-    },
-    /// Remove the file that fills a volume, wherever the volume is by then.
-    RemoveFiller {
-        /// The volume.
-        target: Target,
-        /// The file's name in the volume's root.
-        file: String,
-    },
-    /// Let a volume be detached again.
-    LetDetach {
-        /// The volume.
-        target: Target,
-    },
-    /// Power a node on.
-    PowerOn {
-        /// The node.
-        node: String,
-    },
-    /// Take away a node that was made in a lost one's place.
-    RemoveNode {
-        /// The node.
-        node: String,
-    },
-    /// Roll a Helm release back.
-    RollBack {
-        /// Its namespace.
-        namespace: String,
-        /// The release.
-        release: String,
-        /// The revision that it had.
-        revision: u32,
-    },
-    /// Put the fields of an object back as they were.
-    Restore {
-        /// The object.
-        object: ObjectRef,
-        /// Its UID: one that was made since under the same name is not touched.
-        uid: String,
-        /// The JSON merge patch that does it.
-        merge: String,
-    },
-    /// Take away the messages that a probe published.
-    PurgeSubject {
-        /// The Service of its NATS servers.
-        service: ServiceRef,
-        /// The stream.
-        stream: String,
-        /// The subject.
-        subject: String,
-    },
-    /// Take away the table that a probe wrote into.
-    DropTable {
-        /// Namespace and name of the CNPG cluster.
-        cluster: String,
-        /// The database.
-        database: String,
-        /// The table.
-        table: String,
-    },
-    /// Nothing can be undone: it heals by itself, and is waited for.
-    HealsItself {
-        /// What.
-        what: String,
-    },
-}
-
-impl Undo {
-    /// Whether it takes a fault out, rather than something that the run made.
-    pub fn is_of_a_fault(&self) -> bool {
-        match self {
-            Undo::Thaw { .. }
-            | Undo::MendFiles { .. }
-            | Undo::RemoveFiller { .. }
-            | Undo::LetDetach { .. }
-            | Undo::PowerOn { .. }
-            | Undo::RollBack { .. }
-            | Undo::Restore { .. }
-            | Undo::HealsItself { .. } => true,
-            Undo::DeleteObject { .. }
-            | Undo::RemoveNode { .. }
-            | Undo::PurgeSubject { .. }
-            | Undo::DropTable { .. } => false,
-        }
-    }
 }
 
 /// How a runbook step ended.

@@ -1,0 +1,145 @@
+//! What takes back what a run did.
+
+use crate::plan::Target;
+use crate::scenario::{ObjectRef, ServiceRef};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// How to undo something; whoever reads it needs nothing but the cluster (and its provider, for a node).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Undo {
+    /// Delete an object that the run made.
+    DeleteObject {
+        /// Its API version.
+        api_version: String,
+        /// Its kind.
+        kind: String,
+        /// Its namespace, where it has one.
+        namespace: Option<String>,
+        /// Its name.
+        name: String,
+    },
+    /// Let the processes of a container go on.
+    Thaw {
+        /// What was frozen.
+        target: Target,
+    },
+    /// Put back the files of a volume that were corrupted, where that volume is still there.
+    MendFiles {
+        /// The container that has the volume.
+        target: Target,
+        /// The directory, as the container sees it.
+        directory: String,
+    },
+    /// Remove the file that fills a volume, wherever the volume is by then.
+    RemoveFiller {
+        /// The volume.
+        target: Target,
+        /// The file's name in the volume's root.
+        file: String,
+    },
+    /// Let a volume be detached again.
+    LetDetach {
+        /// The volume.
+        target: Target,
+    },
+    /// Power a node on.
+    PowerOn {
+        /// The node.
+        node: String,
+    },
+    /// Take away a node that was made in a lost one's place.
+    RemoveNode {
+        /// The node.
+        node: String,
+    },
+    /// Roll a Helm release back.
+    RollBack {
+        /// Its namespace.
+        namespace: String,
+        /// The release.
+        release: String,
+        /// The revision that it had.
+        revision: u32,
+    },
+    /// Put the fields of an object back as they were.
+    Restore {
+        /// The object.
+        object: ObjectRef,
+        /// Its UID: one that was made since under the same name is not touched.
+        uid: String,
+        /// The JSON merge patch that does it.
+        merge: String,
+    },
+    /// Take away the messages that a probe published.
+    PurgeSubject {
+        /// The Service of its NATS servers.
+        service: ServiceRef,
+        /// The stream.
+        stream: String,
+        /// The subject.
+        subject: String,
+    },
+    /// Take away the table that a probe wrote into.
+    DropTable {
+        /// Namespace and name of the CNPG cluster.
+        cluster: String,
+        /// The database.
+        database: String,
+        /// The table.
+        table: String,
+    },
+    /// Nothing can be undone: it heals by itself, and is waited for.
+    HealsItself {
+        /// What.
+        what: String,
+    },
+}
+
+impl Undo {
+    /// Whether it takes a fault out, rather than something that the run made.
+    pub fn is_of_a_fault(&self) -> bool {
+        match self {
+            Undo::Thaw { .. }
+            | Undo::MendFiles { .. }
+            | Undo::RemoveFiller { .. }
+            | Undo::LetDetach { .. }
+            | Undo::PowerOn { .. }
+            | Undo::RollBack { .. }
+            | Undo::Restore { .. }
+            | Undo::HealsItself { .. } => true,
+            Undo::DeleteObject { .. }
+            | Undo::RemoveNode { .. }
+            | Undo::PurgeSubject { .. }
+            | Undo::DropTable { .. } => false,
+        }
+    }
+}
+
+/// What it does, in the imperative: `thaw nats in ironflow-nats-2 (on worker2)`.
+impl fmt::Display for Undo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Undo::DeleteObject { kind, namespace: Some(namespace), name, .. } => {
+                write!(f, "delete {kind} {namespace}/{name}")
+            }
+            Undo::DeleteObject { kind, namespace: None, name, .. } => write!(f, "delete {kind} {name}"),
+            Undo::Thaw { target } => write!(f, "thaw {target}"),
+            Undo::MendFiles { target, directory } => write!(f, "put back {directory} of {target}"),
+            Undo::LetDetach { target } => write!(f, "let {target} be detached"),
+            Undo::RemoveFiller { target, file } => write!(f, "remove {file} from {target}"),
+            Undo::PowerOn { node } => write!(f, "power on node {node}"),
+            Undo::RemoveNode { node } => write!(f, "take node {node} away"),
+            Undo::RollBack { namespace, release, revision } => {
+                write!(f, "roll release {release} in {namespace} back to revision {revision}")
+            }
+            Undo::Restore { object, .. } => write!(f, "restore {object}"),
+            Undo::PurgeSubject { stream, subject, .. } => write!(f, "purge {subject} from stream {stream}"),
+            Undo::DropTable { cluster, database, table } => {
+                write!(f, "drop table {table} in {cluster}, database {database}")
+            }
+            Undo::HealsItself { what } => write!(f, "wait until it has healed: {what}"),
+        }
+    }
+}
