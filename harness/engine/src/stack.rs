@@ -6,6 +6,7 @@ mod inputs;
 mod monitoring;
 mod releases;
 mod switch;
+mod told;
 
 pub use inputs::StackOptions;
 
@@ -151,15 +152,26 @@ async fn healthy(
     meant: &(dyn Fn(&Release) -> bool + Sync),
     progress: Progress<'_>,
 ) -> Result<(), ClusterError> {
-    let mut told = |missing: String| progress(format!("waiting for the stack: {missing}"));
-    wait_and_tell("the stack to be healthy", HEALTHY_LIMIT, &mut told, || async {
+    let mut tell = |missing: String| progress(format!("waiting for the stack: {missing}"));
+    let meant: Vec<_> = all.iter().filter(|release| meant(release)).collect();
+    let waited = wait_and_tell("the stack to be healthy", HEALTHY_LIMIT, &mut tell, || async {
         let mut missing = Vec::new();
-        for release in all.iter().filter(|release| meant(release)) {
+        for release in &meant {
             missing.extend(health::missing(cluster, release).await?);
         }
         Ok(if missing.is_empty() { Waiting::Done(()) } else { Waiting::Not(missing.join(", ")) })
     })
-    .await
+    .await;
+    if let Err(ClusterError::Deadline { .. }) = &waited {
+        for release in meant {
+            // That nothing is told is not the mistake to end with.
+            let told = told::of_namespace(cluster, release.namespace).await;
+            for line in told.unwrap_or_else(|error| vec![error.to_string()]) {
+                progress(line);
+            }
+        }
+    }
+    waited
 }
 
 /// Writes the address of the other namespace's database, with the password that the operator made for it, into a Secret
