@@ -16,6 +16,19 @@ spent() { # SECONDS, as people say it
 digest() { sha256sum | cut -c1-16; }                    # of standard input
 digest_of() { cat -- "$@" | digest; }                   # of files, by content alone: a fresh clone changes nothing
 
+# Cargo knows a workspace's own crates in a target directory by their path within the workspace, and takes what was built of
+# another checkout for fresh where the files here are older. Only the crates that no registry holds are built again.
+of_this_checkout() {
+  [ -d "$CARGO_TARGET_DIR" ] || return 0
+  [ "$(cat "$CARGO_TARGET_DIR/checkout" 2>/dev/null)" != "$ROOT" ] || return 0
+  local name
+  while read -r name; do
+    rm -rf "$CARGO_TARGET_DIR"/*/.fingerprint/"$name"-[0-9a-f]* "$CARGO_TARGET_DIR"/*/*/.fingerprint/"$name"-[0-9a-f]*
+  done < <(sed -n 's/^name = "\([a-z-]*\)"$/\1/p' "$ROOT"/harness/*/Cargo.toml "$ROOT"/fixtures/*/Cargo.toml)
+  echo "$ROOT" > "$CARGO_TARGET_DIR/checkout"
+}
+of_this_checkout
+
 # A plan is a function that calls `step`. It is run once to count its steps and once to do them. `step TITLE KIND ARGS`
 # calls KIND_make ARGS unless KIND_ready ARGS holds; with --check it only tells which it is.
 MODE=run MISSING=0 MADE=0

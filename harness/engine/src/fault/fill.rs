@@ -8,9 +8,10 @@ use crate::cluster::{Cluster, ClusterError};
 use firedrill_core::event::Undo;
 use firedrill_core::plan::Target;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
-use kube::api::{Api, ListParams};
+use kube::ResourceExt as _;
+use kube::api::{Api, DeleteParams, ListParams, Preconditions};
 use std::time::Duration;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 /// The file's name in the volume's root.
 const FILE: &str = "firedrill-filler";
@@ -21,6 +22,9 @@ const FILL_LIMIT: Duration = Duration::from_secs(150);
 /// By how much what is left free may differ from what was asked for: the workload goes on writing.
 const LEFT_BYTES_OFF: u64 = 8 << 20;
 const MIB: u64 = 1 << 20;
+/// How long a workload may take to go on by itself once it has space again.
+const GOES_ON_WITHIN: Duration = Duration::from_secs(30);
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// What a pod has mounted at a path of a container; the volume behind its claim is not known yet.
 pub(super) fn target(pod: &Pod, uid: &str, container: &str, path: &str) -> Result<Target, String> {
@@ -67,7 +71,9 @@ pub(super) fn preview(target: &Target, leave_mib: u32) -> String {
         if leave_mib == 0 { "until no write fits any more".to_owned() } else { format!("but for {leave_mib} MiB") };
     format!(
         "fill {target} with real data, {end}, in its file {FILE}, by a privileged pod on that node (create pods and \
-         pods/portforward in the run's namespace); the file is removed, also by that pod itself when it is deleted or expires"
+         pods/portforward in the run's namespace); the file is removed, also by that pod itself when it is deleted or expires, and \
+         the pod that it was in is deleted where it is not ready {} s later (delete pods in its namespace)",
+        GOES_ON_WITHIN.as_secs()
     )
 }
 
@@ -93,7 +99,8 @@ pub(super) async fn inject(line: &mut Line, target: &Target, leave_mib: u32) -> 
     timeout(FILL_LIMIT, filled).await.map_err(|_| late())?
 }
 
-/// A fresh look: the kernel counts the space as taken, and refuses one more write of 4 KiB.
+/// A fresh look: the kernel counts the space as taken, and refuses one more write of 4 KiB. A workload that stops may give some
+/// back, as a NATS server does that switches its JetStream off; that is taken too.
 pub(super) async fn prove(
     tools: &Tools,
     line: &mut Line,
@@ -102,7 +109,11 @@ pub(super) async fn prove(
 ) -> Result<Vec<Proof>, FaultError> {
     let request = Request::Space { filler: filler(target, FILE)?, try_write: leave_mib == 0 };
     let at = tools.clock.now();
-    let space = line.space(&request, ANSWER_LIMIT).await?;
+    let mut space = line.space(&request, ANSWER_LIMIT).await?;
+    if leave_mib == 0 && space.filler_bytes.is_some() && space.refused.is_none() {
+        inject(line, target, leave_mib).await?;
+        space = line.space(&request, ANSWER_LIMIT).await?;
+    }
     let (held, evidence) = proven(&space, u64::from(leave_mib) * MIB);
     Ok(vec![Proof { subject: target.to_string(), evidence, held, at }])
 }
@@ -123,7 +134,7 @@ fn proven(space: &Space, leave_bytes: u64) -> (bool, String) {
     (full, format!("{free} bytes free of {all} MiB, {filler} MiB of them in {FILE}{tried}"))
 }
 
-/// Removes the file on the node where the volume is now, and looks that it is gone.
+/// Removes the file on the node where the volume is now, looks that it is gone, and has the pod go on.
 pub(super) async fn undo(tools: &Tools, target: &Target, file: &str, deadline: Instant) -> Result<(), FaultError> {
     let Some((mut line, filler, node)) = reach(tools, target, file, deadline).await? else { return Ok(()) };
     match line.ask(&Request::Empty { filler: filler.clone() }, ANSWER_LIMIT).await? {
@@ -132,9 +143,47 @@ pub(super) async fn undo(tools: &Tools, target: &Target, file: &str, deadline: I
         _ => return Err(FaultError::Agent { node, reason: "it answered another question".to_owned() }),
     }
     match line.space(&Request::Space { filler, try_write: false }, ANSWER_LIMIT).await?.filler_bytes {
-        None => Ok(()),
+        None => have_go_on(tools, target).await,
         Some(_) => Err(FaultError::Agent { node, reason: format!("{file} is still there") }),
     }
+}
+
+/// Waits for the pod to be ready, and deletes it where it does not get so: a NATS server that was started on a full volume
+/// keeps its JetStream off, and its startup probe gives it 15 minutes.
+async fn have_go_on(tools: &Tools, target: &Target) -> Result<(), FaultError> {
+    let Target::Volume { namespace, claim, .. } = target else { return Ok(()) };
+    let pods: Api<Pod> = Api::namespaced(tools.cluster.client(), namespace);
+    let ready = async {
+        let mut tick = interval(LOOK_EVERY);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            // A look that fails is as one that finds it not ready yet.
+            let found = pods.list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default();
+            if found.iter().any(|pod| mounts(pod, claim).is_some() && is_ready(pod)) {
+                return;
+            }
+        }
+    };
+    if timeout(GOES_ON_WITHIN, ready).await.is_ok() {
+        return Ok(());
+    }
+    let found = pods.list(&ListParams::default()).await.map_err(ClusterError::api("list pods"))?.items;
+    for pod in found.iter().filter(|pod| mounts(pod, claim).is_some() && !is_ready(pod)) {
+        let preconditions = Some(Preconditions { uid: pod.metadata.uid.clone(), ..Preconditions::default() });
+        let params = DeleteParams { preconditions, ..DeleteParams::default() };
+        match pods.delete(&pod.name_any(), &params).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
+            Err(error) => return Err(ClusterError::api("delete a pod that is not ready")(error).into()),
+        }
+    }
+    Ok(())
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions.into_iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 /// Whether the file is gone, by a fresh look on the node where the volume is now.
