@@ -93,7 +93,7 @@ async fn rows_lost_in_a_crash_are_counted() {
     for series in [2, 3] {
         let own = of(&samples, series);
         // A machine that does not keep up may have let an attempt time out before, or have missed one.
-        let failed = |sample: &&&Sample| matches!(sample.outcome, Outcome::Failed { .. }) && sample.ended >= killed;
+        let failed = |sample: &&Sample| matches!(sample.outcome, Outcome::Failed { .. }) && sample.ended >= killed;
         let first_failed = own.iter().find(failed).unwrap();
         // A backend may still say that its postmaster is gone before it is ended itself.
         let at_the_kill = |cause| matches!(cause, Cause::Reset | Cause::Refused | Cause::Unavailable);

@@ -24,5 +24,6 @@ pub use condition::{Baseline, Holding, detected, holds};
 pub use file_systems::{check, claims_at_risk};
 pub use nats::backlog;
 pub use placement::placement;
+pub use subjects::namespaces;
 pub use symptom::symptom_since;
 pub use watchers::watch;

@@ -19,6 +19,11 @@ pub(super) struct Subjects {
     pub(super) alerts: BTreeSet<String>,
 }
 
+/// The namespaces of the stack that a scenario is about.
+pub fn namespaces(scenario: &Scenario) -> BTreeSet<String> {
+    Subjects::of(scenario).namespaces
+}
+
 impl Subjects {
     /// Everything that the scenario's probes, faults, detectors and conditions name.
     pub(super) fn of(scenario: &Scenario) -> Self {

@@ -1,6 +1,7 @@
 //! The end of every run, whatever happened before: logs kept, faults out, objects gone, the cluster compared.
 
 use super::account;
+use super::anew::start_anew;
 use super::arm::{Armed, POD_WITHIN};
 use super::context::{Context, Stop};
 use super::endpoints::{is_data, take_away};
@@ -84,6 +85,7 @@ async fn undo(
     *faulty.lock().unwrap_or_else(PoisonError::into_inner) = Some(still_faulty);
     if let Some(armed) = armed.as_mut() {
         if count_late {
+            start_anew(context).await;
             late_ledger(context, armed).await;
         }
         armed.stop_watchers().await;

@@ -2,6 +2,7 @@
 
 mod account;
 mod alerts;
+mod anew;
 mod arm;
 mod board;
 mod break_it;

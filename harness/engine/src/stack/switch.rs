@@ -5,12 +5,12 @@ use super::{ANNOTATION_LAYOUT, StackError, note};
 use crate::cluster::{Cluster, ClusterError};
 use crate::process::Progress;
 use firedrill_core::scenario::Layout;
-use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{Api, Patch, PatchParams};
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::json;
 use std::time::Duration;
 
-/// A PostgreSQL server that is asked to stop lets its clients finish, and NATS its own.
+/// All but the pods goes when Kubernetes comes to it.
 const GONE_LIMIT: Duration = Duration::from_secs(300);
 
 /// Makes room for a layout: the namespaces of another one are deleted, in clusters that firedrill made and nowhere else.
@@ -48,11 +48,23 @@ pub(super) async fn make_room(cluster: &Cluster, wanted: Layout, progress: Progr
     progress(format!("taking the {layout} layout away, with its volumes"));
     for (namespace, _) in &others {
         cluster.begin_to_delete_namespace(namespace).await?;
+        end_pods(cluster, namespace).await?;
     }
     for (namespace, _) in &others {
         let mut told = |missing: String| progress(format!("waiting for the end of namespace {namespace}: {missing}"));
         cluster.wait_for_end_of_namespace(namespace, GONE_LIMIT, &mut told).await?;
     }
+    Ok(())
+}
+
+/// Ends the pods of a namespace that is being deleted, which no controller can make again. Their own grace is for data that
+/// is to be kept: PostgreSQL's is half an hour. Kubernetes' namespace controller begins 5 s after the deletion, and where
+/// it finds a pod that may take so long it comes again after half of that time.
+async fn end_pods(cluster: &Cluster, namespace: &str) -> Result<(), ClusterError> {
+    let pods: Api<Pod> = Api::namespaced(cluster.client(), namespace);
+    let (at_once, all) = (DeleteParams::default().grace_period(1), ListParams::default());
+    let asked = pods.delete_collection(&at_once, &all);
+    cluster.ask(format!("the end of the pods in namespace {namespace}"), asked).await?;
     Ok(())
 }
 
