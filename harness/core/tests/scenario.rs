@@ -435,6 +435,22 @@ fn mistakes_have_their_places() {
 }
 
 #[test]
+fn a_volume_is_named_only_where_the_fault_hits_one() {
+    let message = |text: &str, runbook: &str| {
+        let read = |file: &str| (file == "runbook.md").then(|| runbook.to_owned());
+        let mistakes = parse("everything", ("scenarios/everything/scenario.toml", text), read).unwrap_err();
+        assert_eq!(mistakes.len(), 1, "{mistakes:?}");
+        mistakes[0].message.clone()
+    };
+    let instead = FULL.replace("--grace-period=1 <target-pods>", "<target-volume>");
+    assert_eq!(message(&instead, RUNBOOK), "the fault of `hung` hits no volume");
+    let detached = FULL.replace("replace-node", "detach-volume");
+    assert_eq!(message(&detached, RUNBOOK), "no fault of `elsewhere` holds a volume");
+    let runbook = format!("{RUNBOOK}\n\n```sh variants=elsewhere\nkubectl get pv <target-volume>\n```\n");
+    assert_eq!(message(FULL, &runbook), "the fault of `elsewhere` hits no volume");
+}
+
+#[test]
 fn cutting_a_file_anywhere_never_panics() {
     for end in (0..FULL.len()).step_by(7).filter(|end| FULL.is_char_boundary(*end)) {
         let text = &FULL[..end];

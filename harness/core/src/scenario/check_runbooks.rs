@@ -1,10 +1,10 @@
 //! What runbooks and corrections must be to variants and probes.
 
-use super::command::{bound, object_to_correction, object_to_step};
+use super::command::{VOLUME, bound, object_to_correction, object_to_step};
 use super::mistake::{Mistakes, closest};
-use super::parse::{Parts, read_runbook};
+use super::parse::{Parts, VariantPart, read_runbook};
 use super::read::Tab;
-use super::{Layout, Recovery, check_layouts, parts};
+use super::{Fault, Layout, Recovery, Step, check_layouts, parts};
 use crate::shell::placeholders;
 
 /// Reads every runbook that a variant names.
@@ -54,17 +54,7 @@ pub(super) fn references(parts: &mut Parts<'_>) {
     let probes: Vec<String> = parts.probe_names().iter().map(|&name| name.to_owned()).collect();
     let variants: Vec<String> = parts.variant_names().iter().map(|&name| name.to_owned()).collect();
     let layouts = check_layouts::used(parts);
-    let targets: Vec<(String, String, Layout, usize)> = parts
-        .variants
-        .iter()
-        .filter_map(|variant| {
-            let Recovery::Runbook { file, .. } = &variant.recovery.as_ref()?.value else { return None };
-            variant.fault()?;
-            let counts = variant.faults().filter_map(|(_, chosen)| parts::count_place(&chosen.value));
-            let count: u64 = counts.map(|count| count.value).sum();
-            Some((file.clone(), variant.name.value.to_owned(), variant.layout.value, usize::try_from(count).ok()?))
-        })
-        .collect();
+    let running = running(parts);
     for (file, (draft, mistakes)) in &mut parts.runbooks {
         let mut last = None;
         for step in &draft.steps {
@@ -86,22 +76,64 @@ pub(super) fn references(parts: &mut Parts<'_>) {
             }
             last = block;
             let Some(target) = &step.target else { continue };
-            let short = targets.iter().find(|(of, variant, layout, count)| {
-                of == file && step.step.is_for(variant, *layout) && *count < target.value
-            });
-            if let Some((_, variant, _, count)) = short {
+            let runs = || running.iter().filter(|running| running.runs(file, &step.step));
+            if let Some(Running { variant, targets, .. }) = runs().find(|running| running.targets < target.value) {
                 mistakes.add_hint(
                     target.span.clone(),
-                    format!("the fault of `{variant}` has {count} targets"),
+                    format!("the fault of `{variant}` has {targets} targets"),
                     "name no more of them, or give the block `variants=...`",
                 );
+            }
+            if let (Some(span), Some(running)) = (&step.volume, runs().find(|running| !running.hits_volumes)) {
+                mistakes.add_hint(span.clone(), running.no_volume(), VOLUMES_HINT);
             }
         }
     }
 }
 
+/// What faults have volumes for targets, for people.
+const VOLUMES_HINT: &str = "`fill` and `hold-detach` have volumes for targets; or give the block `variants=...`";
+
+/// A variant that runs a runbook, as far as its steps depend on its fault.
+struct Running {
+    file: String,
+    variant: String,
+    layout: Layout,
+    targets: usize,
+    hits_volumes: bool,
+    holds_volumes: bool,
+}
+
+impl Running {
+    fn runs(&self, file: &str, step: &Step) -> bool {
+        self.file == file && step.is_for(&self.variant, self.layout)
+    }
+
+    fn no_volume(&self) -> String {
+        format!("the fault of `{}` hits no volume", self.variant)
+    }
+}
+
+fn running(parts: &Parts<'_>) -> Vec<Running> {
+    let of = |variant: &VariantPart<'_>| {
+        let Recovery::Runbook { file, .. } = &variant.recovery.as_ref()?.value else { return None };
+        variant.fault()?;
+        let counts = variant.faults().filter_map(|(_, chosen)| parts::count_place(&chosen.value));
+        Some(Running {
+            file: file.clone(),
+            variant: variant.name.value.to_owned(),
+            layout: variant.layout.value,
+            targets: usize::try_from(counts.map(|count| count.value).sum::<u64>()).ok()?,
+            hits_volumes: variant.faults().any(|(fault, _)| fault.hits_volumes()),
+            holds_volumes: variant.faults().any(|(fault, _)| matches!(fault, Fault::HoldDetach { .. })),
+        })
+    };
+    parts.variants.iter().filter_map(of).collect()
+}
+
 pub(super) fn corrections(parts: &Parts<'_>, mistakes: &mut Mistakes) {
     let mut seen: Vec<(String, String)> = Vec::new();
+    let running = running(parts);
     for tab in parts.root.tables("correction") {
         documented(parts, &tab, &mut seen, mistakes);
         if tab.has("instead") == tab.has("provider") {
@@ -109,6 +141,16 @@ pub(super) fn corrections(parts: &Parts<'_>, mistakes: &mut Mistakes) {
             let message = if tab.has("instead") { "`provider` beside `instead`" } else { "nothing stands in" };
             let span = if tab.has("provider") { tab.place("provider") } else { tab.span.clone() };
             mistakes.add_hint(span, message, hint);
+        }
+        if tab.text("provider").is_some_and(|provider| provider.value == "detach-volume") {
+            let held = running.iter().find(|running| !running.holds_volumes && runs(parts, running, &tab));
+            if let Some(Running { variant, .. }) = held {
+                mistakes.add_hint(
+                    tab.place("provider"),
+                    format!("no fault of `{variant}` holds a volume"),
+                    "`hold-detach` does; or give the documented command's block `variants=...`",
+                );
+            }
         }
         if let (true, Some(expect)) = (tab.has("provider"), tab.text("expect")) {
             mistakes.add(expect.span, "what a provider does has no output to expect");
@@ -125,6 +167,11 @@ pub(super) fn corrections(parts: &Parts<'_>, mistakes: &mut Mistakes) {
                 super::command::BOUND_HINT,
             );
         }
+        let names_volume = placeholders(&instead.value).iter().any(|(_, name)| name.starts_with(VOLUME));
+        let bare = running.iter().find(|running| names_volume && !running.hits_volumes && runs(parts, running, &tab));
+        if let Some(running) = bare {
+            mistakes.add_hint(instead.span.clone(), running.no_volume(), VOLUMES_HINT);
+        }
         if tab.text("documented").is_some_and(|documented| documented.value == instead.value) && !tab.has("expect") {
             mistakes.add_hint(
                 instead.span,
@@ -133,6 +180,17 @@ pub(super) fn corrections(parts: &Parts<'_>, mistakes: &mut Mistakes) {
             );
         }
     }
+}
+
+/// Whether a variant runs the command that a correction is for.
+fn runs(parts: &Parts<'_>, running: &Running, correction: &Tab<'_>) -> bool {
+    let (Some(section), Some(documented)) = (correction.text("section"), correction.text("documented")) else {
+        return false;
+    };
+    let Some((draft, _)) = parts.runbooks.get(&running.file) else { return false };
+    draft.steps.iter().map(|draft| &draft.step).any(|step| {
+        step.section == section.value && step.command == documented.value && running.runs(&running.file, step)
+    })
 }
 
 fn documented(parts: &Parts<'_>, tab: &Tab<'_>, seen: &mut Vec<(String, String)>, mistakes: &mut Mistakes) {

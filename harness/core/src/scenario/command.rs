@@ -154,13 +154,16 @@ pub(super) enum Bound {
     One(usize),
 }
 
+/// How the placeholder of a volume begins.
+pub(super) const VOLUME: &str = "target-volume";
+
 /// What placeholders stand for, for people.
 pub(super) const BOUND_HINT: &str = "`<target-pods>` stands for the targets, `<target-pod-1>` for the first, `<target-node>` for its node, `<target-volume>` for its volume";
 
 /// What a placeholder stands for; `None` where it is none of those known.
 pub(super) fn bound(placeholder: &str) -> Option<Bound> {
     let number = |text: &str| text.strip_prefix('-')?.parse().ok().filter(|number| *number > 0).map(Bound::One);
-    let one = placeholder.strip_prefix("target-node").or_else(|| placeholder.strip_prefix("target-volume"));
+    let one = placeholder.strip_prefix("target-node").or_else(|| placeholder.strip_prefix(VOLUME));
     match (placeholder.strip_prefix("target-pod"), one) {
         (Some("s"), _) => Some(Bound::All),
         (_, Some("")) => Some(Bound::One(1)),
@@ -188,7 +191,7 @@ pub fn bind_targets(command: &str, targets: TargetNames<'_>) -> String {
     for (span, name) in placeholders(command).into_iter().rev() {
         let names = match name {
             _ if name.starts_with("target-node") => targets.nodes,
-            _ if name.starts_with("target-volume") => targets.volumes,
+            _ if name.starts_with(VOLUME) => targets.volumes,
             _ => targets.pods,
         };
         let value = match bound(name) {

@@ -119,6 +119,11 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// Whether its targets are volumes.
+    pub fn hits_volumes(&self) -> bool {
+        matches!(self, Fault::Fill { .. } | Fault::HoldDetach { .. })
+    }
+
     /// The pods that it chooses its targets by, where it does so.
     pub fn pods(&self) -> Option<&PodSelector> {
         match self {

@@ -52,9 +52,9 @@ pub async fn choose_targets(
         Vec::new()
     };
     let chosen = choose(fault, selector, count, &pods, &nodes, seed, avoid)?;
-    match fault {
-        Fault::Fill { .. } | Fault::HoldDetach { .. } => fill::with_volumes(cluster, chosen).await,
-        _ => Ok(chosen),
+    match fault.hits_volumes() {
+        true => fill::with_volumes(cluster, chosen).await,
+        false => Ok(chosen),
     }
 }
 

@@ -44,9 +44,10 @@ pub(super) async fn inject(tools: &Tools, target: &Target, lasts: Duration) -> R
 /// A fresh look at the knobs that the driver reads at each request.
 pub(super) async fn prove(tools: &Tools, target: &Target) -> Result<Vec<Proof>, FaultError> {
     let at = tools.clock.now();
+    let now = u64::try_from(tools.clock.unix_seconds(at)).unwrap_or_default();
     let handle = handle(tools, target).await?.unwrap_or_default();
     let (held, evidence) = match knobs(tools).await?.remove(&handle) {
-        Some(Knob { hold_detach: true, until_unix_s }) => {
+        Some(Knob { hold_detach: true, until_unix_s }) if until_unix_s > now => {
             (true, format!("{DRIVER} detaches it no earlier than {until_unix_s} s after the epoch"))
         }
         _ => (false, format!("{DRIVER} would detach it")),
