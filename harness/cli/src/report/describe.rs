@@ -79,8 +79,17 @@ fn words(event: &Event) -> (&'static str, String, bool) {
         Event::Observed(seen) => {
             ("observed", format!("{}: {} {}", seen.source, seen.object, seen.state), seen.healthy == Some(false))
         }
+        Event::NotRedundant { missing, unseen } => {
+            let unseen = unseen.iter().map(|what| format!("not to be seen: {what}"));
+            let all: Vec<_> = missing.iter().cloned().chain(unseen).collect();
+            ("not redundant", all.join("; "), !all.is_empty())
+        }
         Event::Ledger(ledger) => ("ledger", ledger_words(ledger), ledger.error.is_some() || ledger.lost > 0),
-        Event::VolumesAtRisk { claims } => ("volumes at risk", claims.join(", "), false),
+        Event::VolumesAtRisk { claims, of_other_drivers } => {
+            let others = of_other_drivers.iter().map(|claim| format!("{claim} (its driver cannot be asked)"));
+            let all: Vec<_> = claims.iter().cloned().chain(others).collect();
+            ("volumes at risk", all.join(", "), false)
+        }
         Event::VolumeChecked { claim, found } => {
             let notable = matches!(found, FileSystem::Damaged { .. } | FileSystem::Unknown { .. });
             ("file system", format!("{claim}: {found}"), notable)

@@ -58,6 +58,9 @@ pub enum Event {
     VolumesAtRisk {
         /// Claims, `namespace/name`.
         claims: Vec<String>,
+        /// Claims of volumes whose driver cannot be asked: these are not looked into.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        of_other_drivers: Vec<String>,
     },
     /// The agent's clock was compared with this one.
     ClockCompared {
@@ -150,6 +153,13 @@ pub enum Event {
     },
     /// Something changed in the cluster.
     Observed(Observation),
+    /// The last look at redundancy, where the service was not back to normal within its limit.
+    NotRedundant {
+        /// What was seen to be missing.
+        missing: Vec<String>,
+        /// What could not be looked at: it may be there or not.
+        unseen: Vec<String>,
+    },
     /// What became of a series' acknowledged writes.
     Ledger(LedgerCount),
     /// The file system of a volume that the fault may have harmed was looked into.

@@ -7,7 +7,7 @@ use super::objectives::Court;
 use super::outage::Gap;
 use super::parts;
 use super::recovery::{self, Judged};
-use super::series::{Bounds, Gather, Seen, mind_controls};
+use super::series::{Bounds, COLLECTING_MAX, Gather, Seen, mind_controls};
 use crate::event::PhaseEnd;
 use crate::journal::Journal;
 use crate::plan::Phase;
@@ -17,10 +17,6 @@ use crate::time::{human, millis};
 use crate::verdict::{Finding, FindingKind, Measured, ObjectiveResult, Part, VERDICT_VERSION, Value, Verdict};
 use std::io::{self, Read};
 use std::time::Duration;
-
-/// How long it may take to stop the probes and collect their samples before the next phase begins: a shorter silence at
-/// the very end is not worth a finding.
-const COLLECTING_MAX: Duration = Duration::from_secs(5);
 
 /// Judges a run. With another scenario, its objectives, data policy and demanded load count instead of the run's own;
 /// what was run stays what the journal says. Samples are read once; memory does not grow with their number.
@@ -58,7 +54,7 @@ pub fn judge<R: Read>(
     let objectives = scenario.objectives.iter().filter(|_| is_whole);
     let objectives: Vec<_> = objectives.filter_map(|objective| court.judge(objective)).collect();
     let steps = if is_whole { recovery::steps(&history) } else { recovery::Steps::default() };
-    let recovery = recovery::recovery(&history, blocked.as_deref(), &variant.recovery, &objectives, &steps);
+    let recovery = recovery::recovery(&history, blocked.as_deref(), &variant.recovery, &objectives, &series, &steps);
     let (data, data_findings) = parts::data(&history, &scenario.data, &plan.variant, &series);
     let cleanup = parts::cleanup(&history);
 

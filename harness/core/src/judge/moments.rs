@@ -23,9 +23,13 @@ pub(crate) struct History<'a> {
     pub(crate) proofs: Vec<ProofSeen<'a>>,
     pub(crate) steps: Vec<StepSeen<'a>>,
     pub(crate) observed: Vec<(At, &'a Observation)>,
+    /// What of redundancy was seen to be missing when its limit passed.
+    pub(crate) not_redundant: &'a [String],
     pub(crate) ledger: Vec<&'a LedgerCount>,
     /// The file systems that the fault may have harmed, by claim; `None` where one was not looked into.
     pub(crate) volumes: BTreeMap<&'a str, Option<&'a FileSystem>>,
+    /// The claims whose file systems the fault may have harmed and that nobody can be asked about.
+    pub(crate) not_looked_into: &'a [String],
     pub(crate) undos: Vec<UndoSeen<'a>>,
     pub(crate) clean: Option<CleanSeen<'a>>,
     pub(crate) placement: Vec<&'a Place>,
@@ -114,8 +118,10 @@ impl<'a> History<'a> {
             proofs: Vec::new(),
             steps: Vec::new(),
             observed: Vec::new(),
+            not_redundant: &[],
             ledger: Vec::new(),
             volumes: BTreeMap::new(),
+            not_looked_into: &[],
             undos: Vec::new(),
             clean: None,
             placement: Vec::new(),
@@ -187,8 +193,12 @@ impl<'a> History<'a> {
                 }
             }
             Event::Observed(observation) => self.observed.push((at, observation)),
+            Event::NotRedundant { missing, .. } => self.not_redundant = missing,
             Event::Ledger(count) => self.ledger.push(count),
-            Event::VolumesAtRisk { claims } => self.volumes.extend(claims.iter().map(|claim| (claim.as_str(), None))),
+            Event::VolumesAtRisk { claims, of_other_drivers } => {
+                self.volumes.extend(claims.iter().map(|claim| (claim.as_str(), None)));
+                self.not_looked_into = of_other_drivers;
+            }
             Event::VolumeChecked { claim, found } => drop(self.volumes.insert(claim, Some(found))),
             Event::Undone { id, error, finish_with } => {
                 if let Some(undo) = self.undos.iter_mut().find(|undo| undo.id == *id) {
@@ -250,7 +260,8 @@ impl<'a> History<'a> {
         self.given_up().find(|phase| *phase != Phase::Detect)
     }
 
-    fn given_up(&self) -> impl Iterator<Item = Phase> {
+    /// The recovery phases whose limit passed, in order; none where the run was cut short in one.
+    pub(crate) fn given_up(&self) -> impl Iterator<Item = Phase> {
         let cut_short = |seen: &PhaseSeen<'_>| matches!(seen.end, None | Some((PhaseEnd::Interrupted, _)));
         let waited = !self.recovery_phases().any(cut_short);
         let late = |seen: &&PhaseSeen<'_>| matches!(seen.end, Some((PhaseEnd::DeadlinePassed, _)));

@@ -196,7 +196,11 @@ pub(crate) fn data(
             grouped(indeterminate)
         );
         let volumes = history.volumes.iter().map(|(claim, found)| file_system(claim, *found));
-        part(Value::Pass, [text].into_iter().chain(volumes).collect(), None)
+        let others = history.not_looked_into;
+        let others = (!others.is_empty()).then(|| {
+            format!("not looked into, since their driver cannot be asked: file systems of {}", others.join(", "))
+        });
+        part(Value::Pass, [text].into_iter().chain(volumes).chain(others).collect(), None)
     };
     (judged, findings)
 }

@@ -2,6 +2,7 @@
 
 use super::moments::{History, StepSeen};
 use super::parts::part;
+use super::series::Seen;
 use crate::event::{PhaseEnd, StepEnd};
 use crate::plan::Phase;
 use crate::scenario::{Moment, Recovery, Step};
@@ -30,6 +31,7 @@ pub(crate) fn recovery(
     blocked: Option<&str>,
     wanted: &Recovery,
     objectives: &[ObjectiveResult],
+    series: &[Seen<'_>],
     steps: &Steps,
 ) -> Judged {
     if let Some(why) = blocked {
@@ -39,7 +41,7 @@ pub(crate) fn recovery(
         };
     }
     if *wanted == Recovery::StaysBroken || history.left_out().is_some() {
-        return stays_broken(history);
+        return stays_broken(history, series);
     }
     let gating: Vec<_> = objectives.iter().filter(|objective| objective.accepted_ms.is_some()).collect();
     let given_up = history.not_recovered_in();
@@ -80,39 +82,58 @@ pub(crate) fn recovery(
     Judged { part: part(Value::Pass, reasons, None), headline: headline.to_owned() }
 }
 
-/// Nobody acted, or not as the whole runbook says: was it still broken when the limit passed?
-fn stays_broken(history: &History<'_>) -> Judged {
-    let effect = history.moment(Moment::Effect);
-    let waited = effect.map_or(Duration::ZERO, |effect| history.measured_until().since(effect));
-    match (history.not_recovered_in(), cut_short(history)) {
-        (Some(phase), None) => {
-            let what = history.phase(phase).and_then(|seen| seen.end).map_or("", |(_, detail)| detail);
-            let still = format!("still broken {} after the effect, as the scenario says: {what}", human(waited));
-            let headline = match history.left_out() {
-                None => "STILL BROKEN, as it must be: it needs its runbook".to_owned(),
-                Some(section) => format!("STILL BROKEN without \"{section}\", as it must be: it needs that"),
-            };
-            Judged { part: part(Value::Pass, vec![still], None), headline }
-        }
-        (_, Some(why)) => {
-            let headline = format!("UNKNOWN: {why}");
-            Judged { part: part(Value::Unknown, vec![why], Some("run it again")), headline }
-        }
-        (None, None) => {
-            let hint = "see in the report what healed it; a drill that does not need its runbook proves nothing of it";
-            let (why, headline) = match history.left_out() {
-                None => (
-                    "it healed by itself, and the scenario says that it needs its runbook".to_owned(),
-                    "HEALED BY ITSELF: its runbook is not needed".to_owned(),
-                ),
-                Some(section) => (
-                    format!("it recovered without the runbook's section \"{section}\""),
-                    format!("RECOVERED without \"{section}\": this drill does not need that"),
-                ),
-            };
-            Judged { part: part(Value::Fail, vec![why], Some(hint)), headline }
-        }
+/// Nobody acted, or not as the whole runbook says: was it seen to be broken still when the limit passed?
+fn stays_broken(history: &History<'_>, series: &[Seen<'_>]) -> Judged {
+    let unknown = |why: String| Judged {
+        headline: format!("UNKNOWN: {why}"),
+        part: part(Value::Unknown, vec![why], Some("run it again")),
+    };
+    if let Some(why) = cut_short(history) {
+        return unknown(why);
     }
+    let waited_in = |phase: &Phase| [Phase::SustainedOk, Phase::Redundancy].contains(phase);
+    if let Some(phase) = history.given_up().find(waited_in) {
+        let broken = broken_at_the_end(history, series);
+        if broken.is_empty() {
+            let detail = history.phase(phase).and_then(|seen| seen.end).map_or("", |(_, detail)| detail);
+            let why = format!("{} was not reached, but nothing was seen to be broken then", phase.name());
+            return unknown(if detail.is_empty() { why } else { format!("{why}: {detail}") });
+        }
+        let effect = history.moment(Moment::Effect);
+        let waited = effect.map_or(Duration::ZERO, |effect| history.measured_until().since(effect));
+        let still =
+            format!("still broken {} after the effect, as the scenario says: {}", human(waited), broken.join("; "));
+        let headline = match history.left_out() {
+            None => "STILL BROKEN, as it must be: it needs its runbook".to_owned(),
+            Some(section) => format!("STILL BROKEN without \"{section}\", as it must be: it needs that"),
+        };
+        return Judged { part: part(Value::Pass, vec![still], None), headline };
+    }
+    if history.given_up().any(|phase| phase == Phase::Backlog) {
+        return unknown("the service was back, and what waits for its workers was not seen to be done".to_owned());
+    }
+    let hint = "see in the report what healed it; a drill that does not need its runbook proves nothing of it";
+    let (why, headline) = match history.left_out() {
+        None => (
+            "it healed by itself, and the scenario says that it needs its runbook".to_owned(),
+            "HEALED BY ITSELF: its runbook is not needed".to_owned(),
+        ),
+        Some(section) => (
+            format!("it recovered without the runbook's section \"{section}\""),
+            format!("RECOVERED without \"{section}\": this drill does not need that"),
+        ),
+    };
+    Judged { part: part(Value::Fail, vec![why], Some(hint)), headline }
+}
+
+/// What was seen to be broken when the run stopped looking. What could not be seen is neither broken nor whole.
+fn broken_at_the_end(history: &History<'_>, series: &[Seen<'_>]) -> Vec<String> {
+    let horizon = history.horizon();
+    let down = series.iter().filter_map(|seen| {
+        let since = seen.down_at(horizon)?;
+        Some(format!("{} was down from {:.1} s of the run on", seen.plan, since.ms() / 1_000.0))
+    });
+    down.chain(history.not_redundant.iter().cloned()).collect()
 }
 
 fn fail_hint(steps: &Steps, late: bool) -> &'static str {
@@ -138,7 +159,7 @@ pub(crate) fn cut_short(history: &History<'_>) -> Option<String> {
         Some(_) => None,
     });
     broken.next().or_else(|| {
-        let reached = history.phases.iter().any(|seen| seen.phase >= Phase::SustainedOk);
+        let reached = history.phases.iter().any(|seen| (Phase::SustainedOk..=Phase::Alerts).contains(&seen.phase));
         match (reached, history.interrupted, history.ended) {
             (true, ..) => None,
             (false, true, _) => Some("it was interrupted before the service had recovered".to_owned()),
@@ -174,9 +195,12 @@ pub(crate) fn steps(history: &History<'_>) -> Steps {
     for seen in history.steps.iter().filter(|seen| !seen.correction) {
         let correction = history.steps.iter().find(|other| other.correction && other.step == seen.step);
         let held = seen.end.is_some_and(StepEnd::held);
-        let planned = history.start.scenario.corrections.iter().find(|correction| {
-            correction.section == seen.section && correction.documented.trim() == seen.command.trim()
-        });
+        // As the runbook has it: what ran names the targets in its place.
+        let documented = written(history, seen).map_or(seen.command, |step| &step.command);
+        let planned =
+            history.start.scenario.corrections.iter().find(|correction| {
+                correction.section == seen.section && correction.documented.trim() == documented.trim()
+            });
         match (held, correction, planned) {
             (true, None, Some(planned)) if planned.at_times => {}
             (true, ran, planned) if ran.is_some() || planned.is_some() => said.not_needed(seen),
@@ -223,12 +247,16 @@ impl Steps {
 
 /// Whether a step must end with a certain exit code; a look may fail.
 fn must_work(history: &History<'_>, seen: &StepSeen<'_>) -> bool {
+    written(history, seen).is_none_or(|step| step.exit.is_some())
+}
+
+/// The step as the runbook has it.
+fn written<'a>(history: &History<'a>, seen: &StepSeen<'_>) -> Option<&'a Step> {
     let scenario = &history.start.scenario;
-    let variant = scenario.variants.get(&history.start.plan.variant);
-    let Some(Recovery::Runbook { file, .. }) = variant.map(|variant| &variant.recovery) else { return true };
-    let written =
-        scenario.runbooks.get(file).and_then(|runbook| runbook.steps.iter().find(|step| step.line == seen.line));
-    written.is_none_or(|step: &Step| step.exit.is_some())
+    let Recovery::Runbook { file, .. } = &scenario.variants.get(&history.start.plan.variant)?.recovery else {
+        return None;
+    };
+    scenario.runbooks.get(file)?.steps.iter().find(|step| step.line == seen.line)
 }
 
 fn title(seen: &StepSeen<'_>) -> String {

@@ -7,11 +7,15 @@ use crate::plan::Series;
 use crate::sample::{Outcome, Sample};
 use crate::scenario::{Effect, Moment, Shown, Vantage};
 use crate::time::{At, human, millis};
-use crate::verdict::SeriesResult;
+use crate::verdict::{Outage, SeriesResult};
 use std::time::Duration;
 
 /// A control must have succeeded within this time of the effect's proof.
 pub(crate) const CONTROL_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long it may take to stop the probes and collect their samples before the next phase begins: a shorter silence at
+/// the very end says nothing.
+pub(crate) const COLLECTING_MAX: Duration = Duration::from_secs(5);
 
 /// The moments that samples are sorted by.
 #[derive(Clone, Copy, Debug)]
@@ -219,6 +223,16 @@ impl Seen<'_> {
         };
         let within = move |gap: &&Gap| gap.until > from && gap.from < until;
         self.summary.gaps.iter().filter(within).filter(move |gap| !in_outage(gap))
+    }
+
+    /// Since when it was down, where it was seen to be down at `at`: its outage spans that moment, and no gap does.
+    pub(crate) fn down_at(&self, at: At) -> Option<At> {
+        let silent = |gap: &Gap| gap.from < at && at <= gap.until && gap.until.since(gap.from) >= COLLECTING_MAX;
+        if self.unfit.is_some() || self.summary.gaps.iter().any(silent) {
+            return None;
+        }
+        let spans = |outage: &&Outage| outage.first_failure <= at && outage.sustained_from.is_none_or(|from| from > at);
+        self.summary.outages.iter().find(spans).map(|outage| outage.first_failure)
     }
 
     /// What the verdict says of it.

@@ -30,4 +30,5 @@ pub use model::*;
 pub use parse::parse;
 pub use recovery::*;
 pub use schema::schema;
+pub use without::drill_name;
 pub(crate) use without::section_named;

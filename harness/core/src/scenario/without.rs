@@ -33,6 +33,12 @@ impl Scenario {
     }
 }
 
+/// A drill's name: `nats-quorum-loss/hung`, `nats-quorum-loss/hung (without 2. Delete the pods)`.
+pub fn drill_name(scenario: &str, variant: &str, left_out: Option<&str>) -> String {
+    let left_out = left_out.map(|section| format!(" (without {section})")).unwrap_or_default();
+    format!("{scenario}/{variant}{left_out}")
+}
+
 /// The one section of that title, or that begins so.
 ///
 /// # Errors

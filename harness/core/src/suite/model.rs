@@ -1,7 +1,7 @@
 //! A checked suite, and the runs that it asks for.
 
 use super::shard::{Shard, assign};
-use crate::scenario::{Layout, Scenario};
+use crate::scenario::{Layout, Scenario, drill_name};
 use crate::time::as_ms;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -85,8 +85,8 @@ impl Entry {
 /// `nats-quorum-loss/killed`, `nats-quorum-loss/killed (control)`, `nats-quorum-loss/hung (without 2. Delete the pods)`.
 impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}{}", self.scenario, self.variant, if self.control { " (control)" } else { "" })?;
-        self.without.as_ref().map_or(Ok(()), |section| write!(f, " (without {section})"))
+        f.write_str(&drill_name(&self.scenario, &self.variant, self.without.as_deref()))?;
+        f.write_str(if self.control { " (control)" } else { "" })
     }
 }
 

@@ -1,9 +1,11 @@
 //! Runs in which nobody acts, or not as the whole runbook says, since the scenario needs its runbook.
 
 use crate::builder::{CONTROL, PUBLISH, Run};
-use firedrill_core::event::{PhaseEnd, StepEnd};
+use firedrill_core::event::{Event, PhaseEnd, StepEnd};
 use firedrill_core::plan::Phase;
+use firedrill_core::sample::Outcome;
 use firedrill_core::scenario::{Moment, Recovery};
+use firedrill_core::time::At;
 use firedrill_core::verdict::Value;
 
 /// A run in which nobody acts, and which waited until 160 s for redundancy.
@@ -22,6 +24,13 @@ fn what_needs_its_runbook_stays_broken() {
     let verdict = unattended(PhaseEnd::DeadlinePassed).judge();
     assert_eq!((verdict.recovery.value, verdict.exit_code), (Value::Pass, 0), "{:?}", verdict.recovery);
     assert_eq!(verdict.headline, "STILL BROKEN, as it must be: it needs its runbook");
+    assert_eq!(
+        verdict.recovery.reasons,
+        [
+            "still broken 119.1 s after the effect, as the scenario says: publish (outside, reused connections) was down \
+         from 40.9 s of the run on"
+        ]
+    );
     let healed = unattended(PhaseEnd::Done).judge();
     assert_eq!((healed.recovery.value, healed.exit_code), (Value::Fail, 1), "{:?}", healed.recovery);
     let mut unnoticed = unattended(PhaseEnd::DeadlinePassed);
@@ -59,4 +68,66 @@ fn what_recovers_without_a_section_does_not_need_it() {
     let whole = Run::begun().start.scenario;
     let again = without("3.", PhaseEnd::Done).judge_with(Some(&whole)).unwrap();
     assert_eq!((again.recovery.value, again.objectives.len()), (Value::Fail, 0));
+}
+
+#[test]
+fn what_was_not_looked_at_is_not_broken() {
+    // The runbook's other commands took all the time, and nobody waited for the service.
+    let mut recovering = without("3.", PhaseEnd::Done);
+    recovering.drop_events(|event| {
+        matches!(event, Event::PhaseStarted { phase, .. } | Event::PhaseEnded { phase, .. }
+        if *phase == Phase::SustainedOk)
+    });
+    recovering.phase(45_000, Phase::Recover, 160_000, PhaseEnd::DeadlinePassed);
+    assert_eq!(recovering.judge().recovery.value, Value::Unknown, "{:?}", recovering.judge().recovery);
+    // They did, and the service was seen to be back all the same.
+    let mut healed = without("3.", PhaseEnd::Done);
+    healed.phase(45_000, Phase::Recover, 100_000, PhaseEnd::DeadlinePassed);
+    assert!(healed.judge().headline.starts_with("RECOVERED without"), "{}", healed.judge().headline);
+    // Nothing was sent any more after 60 s: whether it still failed is not known.
+    let mut silent = unattended(PhaseEnd::DeadlinePassed);
+    silent.change_samples(|sample| {
+        if sample.series == PUBLISH && sample.started > At::from_ms(60_000) {
+            (sample.outcome, sample.ended) = (Outcome::Stalled, sample.started);
+        }
+    });
+    assert_eq!(silent.judge().recovery.value, Value::Unknown, "{:?}", silent.judge().recovery);
+    // Samples are missing.
+    let mut unfit = unattended(PhaseEnd::DeadlinePassed);
+    unfit.keep_samples(|sample| sample.series != PUBLISH || sample.seq != 20);
+    assert_eq!(unfit.judge().recovery.value, Value::Unknown, "{:?}", unfit.judge().recovery);
+}
+
+#[test]
+fn what_comes_back_right_at_the_end_is_not_broken_then() {
+    // Two seconds before the end it answered again, for as long as samples were taken.
+    let mut run = unattended(PhaseEnd::DeadlinePassed);
+    run.keep_samples(|sample| sample.series != PUBLISH);
+    run.down(PUBLISH, 40_900, 158_000, 175_000);
+    assert_eq!(run.judge().recovery.value, Value::Unknown, "{:?}", run.judge().recovery);
+}
+
+/// A run in which nobody acts: the service came back, and then it waited for something until 160 s.
+fn serving(phase: Phase, lacks: (&[&str], &[&str])) -> Run {
+    let mut run = unattended(PhaseEnd::Done);
+    run.keep_samples(|sample| sample.series != PUBLISH);
+    run.drop_events(|event| {
+        matches!(event, Event::PhaseStarted { phase, .. } | Event::PhaseEnded { phase, .. }
+        if *phase == Phase::SustainedOk)
+    });
+    run.phase(41_000, Phase::SustainedOk, 60_000, PhaseEnd::Done);
+    run.phase(60_100, phase, 160_000, PhaseEnd::DeadlinePassed).down(PUBLISH, 40_900, 50_000, 160_000);
+    let all = |of: &[&str]| of.iter().map(|what| (*what).to_owned()).collect();
+    run.event(160_000, Event::NotRedundant { missing: all(lacks.0), unseen: all(lacks.1) });
+    run
+}
+
+#[test]
+fn only_what_was_seen_to_be_missing_is_missing() {
+    let missing = serving(Phase::Redundancy, (&["2 of 3 servers have a pod"], &[])).judge();
+    assert_eq!(missing.recovery.value, Value::Pass, "{:?}", missing.recovery);
+    let unseen = serving(Phase::Redundancy, (&[], &["Prometheus does not answer"])).judge();
+    assert_eq!((unseen.recovery.value, unseen.exit_code), (Value::Unknown, 2), "{:?}", unseen.recovery);
+    let backlog = serving(Phase::Backlog, (&[], &[])).judge();
+    assert_eq!(backlog.recovery.value, Value::Unknown, "{:?}", backlog.recovery);
 }

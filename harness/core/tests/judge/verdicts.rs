@@ -6,7 +6,7 @@ use firedrill_core::plan::Phase;
 use firedrill_core::sample::Outcome;
 use firedrill_core::scenario::{Fault, Moment};
 use firedrill_core::time::{At, human};
-use firedrill_core::verdict::{Measured, Part, Value, Verdict};
+use firedrill_core::verdict::{FindingKind, Measured, Part, Value, Verdict};
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -338,6 +338,18 @@ fn correction_not_needed() {
 }
 
 #[test]
+fn a_correction_is_found_whatever_targets_its_command_names() {
+    let mut run = Run::recovered(62_000);
+    run.correction();
+    run.start.scenario.corrections[0].documented = "kubectl exec <target-pod-1> -- wget".into();
+    let runbook = run.start.scenario.runbooks.get_mut("runbook.md").unwrap();
+    runbook.steps[2].command = "kubectl exec <target-pod-1> -- wget".into();
+    let verdict = run.judge();
+    let kinds: Vec<_> = verdict.findings.iter().map(|finding| &finding.kind).collect();
+    assert_eq!((verdict.exit_code, kinds), (1, vec![&FindingKind::CorrectionNotNeeded]), "{}", shown(&verdict));
+}
+
+#[test]
 fn a_look_may_fail_and_a_command_may_not() {
     let mut run = Run::recovered(62_000);
     run.step(43_000, 1, false, StepEnd::WrongExit { exit: 1 });
@@ -364,7 +376,7 @@ fn a_file_system_that_the_fault_reached_is_part_of_the_data() {
     let judged = |found: Option<FileSystem>| {
         let mut run = Run::recovered(62_000);
         let claim = "ironflow/data-0".to_owned();
-        run.event(20_000, Event::VolumesAtRisk { claims: vec![claim.clone()] });
+        run.event(20_000, Event::VolumesAtRisk { claims: vec![claim.clone()], of_other_drivers: Vec::new() });
         if let Some(found) = found {
             run.event(63_000, Event::VolumeChecked { claim, found });
         }
@@ -377,4 +389,10 @@ fn a_file_system_that_the_fault_reached_is_part_of_the_data() {
     assert_eq!(judged(Some(damaged)), (Value::Fail, "file system of ironflow/data-0: damaged: bad magic".to_owned()));
     assert_eq!(judged(Some(FileSystem::Unknown { why: "no driver".to_owned() })).0, Value::Unknown);
     assert_eq!(judged(None), (Value::Unknown, "file system of ironflow/data-0: not checked".to_owned()));
+    let mut others = Run::recovered(62_000);
+    let of_other_drivers = vec!["ironflow/data-1".to_owned()];
+    others.event(20_000, Event::VolumesAtRisk { claims: Vec::new(), of_other_drivers });
+    let others = others.judge();
+    let said = "not looked into, since their driver cannot be asked: file systems of ironflow/data-1";
+    assert_eq!((others.data.value, others.data.reasons.last().unwrap().as_str()), (Value::Pass, said));
 }

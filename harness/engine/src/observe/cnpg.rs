@@ -1,5 +1,6 @@
 //! CNPG clusters: what the operator says of them, and what their instances say themselves.
 
+use super::condition::NotHeld;
 use super::kubernetes::pod_is_ready;
 use super::nats_view::proxied;
 use crate::cluster::{Cluster, ClusterError};
@@ -124,26 +125,28 @@ struct Standby {
 /// the others: the operator's word alone lags by seconds.
 ///
 /// # Errors
-/// The first thing that is not so, for people.
-pub(super) async fn is_healthy(cluster: &Cluster, name: &str) -> Result<String, String> {
-    let state = read(cluster, name).await.map_err(|error| error.to_string())?;
-    let state = state.ok_or_else(|| format!("there is no cluster {name}"))?;
+/// The first thing that is not so, or cannot be seen.
+pub(super) async fn is_healthy(cluster: &Cluster, name: &str) -> Result<String, NotHeld> {
+    let state = read(cluster, name).await?;
+    let state = state.ok_or_else(|| NotHeld::Missing(format!("there is no cluster {name}")))?;
     if !state.is_healthy() {
-        return Err(state.to_string());
+        return Err(NotHeld::Missing(state.to_string()));
     }
-    let (namespace, short) = split(name).map_err(|error| error.to_string())?;
+    let (namespace, short) = split(name)?;
     let pods: Api<Pod> = Api::namespaced(cluster.client(), namespace);
     let labels = format!("cnpg.io/cluster={short},cnpg.io/podRole=instance");
     let listed = pods.list(&ListParams::default().labels(&labels)).await;
-    let pods = listed.map_err(ClusterError::api("list instances")).map_err(|error| error.to_string())?.items;
+    let pods = listed.map_err(ClusterError::api("list instances"))?.items;
     let ready = pods.iter().filter(|pod| pod_is_ready(pod)).count() as u64;
     if ready != state.instances || pods.len() as u64 != state.instances {
-        return Err(format!("{ready} of {} instances have a ready pod, {} pods", state.instances, pods.len()));
+        let pods = pods.len();
+        let why = format!("{ready} of {} instances have a ready pod, {pods} pods", state.instances);
+        return Err(NotHeld::Missing(why));
     }
     let primary = pods.iter().find(|pod| pod.name_any() == state.primary);
-    let primary = primary.ok_or_else(|| format!("primary {} has no pod", state.primary))?;
-    let status = instance_status(cluster, namespace, primary).await?;
-    streaming(&state, &status)
+    let primary = primary.ok_or_else(|| NotHeld::Missing(format!("primary {} has no pod", state.primary)))?;
+    let status = instance_status(cluster, namespace, primary).await.map_err(NotHeld::Unseen)?;
+    streaming(&state, &status).map_err(NotHeld::Missing)
 }
 
 fn streaming(state: &ClusterState, status: &InstanceStatus) -> Result<String, String> {

@@ -1,4 +1,4 @@
-//! Conditions and detectors, looked at afresh each time. What cannot be seen does not hold.
+//! Conditions and detectors, looked at afresh each time. What cannot be seen does not hold, and is not missing either.
 
 use super::alerts;
 use super::cnpg;
@@ -42,13 +42,19 @@ pub struct Baseline {
 /// What network policies say, by their names.
 type Policies = BTreeMap<String, Value>;
 
-/// Whether a condition holds, and what was seen.
+/// Why a condition is not known to hold, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holding {
-    /// Whether it does.
-    pub holds: bool,
-    /// What was seen, for people.
-    pub detail: String,
+pub enum NotHeld {
+    /// It was seen not to.
+    Missing(String),
+    /// It could not be looked at.
+    Unseen(String),
+}
+
+impl From<ClusterError> for NotHeld {
+    fn from(error: ClusterError) -> Self {
+        NotHeld::Unseen(error.to_string())
+    }
 }
 
 impl Baseline {
@@ -131,15 +137,11 @@ async fn policies(cluster: &Cluster, namespace: &str) -> Result<Policies, Cluste
     said.collect()
 }
 
-/// Whether a condition holds now. Without an answer it does not.
-pub async fn holds(cluster: &Cluster, condition: &Condition, baseline: &Baseline) -> Holding {
-    match look(cluster, condition, baseline).await {
-        Ok(detail) => Holding { holds: true, detail },
-        Err(detail) => Holding { holds: false, detail },
-    }
-}
-
-async fn look(cluster: &Cluster, condition: &Condition, baseline: &Baseline) -> Result<String, String> {
+/// Whether a condition holds now; what was seen, for people.
+///
+/// # Errors
+/// Where it does not hold, or that cannot be seen.
+pub async fn holds(cluster: &Cluster, condition: &Condition, baseline: &Baseline) -> Result<String, NotHeld> {
     match condition {
         Condition::NatsCurrent { pods, servers } => {
             let mut seen = BTreeSet::new();
@@ -149,40 +151,43 @@ async fn look(cluster: &Cluster, condition: &Condition, baseline: &Baseline) -> 
                 }
                 tokio::time::sleep(BETWEEN_NATS_LOOKS).await;
             }
-            nats_replicas(cluster, pods, *servers).await?.caught_up(&mut seen)
+            nats_replicas(cluster, pods, *servers).await?.caught_up(&mut seen).map_err(NotHeld::Missing)
         }
         Condition::CnpgHealthy { cluster: name } => cnpg::is_healthy(cluster, name).await,
         Condition::PodsReady { pods } => {
-            let wanted = baseline.pods.get(pods).copied().ok_or("how many there were is not known")?;
-            pods_ready(&list(cluster, pods).await.map_err(|error| error.to_string())?, wanted)
+            let unknown = || NotHeld::Unseen("how many there were is not known".to_owned());
+            let wanted = baseline.pods.get(pods).copied().ok_or_else(unknown)?;
+            pods_ready(&list(cluster, pods).await?, wanted).map_err(NotHeld::Missing)
         }
-        Condition::NoRows(query) => match rows(cluster, query).await.map_err(|error| error.to_string())?.as_slice() {
+        Condition::NoRows(query) => match rows(cluster, query).await?.as_slice() {
             [] => Ok(format!("none: {}", query.what)),
-            found => Err(format!("{} of: {}", found.len(), query.what)),
+            found => Err(NotHeld::Missing(format!("{} of: {}", found.len(), query.what))),
         },
-        Condition::AlertOver { name } => match alerts::active(cluster, name).await? {
-            Some(active) => Err(active),
+        Condition::AlertOver { name } => match alerts::active(cluster, name).await.map_err(NotHeld::Unseen)? {
+            Some(active) => Err(NotHeld::Missing(active)),
             None => Ok(format!("alert {name} is over")),
         },
         Condition::PoliciesAsBefore { namespace } => {
-            let now = policies(cluster, namespace).await.map_err(|error| error.to_string())?;
-            as_before(&now, baseline.policies.get(namespace))
+            let now = policies(cluster, namespace).await?;
+            as_before(&now, baseline.policies.get(namespace)).map_err(NotHeld::Missing)
         }
         Condition::NodesReady => {
             let nodes: Api<Node> = Api::all(cluster.client());
-            let nodes = nodes.list(&ListParams::default()).await.map_err(ClusterError::api("list nodes"));
-            let nodes = nodes.map_err(|error| error.to_string())?.items;
-            let ready = nodes_ready(&nodes, baseline.nodes)?;
+            let nodes = nodes.list(&ListParams::default()).await.map_err(ClusterError::api("list nodes"))?.items;
+            let ready = nodes_ready(&nodes, baseline.nodes).map_err(NotHeld::Missing)?;
             let asked = nodes.iter().map(|node| kubelet(cluster.clone(), node.name_any()));
-            try_join_all(asked).await?;
+            try_join_all(asked).await.map_err(NotHeld::Unseen)?;
             Ok(ready)
         }
     }
 }
 
-async fn nats_replicas(cluster: &Cluster, pods: &PodSelector, servers: u32) -> Result<Replicas, String> {
-    let views = views(cluster, pods).await.map_err(|error| error.to_string())?;
-    replicas(&views, servers as usize)
+/// Of a server that does not answer, it is not known what it holds.
+async fn nats_replicas(cluster: &Cluster, pods: &PodSelector, servers: u32) -> Result<Replicas, NotHeld> {
+    let views = views(cluster, pods).await?;
+    let silent = views.iter().any(|view| view.answer.is_err()) && views.len() == servers as usize;
+    let why = if silent { NotHeld::Unseen } else { NotHeld::Missing };
+    replicas(&views, servers as usize).map_err(why)
 }
 
 fn as_before(now: &Policies, before: Option<&Policies>) -> Result<String, String> {

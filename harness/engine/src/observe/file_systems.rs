@@ -1,5 +1,6 @@
 //! Are the file systems whole of the volumes that a fault reached? Asked of the driver of `fixtures/volumes`, which copies an
-//! image while it stands still and has `xfs_repair` read the copy. Of other drivers' volumes nobody can ask that.
+//! image while it stands still and has `xfs_repair` read the copy. Of other drivers' volumes nobody can ask that: it is said
+//! that they were not looked into.
 
 use crate::cluster::{Cluster, ClusterError};
 use crate::volumes_driver::{self, DRIVER};
@@ -22,12 +23,21 @@ struct Findings {
     lines: Vec<String>,
 }
 
-/// The claims, `namespace/name`, of the pods that are to be hit or that are on a node to be hit, as far as the driver made
-/// their volumes.
+/// A volume of the driver whose file system a fault may harm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AtRisk {
+    /// Its claim, `namespace/name`.
+    pub claim: String,
+    /// Its own name: another volume may take its place under the same claim.
+    pub volume: String,
+}
+
+/// The volumes of the pods that are to be hit or that are on a node to be hit: those that the driver made, and the claims of
+/// the others.
 ///
 /// # Errors
 /// Where the API server does not answer.
-pub async fn claims_at_risk(cluster: &Cluster, targets: &[Target]) -> Result<Vec<String>, ClusterError> {
+pub async fn at_risk(cluster: &Cluster, targets: &[Target]) -> Result<(Vec<AtRisk>, Vec<String>), ClusterError> {
     let mut claims = BTreeSet::new();
     for target in targets {
         match target {
@@ -50,8 +60,23 @@ pub async fn claims_at_risk(cluster: &Cluster, targets: &[Target]) -> Result<Vec
     }
     let volumes: Api<PersistentVolume> = Api::all(cluster.client());
     let volumes = volumes.list(&ListParams::default()).await.map_err(ClusterError::api("list volumes"))?;
-    let made: BTreeSet<String> = volumes.iter().filter_map(claim_of).collect();
-    Ok(claims.intersection(&made).cloned().collect())
+    Ok(sorted(&claims, &volumes.items))
+}
+
+/// Those of the driver, and the claims of the others.
+fn sorted(claims: &BTreeSet<String>, volumes: &[PersistentVolume]) -> (Vec<AtRisk>, Vec<String>) {
+    let (mut ours, mut others) = (Vec::new(), Vec::new());
+    for volume in volumes {
+        let Some(claim) = claim_of(volume).filter(|claim| claims.contains(claim)) else { continue };
+        let csi = volume.spec.as_ref().and_then(|spec| spec.csi.as_ref());
+        match csi.is_some_and(|csi| csi.driver == DRIVER) {
+            true => ours.push(AtRisk { claim, volume: volume.name_any() }),
+            false => others.push(claim),
+        }
+    }
+    ours.sort_by(|a, b| a.claim.cmp(&b.claim));
+    others.sort();
+    (ours, others)
 }
 
 fn claims_of(pod: &Pod) -> Vec<String> {
@@ -61,19 +86,18 @@ fn claims_of(pod: &Pod) -> Vec<String> {
     claims.map(|claim| format!("{namespace}/{}", claim.claim_name)).collect()
 }
 
-/// The claim of a volume of the driver.
+/// The claim of a volume, where it is bound to one.
 fn claim_of(volume: &PersistentVolume) -> Option<String> {
-    let spec = volume.spec.as_ref()?;
-    let claim = spec.claim_ref.as_ref()?;
-    let ours = spec.csi.as_ref().is_some_and(|csi| csi.driver == DRIVER);
-    ours.then(|| {
+    let bound = volume.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Bound");
+    let claim = volume.spec.as_ref()?.claim_ref.as_ref()?;
+    bound.then(|| {
         format!("{}/{}", claim.namespace.as_deref().unwrap_or_default(), claim.name.as_deref().unwrap_or_default())
     })
 }
 
-/// Checks the file system of a claim's volume.
-pub async fn check(cluster: &Cluster, claim: &str) -> FileSystem {
-    match look(cluster, claim).await {
+/// Checks the file system of a volume, where its claim still has that one.
+pub async fn check(cluster: &Cluster, volume: &AtRisk) -> FileSystem {
+    match look(cluster, volume).await {
         Ok(None) => FileSystem::Gone,
         Ok(Some(Findings { clean: true, .. })) => FileSystem::Whole,
         Ok(Some(Findings { clean: false, lines })) => FileSystem::Damaged { said: lines.join("; ") },
@@ -81,11 +105,12 @@ pub async fn check(cluster: &Cluster, claim: &str) -> FileSystem {
     }
 }
 
-async fn look(cluster: &Cluster, claim: &str) -> Result<Option<Findings>, String> {
+async fn look(cluster: &Cluster, AtRisk { claim, volume }: &AtRisk) -> Result<Option<Findings>, String> {
     let (namespace, name) = claim.split_once('/').ok_or_else(|| format!("{claim} is no claim"))?;
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(cluster.client(), namespace);
     let found = claims.get_opt(name).await.map_err(|error| format!("get claim {claim}: {error}"))?;
-    if found.is_none() {
+    let now = found.and_then(|found| found.spec).and_then(|spec| spec.volume_name);
+    if now.as_ref() != Some(volume) {
         return Ok(None);
     }
     let ended = volumes_driver::ask(cluster, &["check", claim], CHECK_LIMIT).await?;
@@ -101,16 +126,19 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn only_claims_of_the_drivers_volumes_are_at_risk() {
-        let volume = |driver: &str| -> PersistentVolume {
-            serde_json::from_value(
-                json!({"metadata": {"name": "pv"}, "spec": {"claimRef": {"namespace": "n", "name": "c"},
-                "csi": {"driver": driver, "volumeHandle": "v"}}}),
-            )
+    fn what_is_at_risk_is_the_volume_that_the_claim_has() {
+        let volume = |name: &str, driver: &str, phase: &str| -> PersistentVolume {
+            serde_json::from_value(json!({"metadata": {"name": name}, "status": {"phase": phase}, "spec": {
+                "claimRef": {"namespace": "n", "name": "c"}, "csi": {"driver": driver, "volumeHandle": "v"}}}))
             .unwrap()
         };
-        assert_eq!(claim_of(&volume(DRIVER)), Some("n/c".to_owned()));
-        assert_eq!(claim_of(&volume("other")), None);
+        let claims = BTreeSet::from(["n/c".to_owned()]);
+        let volumes = [volume("old", DRIVER, "Released"), volume("new", DRIVER, "Bound")];
+        let at_risk = AtRisk { claim: "n/c".to_owned(), volume: "new".to_owned() };
+        assert_eq!(sorted(&claims, &volumes), (vec![at_risk], Vec::new()));
+        let others = sorted(&claims, &[volume("theirs", "other", "Bound")]);
+        assert_eq!(others, (Vec::new(), vec!["n/c".to_owned()]), "said, and not passed over");
+        assert_eq!(sorted(&BTreeSet::new(), &volumes), (Vec::new(), Vec::new()));
         let pod: Pod =
             serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "n"}, "spec": {"containers": [],
             "volumes": [{"name": "a", "persistentVolumeClaim": {"claimName": "c"}}, {"name": "b", "emptyDir": {}}]}}))

@@ -58,14 +58,14 @@ pub(super) async fn count(context: &Context, armed: &Armed) -> Result<((), Strin
         context.recorder.record(Event::Ledger(count));
     }
     let mut whole = 0;
-    for claim in &armed.claims {
-        context.doing(format!("checking the file system of {claim}"));
-        let found = observe::check(&context.cluster, claim).await;
+    for volume in &armed.at_risk {
+        context.doing(format!("checking the file system of {}", volume.claim));
+        let found = observe::check(&context.cluster, volume).await;
         whole += usize::from(found == FileSystem::Whole);
-        context.recorder.record(Event::VolumeChecked { claim: claim.clone(), found });
+        context.recorder.record(Event::VolumeChecked { claim: volume.claim.clone(), found });
     }
-    if !armed.claims.is_empty() {
-        texts.push(format!("{whole} of {} file systems seen whole", armed.claims.len()));
+    if !armed.at_risk.is_empty() {
+        texts.push(format!("{whole} of {} file systems seen whole", armed.at_risk.len()));
     }
     Ok(((), texts.join("; ")))
 }

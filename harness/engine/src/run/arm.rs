@@ -5,7 +5,7 @@ use super::context::{Context, Stop};
 use super::endpoints::{self, Endpoints};
 use crate::agent::Inside;
 use crate::fault;
-use crate::observe;
+use crate::observe::{self, AtRisk};
 use crate::probe;
 use firedrill_core::event::{Event, Observation, Undo};
 use firedrill_core::sample::Sample;
@@ -33,8 +33,8 @@ pub(super) struct Armed {
     pub(super) endpoints: Endpoints,
     /// What is known of alerts.
     pub(super) alerts: watch::Receiver<Alerts>,
-    /// The claims whose file systems the fault may harm.
-    pub(super) claims: Vec<String>,
+    /// The volumes whose file systems the fault may harm.
+    pub(super) at_risk: Vec<AtRisk>,
     probes_stop: CancellationToken,
     /// However the run leaves, its probes end with this: their samples' queue would stay open else.
     _probes_end: DropGuard,
@@ -95,7 +95,7 @@ pub(super) async fn arm(context: &Context, sink: mpsc::Sender<Sample>) -> Result
         inside.create_table(&table.url, &table.table).await.map_err(Stop::failed)?;
     }
 
-    let claims = observe::claims_at_risk(cluster, &targets).await.map_err(Stop::failed)?;
+    let (at_risk, of_other_drivers) = observe::at_risk(cluster, &targets).await.map_err(Stop::failed)?;
     let places = observe::placement(cluster, &targets, mark).await.map_err(Stop::failed)?;
     let on_victim = places.iter().filter(|place| place.on_victim).count();
     let text = format!(
@@ -106,7 +106,8 @@ pub(super) async fn arm(context: &Context, sink: mpsc::Sender<Sample>) -> Result
         places.len()
     );
     context.recorder.record(Event::Placement { places });
-    context.recorder.record(Event::VolumesAtRisk { claims: claims.clone() });
+    let claims = at_risk.iter().map(|volume| volume.claim.clone()).collect();
+    context.recorder.record(Event::VolumesAtRisk { claims, of_other_drivers });
 
     let (watchers_stop, watchers, alerts) = start_watchers(context);
     let probes_stop = CancellationToken::new();
@@ -128,7 +129,7 @@ pub(super) async fn arm(context: &Context, sink: mpsc::Sender<Sample>) -> Result
         fault,
         endpoints,
         alerts,
-        claims,
+        at_risk,
         probes_stop,
         _probes_end: probes_end,
         outside: Some(outside),
@@ -157,12 +158,28 @@ fn fault_undos(context: &Context) -> Result<Vec<Undo>, Stop> {
     for planned in &context.plan.faults {
         for target in &planned.targets {
             let undo = fault::undo_of(&planned.fault, target).map_err(Stop::failed)?;
-            if matches!(undo, Undo::RollBack { .. } | Undo::Restore { .. }) {
+            if leaves_no_trace(&undo) {
                 undos.push(undo);
             }
         }
     }
     Ok(undos)
+}
+
+/// Whether nothing on the cluster, and none of its machines, tells a sweep that the fault is in and how it is undone.
+fn leaves_no_trace(undo: &Undo) -> bool {
+    match undo {
+        Undo::RollBack { .. } | Undo::Restore { .. } | Undo::LetDetach { .. } => true,
+        Undo::Thaw { .. }
+        | Undo::MendFiles { .. }
+        | Undo::RemoveFiller { .. }
+        | Undo::PowerOn { .. }
+        | Undo::HealsItself { .. }
+        | Undo::DeleteObject { .. }
+        | Undo::RemoveNode { .. }
+        | Undo::PurgeSubject { .. }
+        | Undo::DropTable { .. } => false,
+    }
 }
 
 fn record_clock(context: &Context, inside: &Inside) {
@@ -217,5 +234,26 @@ impl Armed {
                 tracing::warn!("a watcher did not end in time");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use firedrill_core::plan::Target;
+
+    #[test]
+    fn a_held_volume_is_known_to_a_sweep_without_a_journal() {
+        let of = |text: &str| text.to_owned();
+        let target = Target::Volume {
+            namespace: of("n"),
+            pod: of("p-0"),
+            uid: of("u"),
+            claim: of("data-p-0"),
+            volume: of("pv"),
+            node: of("w"),
+        };
+        assert!(leaves_no_trace(&Undo::LetDetach { target }));
+        assert!(!leaves_no_trace(&Undo::PowerOn { node: of("w") }), "a node that is off says so itself");
     }
 }

@@ -4,51 +4,25 @@ use super::arm::{self, Armed};
 use super::board::Board;
 use super::context::{Context, Stop};
 use super::interrupt::Interrupts;
+use super::planned::{Drill, RunError, environment, plan, planned_steps};
 use super::recorder::{Progress, Recorder};
 use super::undo_log::UndoLog;
-use super::watching::Watching;
-use super::{account, alerts, break_it, finish, recover, steady, watching};
+use super::watching::{self, Lacks, Watching};
+use super::{account, alerts, break_it, finish, recover, steady};
 use crate::clock::Clock;
-use crate::cluster::{Cluster, ClusterError, Inventory, RunMark};
+use crate::cluster::{Cluster, Inventory, RunMark};
 use crate::lease::Lease;
-use crate::runbook::{PlannedStep, plan_steps};
-use crate::{fault, observe, stack};
+use crate::observe;
 use firedrill_core::event::{Event, JOURNAL_VERSION, RunStarted};
-use firedrill_core::plan::{self, Phase, Plan, PlannedFault, Target};
-use firedrill_core::scenario::{Fault, Recovery, Scenario, Start, TargetNames};
+use firedrill_core::plan::Phase;
+use firedrill_core::scenario::{Condition, Recovery, Start};
 use firedrill_core::time::At;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-
-/// What to drill.
-#[derive(Clone, Debug)]
-pub struct Drill {
-    /// The scenario.
-    pub scenario: Scenario,
-    /// One of its variants.
-    pub variant: String,
-    /// What random choices are drawn from; from the clock where it is not given.
-    pub seed: Option<u64>,
-    /// Whether nothing is broken (`--fault noop`).
-    pub noop: bool,
-    /// The image that holds this program.
-    pub agent_image: String,
-}
-
-impl Drill {
-    /// The faults that are put in, in order; none for the control.
-    fn faults(&self) -> Vec<Fault> {
-        match self.scenario.variants.get(&self.variant) {
-            Some(variant) if !self.noop => variant.faults().filter(|fault| **fault != Fault::Noop).cloned().collect(),
-            _ => Vec::new(),
-        }
-    }
-}
 
 /// Where and with what to run it.
 #[derive(Clone)]
@@ -70,114 +44,6 @@ pub struct Ran {
     pub folder: PathBuf,
     /// Why the cluster could not be drilled, where it was not as it must be and nothing was broken.
     pub environment: Option<String>,
-}
-
-/// Why there is no run.
-#[derive(Debug, Error)]
-pub enum RunError {
-    /// The environment is not as it must be. Nothing was broken.
-    #[error("{message}")]
-    Environment {
-        /// What is wrong.
-        message: String,
-        /// What to do about it.
-        hint: Option<String>,
-        /// Whether something is left behind.
-        dirty: bool,
-    },
-}
-
-impl From<ClusterError> for RunError {
-    fn from(error: ClusterError) -> Self {
-        environment(error.to_string())
-    }
-}
-
-fn environment(message: impl Into<String>) -> RunError {
-    RunError::Environment { message: message.into(), hint: None, dirty: false }
-}
-
-/// What a run would do. Reads only.
-///
-/// # Errors
-/// Where the cluster does not answer, is not marked for drills, or lacks the targets.
-pub async fn plan(drill: &Drill, cluster: &Cluster) -> Result<Plan, RunError> {
-    let clock = Clock::start();
-    let seed = drill.seed.unwrap_or_else(|| clock.seed());
-    if !cluster.is_allowed().await? {
-        return Err(RunError::Environment {
-            message: format!("cluster {} is not marked as one that drills may break", cluster.name),
-            hint: Some(format!(
-                "if it is one: kubectl --context {} create configmap {} -n kube-system",
-                cluster.context,
-                crate::cluster::MARKER
-            )),
-            dirty: false,
-        });
-    }
-    in_its_layout(drill, cluster).await?;
-    let mut faults = Vec::new();
-    for fault in drill.faults() {
-        let targets = fault::choose_targets(cluster, &fault, seed, &[]).await;
-        faults.push(PlannedFault { targets: targets.map_err(|error| environment(error.to_string()))?, fault });
-    }
-    let phases = plan::phases(&drill.scenario, &drill.variant)
-        .ok_or_else(|| environment(format!("{} has no variant {}", drill.scenario.name, drill.variant)))?;
-    Ok(Plan {
-        run_id: run_id(&clock, &drill.variant),
-        scenario: drill.scenario.name.clone(),
-        variant: drill.variant.clone(),
-        seed,
-        faults,
-        series: plan::series(&drill.scenario),
-        expires_after: plan::expires_after(&phases),
-        phases,
-    })
-}
-
-/// A stack that firedrill installed says in which layout it is; of another one its targets would just not be found.
-async fn in_its_layout(drill: &Drill, cluster: &Cluster) -> Result<(), RunError> {
-    let installed = stack::installed(cluster).await.map_err(|error| environment(error.to_string()))?;
-    let (name, wanted) = (&drill.scenario.name, drill.scenario.needs.layout);
-    match installed {
-        Some(installed) if installed.layout != wanted => Err(RunError::Environment {
-            message: format!(
-                "{name}/{} needs the {wanted} layout, and the stack is there in the {} one",
-                drill.variant, installed.layout
-            ),
-            hint: Some(format!(
-                "firedrill run {name}/{} --up puts it in the other one's place, which is deleted with its volumes",
-                drill.variant
-            )),
-            dirty: false,
-        }),
-        _ => Ok(()),
-    }
-}
-
-/// Month, day, hour, minute, variant, and what tells runs of the same minute apart: at most 40 letters, as names want it.
-fn run_id(clock: &Clock, variant: &str) -> String {
-    let wall = clock.wall(At(0));
-    let digits: String = wall.chars().filter(char::is_ascii_digit).skip(4).take(8).collect();
-    let variant: String = variant.chars().take(20).collect();
-    format!("{digits}-{variant}-{:04x}", clock.seed() & 0xffff)
-}
-
-/// The runbook's commands as they would run against these targets.
-pub fn planned_steps(drill: &Drill, targets: &[Target]) -> Vec<PlannedStep> {
-    let Some(variant) = drill.scenario.variants.get(&drill.variant) else { return Vec::new() };
-    let Recovery::Runbook { file, .. } = &variant.recovery else { return Vec::new() };
-    let Some(runbook) = drill.scenario.runbooks.get(file) else { return Vec::new() };
-    let pods = targets.iter().filter_map(|target| match target {
-        Target::Container { pod, .. } | Target::Pod { pod, .. } | Target::Volume { pod, .. } => Some(pod.as_str()),
-        Target::Node { because_of, .. } => Some(because_of.as_str()),
-        Target::Release { .. } | Target::Object { .. } => None,
-    });
-    let (pods, mut nodes): (Vec<&str>, Vec<&str>) = (pods.collect(), targets.iter().filter_map(Target::node).collect());
-    nodes.dedup();
-    let volumes: Vec<&str> = targets.iter().filter_map(Target::volume).collect();
-    let targets = TargetNames { pods: &pods, nodes: &nodes, volumes: &volumes };
-    plan_steps(runbook, &drill.scenario.corrections, &drill.variant, variant.layout, targets)
 }
 
 /// Runs a drill. Whatever happens, what it made is taken away again, or said to be left.
@@ -330,11 +196,7 @@ async fn drill(context: &Context, armed: &mut Armed) -> Result<(), Stop> {
     let proving = break_it::prove(context, &armed.fault, injected_at, &injected, &baseline);
     let effect_at = context.phase(Phase::Effect, limit(Phase::Effect), 1, proving).await?;
 
-    // One limit for all that follows, from the effect on, so that phases cannot add up their limits.
-    let left = || {
-        let passed = context.at().since(effect_at);
-        context.variant.deadline.saturating_sub(passed).max(Duration::from_secs(1))
-    };
+    let left = || left(context, effect_at);
     match &context.variant.recovery {
         Recovery::Unattended | Recovery::StaysBroken => {
             context.phase(Phase::Detect, left(), 1, recover::detect(&watching, effect_at)).await.ok();
@@ -351,17 +213,19 @@ async fn drill(context: &Context, armed: &mut Armed) -> Result<(), Stop> {
             let running = recover::runbook(context, &steps, &stop, effect_at);
             let ran = context.phase(Phase::Recover, left(), 1, running).await;
             stop.cancel();
-            ran?;
+            match ran {
+                // What is left of the runbook may wait for what was left out; whether the service is back is asked all the same.
+                Err(Stop::Deadline(_)) if context.variant.recovery.left_out().is_some() => {}
+                ran => ran?,
+            }
         }
     }
-    context.phase(Phase::SustainedOk, left(), 1, recover::sustained(context)).await?;
-    if context.variant.redundancy.is_empty() {
-        context.skip(Phase::Redundancy, "this variant gives no condition of it before the fault is undone");
-    } else {
-        context.phase(Phase::Redundancy, left(), 1, recover::redundancy(context, &watching, effect_at)).await?;
+    let recovered = back_to_normal(context, &watching, effect_at).await;
+    if let Err(Stop::Deadline(_)) = &recovered {
+        let Lacks { missing, unseen } = watching.seen.borrow().lacks.clone();
+        context.recorder.record(Event::NotRedundant { missing, unseen });
     }
-    let draining = recover::backlog(context, &watching);
-    context.phase(Phase::Backlog, limit(Phase::Backlog), 1, draining).await?;
+    recovered?;
     if context.variant.alerts.is_empty() {
         return Ok(());
     }
@@ -371,6 +235,25 @@ async fn drill(context: &Context, armed: &mut Armed) -> Result<(), Stop> {
         Ok(()) | Err(Stop::Deadline(_) | Stop::Failed(_)) => Ok(()),
         Err(stop) => Err(stop),
     }
+}
+
+/// What is left of the one limit for all that follows the effect, so that phases cannot add up their limits.
+fn left(context: &Context, effect_at: At) -> Duration {
+    let passed = context.at().since(effect_at);
+    context.variant.deadline.saturating_sub(passed).max(Duration::from_secs(1))
+}
+
+/// Waits for unbroken service, redundancy and the drained backlog.
+async fn back_to_normal(context: &Context, watching: &Watching, effect_at: At) -> Result<(), Stop> {
+    let left = || left(context, effect_at);
+    context.phase(Phase::SustainedOk, left(), 1, recover::sustained(context)).await?;
+    if context.variant.redundancy.is_empty() {
+        context.skip(Phase::Redundancy, "this variant gives no condition of it before the fault is undone");
+    } else {
+        context.phase(Phase::Redundancy, left(), 1, recover::redundancy(context, watching, effect_at)).await?;
+    }
+    let draining = recover::backlog(context, watching);
+    context.phase(Phase::Backlog, context.deadline(Phase::Backlog), 1, draining).await
 }
 
 async fn ledger(context: &Context, armed: &mut Armed) {
@@ -388,17 +271,20 @@ async fn ledger(context: &Context, armed: &mut Armed) {
 /// The cluster is as the scenario needs it, by the conditions of all its variants, and is listed to be compared with later.
 async fn preflight(context: &Context) -> Result<(Inventory, String), Stop> {
     let mut baselines = Vec::new();
-    for variant in context.drill.scenario.variants.values() {
+    for (name, variant) in &context.drill.scenario.variants {
         let baseline = observe::Baseline::take(&context.cluster, variant).await.map_err(Stop::failed)?;
-        baselines.push((variant, baseline));
+        // That an alert is over matters to the variant that waits for it: the others need no Prometheus for it.
+        let own = *name == context.plan.variant;
+        let asked = variant.redundancy.iter().filter(|asked| own || !matches!(asked, Condition::AlertOver { .. }));
+        baselines.push((asked.collect::<Vec<_>>(), baseline));
     }
     context.doing("waiting until everything is healthy");
     let mut tick = tokio::time::interval(Duration::from_millis(500));
     loop {
         tick.tick().await;
         let mut missing = BTreeSet::new();
-        for (variant, baseline) in &baselines {
-            missing.extend(watching::missing(context, variant, baseline).await);
+        for (asked, baseline) in &baselines {
+            missing.extend(watching::lacks(context, asked.iter().copied(), baseline).await.all().cloned());
         }
         // A runbook that starts at an alert needs one that is there and quiet; elsewhere it is unknown, and no more.
         if let Recovery::Runbook { start: Start::Alert, .. } = &context.variant.recovery {

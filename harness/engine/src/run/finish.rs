@@ -52,7 +52,10 @@ pub(super) async fn undo_and_compare(
 ) -> bool {
     let faulty = Mutex::new(None);
     let undoing = undo(context, armed, count_late, &faulty);
-    let undone = context.phase(Phase::Undo, context.deadline(Phase::Undo) + UNDO_WITHIN, LEAVE_AT, undoing).await;
+    // What a late ledger takes is not taken from the undos that follow it.
+    let late = if count_late { context.deadline(Phase::Ledger) } else { Duration::ZERO };
+    let limit = context.deadline(Phase::Undo) + UNDO_WITHIN + late;
+    let undone = context.phase(Phase::Undo, limit, LEAVE_AT, undoing).await;
     if undone.is_err() {
         for (id, undo) in context.undo.untried() {
             context.undo.done(id, Some("not undone".to_owned()), fault::finish_with(&context.tools(), &undo));
@@ -85,7 +88,6 @@ async fn undo(
     *faulty.lock().unwrap_or_else(PoisonError::into_inner) = Some(still_faulty);
     if let Some(armed) = armed.as_mut() {
         if count_late {
-            start_anew(context).await;
             late_ledger(context, armed).await;
         }
         armed.stop_watchers().await;
@@ -118,8 +120,19 @@ async fn stand_in(context: &Context, own: Option<&Inside>) -> Option<Inside> {
     deployed.map_err(|error| context.recorder.record(Event::Note { text: error.to_string() })).ok()
 }
 
-/// A run that broke off still says what became of its writes, once the fault is out, if the stores answer.
+/// A run that broke off still says what became of its writes, once the fault is out, if the stores answer within the limit
+/// of a ledger. A second interrupt ends it.
 async fn late_ledger(context: &Context, armed: &mut Armed) {
+    let why = tokio::select! {
+        () = count_late(context, armed) => return,
+        () = tokio::time::sleep(context.deadline(Phase::Ledger)) => "in time",
+        () = context.interrupts.at_least(SKIP_SETTLING_AT) => "before the run was interrupted again",
+    };
+    context.recorder.record(Event::Note { text: format!("acknowledged writes could not be read back {why}") });
+}
+
+async fn count_late(context: &Context, armed: &mut Armed) {
+    start_anew(context).await;
     context.doing("stopping the probes");
     if let Err(error) = armed.stop_probes(context).await {
         context.recorder.record(Event::Note { text: format!("samples are missing: {error}") });
@@ -129,9 +142,8 @@ async fn late_ledger(context: &Context, armed: &mut Armed) {
             return;
         }
     }
-    let limit = context.deadline(Phase::Ledger);
-    if tokio::time::timeout(limit, account::count(context, armed)).await.is_err() {
-        context.recorder.record(Event::Note { text: "acknowledged writes could not be read back in time".to_owned() });
+    if let Err(stop) = account::count(context, armed).await {
+        context.recorder.record(Event::Note { text: format!("acknowledged writes cannot be counted: {stop}") });
     }
 }
 

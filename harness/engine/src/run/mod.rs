@@ -11,6 +11,7 @@ mod drill;
 mod endpoints;
 mod finish;
 mod interrupt;
+mod planned;
 mod recorder;
 mod recover;
 mod steady;
@@ -18,7 +19,8 @@ mod sweep;
 mod undo_log;
 mod watching;
 
-pub use drill::{Drill, Options, Ran, RunError, plan, planned_steps, run};
+pub use drill::{Options, Ran, run};
 pub use interrupt::{InterruptSource, Interrupts};
+pub use planned::{Drill, RunError, plan, planned_steps};
 pub use recorder::{Progress, Recorder};
 pub use sweep::{Swept, sweep};

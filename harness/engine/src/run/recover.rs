@@ -250,8 +250,8 @@ pub(super) async fn redundancy(context: &Context, watching: &Watching, effect_at
     let (since, lost) = context
         .look(|| {
             let seen = watching.seen.borrow();
-            if !seen.missing.is_empty() {
-                context.doing(seen.missing.clone());
+            if !seen.lacks.is_nothing() {
+                context.doing(seen.lacks.to_string());
             }
             let since = seen.redundant_since?;
             let stays = context.at().since(since) >= context.variant.sustained;

@@ -2,10 +2,10 @@
 
 use super::alerts::{self, Alerts};
 use super::context::Context;
-use crate::observe;
+use crate::observe::{self, NotHeld};
 use firedrill_core::event::Event;
 use firedrill_core::plan::Target;
-use firedrill_core::scenario::{Moment, Variant};
+use firedrill_core::scenario::{Condition, Moment};
 use firedrill_core::time::At;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,10 +27,38 @@ pub(super) struct Seen {
     pub(super) redundant_since: Option<At>,
     /// Whether redundancy was ever seen to be lost; before that, its being there says nothing.
     pub(super) redundancy_lost: bool,
-    /// What is still missing.
-    pub(super) missing: String,
+    /// What of redundancy does not hold.
+    pub(super) lacks: Lacks,
     /// What waits for Ironflow's workers.
     pub(super) backlog: Backlog,
+}
+
+/// What of redundancy does not hold, in the order of its conditions; nothing where all hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Lacks {
+    /// Seen to be missing.
+    pub(super) missing: Vec<String>,
+    /// What could not be looked at.
+    pub(super) unseen: Vec<String>,
+}
+
+impl Lacks {
+    /// All of it, for people.
+    pub(super) fn all(&self) -> impl Iterator<Item = &String> {
+        self.missing.iter().chain(&self.unseen)
+    }
+
+    /// Whether everything holds.
+    pub(super) fn is_nothing(&self) -> bool {
+        self.all().next().is_none()
+    }
+}
+
+impl std::fmt::Display for Lacks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let all: Vec<_> = self.all().map(String::as_str).collect();
+        f.write_str(&all.join("; "))
+    }
 }
 
 /// What waits for Ironflow's workers.
@@ -123,28 +151,33 @@ async fn alert(context: Context, alerts: watch::Receiver<Alerts>, injected_at: A
     }
 }
 
-/// What a variant's conditions of redundancy still lack, in their order; empty where all hold.
-pub(super) async fn missing(context: &Context, variant: &Variant, baseline: &observe::Baseline) -> Vec<String> {
-    let mut missing = Vec::new();
-    for condition in &variant.redundancy {
-        let held = observe::holds(&context.cluster, condition, baseline).await;
-        if !held.holds {
-            missing.push(held.detail);
+/// What a variant's conditions of redundancy still lack.
+pub(super) async fn lacks<'a>(
+    context: &Context,
+    conditions: impl IntoIterator<Item = &'a Condition>,
+    baseline: &observe::Baseline,
+) -> Lacks {
+    let mut lacks = Lacks::default();
+    for condition in conditions {
+        match observe::holds(&context.cluster, condition, baseline).await {
+            Ok(_) => {}
+            Err(NotHeld::Missing(what)) => lacks.missing.push(what),
+            Err(NotHeld::Unseen(why)) => lacks.unseen.push(why),
         }
     }
-    missing
+    lacks
 }
 
 async fn redundancy(context: Context, baseline: Arc<observe::Baseline>, sender: Arc<watch::Sender<Seen>>) {
     let mut tick = ticks();
     loop {
         tick.tick().await;
-        let missing = missing(&context, &context.variant, &baseline).await;
+        let lacks = lacks(&context, &context.variant.redundancy, &baseline).await;
         let at = context.at();
         sender.send_if_modified(|seen| {
             let before = seen.clone();
-            seen.missing = missing.join("; ");
-            if missing.is_empty() {
+            seen.lacks = lacks;
+            if seen.lacks.is_nothing() {
                 seen.redundant_since.get_or_insert(at);
             } else {
                 seen.redundant_since = None;

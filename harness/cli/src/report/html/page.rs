@@ -9,7 +9,7 @@ use crate::report::terminal::{EXIT_DIRTY, finding_word, ledger_line, rerun, swee
 use crate::report::text::{harmless, limit, one_line, seconds, value_sign, value_word};
 use firedrill_core::event::RunStarted;
 use firedrill_core::journal::Journal;
-use firedrill_core::scenario::Moment;
+use firedrill_core::scenario::{Moment, drill_name};
 use firedrill_core::time::{At, human, millis};
 use firedrill_core::verdict::{AlertResult, Measured, Part, Value, Verdict};
 use serde::Serialize;
@@ -150,7 +150,7 @@ struct EventRow {
 pub(super) fn page(verdict: &Verdict, journal: &Journal, start: &RunStarted, steps: &[StepRun], axis: &Axis) -> Page {
     let variant = start.scenario.variants.get(&verdict.variant);
     Page {
-        name: format!("{}/{}", verdict.scenario, verdict.variant),
+        name: drill_name(&verdict.scenario, &verdict.variant, verdict.without.as_deref()),
         headline: one_line(&verdict.headline),
         tone: tone(verdict),
         exit_code: verdict.exit_code,

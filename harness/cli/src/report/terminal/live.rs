@@ -10,6 +10,7 @@ use crate::report::text::{Style, limit, one_line, pad, seconds, shorten, wrap};
 use firedrill_core::event::{Event, FileSystem, PhaseEnd, Record, RunStarted, StepEnd, Undo};
 use firedrill_core::live::{Live, LiveProbe};
 use firedrill_core::plan::Phase;
+use firedrill_core::scenario::drill_name;
 use firedrill_core::time::{At, micros, millis};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -134,7 +135,8 @@ impl Lines {
                 let said = format!("step {step} passed over ({}): {}", one_line(section), one_line(because));
                 self.under(&paint.dim("–"), &said, None)
             }
-            Event::Observed(_) => String::new(),
+            // The phase that ended says it.
+            Event::Observed(_) | Event::NotRedundant { missing: _, unseen: _ } => String::new(),
             Event::Ledger(ledger) => match &ledger.error {
                 Some(error) => self.warn(&format!("the writes in {} cannot be looked for: {error}", ledger.store)),
                 None if ledger.lost > 0 => self.warn(&format!(
@@ -143,7 +145,7 @@ impl Lines {
                 )),
                 None => String::new(),
             },
-            Event::VolumesAtRisk { claims: _ } => String::new(),
+            Event::VolumesAtRisk { claims: _, of_other_drivers: _ } => String::new(),
             Event::VolumeChecked { claim: _, found: FileSystem::Whole | FileSystem::Gone } => String::new(),
             Event::VolumeChecked { claim, found } => self.warn(&format!("file system of {claim}: {found}")),
             Event::Undone { id: _, error: None, finish_with: _ } => String::new(),
@@ -243,7 +245,8 @@ impl Lines {
     fn started(&self, start: &RunStarted) -> String {
         let paint = self.style.paint();
         let (plan, cluster) = (&start.plan, &start.cluster);
-        let name = format!("{}/{}", plan.scenario, plan.variant);
+        let left_out = start.scenario.variants.get(&plan.variant).and_then(|variant| variant.recovery.left_out());
+        let name = drill_name(&plan.scenario, &plan.variant, left_out);
         let place = format!(
             " on {} {} ({} nodes, Kubernetes {})",
             cluster.provider, cluster.name, cluster.nodes, cluster.version
