@@ -293,7 +293,7 @@ const FILL_WITHIN: Duration = Duration::from_secs(180);
 /// How long the backlog may take to drain after redundancy is back.
 const BACKLOG_WITHIN: Duration = Duration::from_secs(120);
 /// How long reading all acknowledged writes back may take.
-const LEDGER_WITHIN: Duration = Duration::from_secs(420);
+const LEDGER_WITHIN: Duration = Duration::from_secs(510);
 /// How long taking everything away may take.
 const UNDO_WITHIN: Duration = Duration::from_secs(240);
 /// How long the cluster may take to be as before.

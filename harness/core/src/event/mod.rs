@@ -340,7 +340,7 @@ pub enum FileSystem {
         /// What spoke against it.
         said: String,
     },
-    /// There is no such claim any more.
+    /// There is no such volume any more.
     Gone,
     /// It cannot be told.
     Unknown {
@@ -354,7 +354,7 @@ impl std::fmt::Display for FileSystem {
         match self {
             FileSystem::Whole => f.write_str("whole"),
             FileSystem::Damaged { said } => write!(f, "damaged: {said}"),
-            FileSystem::Gone => f.write_str("gone with its claim"),
+            FileSystem::Gone => f.write_str("gone"),
             FileSystem::Unknown { why } => write!(f, "not checked: {why}"),
         }
     }

@@ -134,7 +134,7 @@ fn blocked(history: &History<'_>, variant: &Variant, scenario: &Scenario, inject
         return Some("no fault was put in (control run)".to_owned());
     }
     if history.injections.is_empty() {
-        let why = recovery::cut_short(history);
+        let why = recovery::broken_off(history);
         return Some(why.unwrap_or_else(|| "the fault was never put in".to_owned()));
     }
     match injection.value {

@@ -50,6 +50,8 @@ pub(crate) struct PhaseSeen<'a> {
     pub(crate) phase: Phase,
     /// How it ended and what was said of it; `None` where the journal does not say.
     pub(crate) end: Option<(&'a PhaseEnd, &'a str)>,
+    /// When it ended.
+    pub(crate) ended_at: Option<At>,
 }
 
 /// An injection into one target.
@@ -153,9 +155,9 @@ impl<'a> History<'a> {
     fn take(&mut self, at: At, event: &'a Event) {
         match event {
             Event::PhaseStarted { phase, .. } => {
-                self.phases.push(PhaseSeen { phase: *phase, end: None });
+                self.phases.push(PhaseSeen { phase: *phase, end: None, ended_at: None });
             }
-            Event::PhaseEnded { phase, end, detail } => self.end_phase(*phase, end, detail),
+            Event::PhaseEnded { phase, end, detail } => self.end_phase(at, *phase, end, detail),
             Event::Placement { places } => self.placement.extend(places),
             Event::ClockCompared { vantage, uncertainty_us } if vantage != "outside" => {
                 self.inside_uncertainty_us = self.inside_uncertainty_us.max(Some(*uncertainty_us));
@@ -225,11 +227,11 @@ impl<'a> History<'a> {
         }
     }
 
-    fn end_phase(&mut self, phase: Phase, end: &'a PhaseEnd, detail: &'a str) {
+    fn end_phase(&mut self, at: At, phase: Phase, end: &'a PhaseEnd, detail: &'a str) {
         match self.phases.iter_mut().rev().find(|seen| seen.phase == phase && seen.end.is_none()) {
-            Some(seen) => seen.end = Some((end, detail)),
+            Some(seen) => (seen.end, seen.ended_at) = (Some((end, detail)), Some(at)),
             // A phase that was passed over may never have started.
-            None => self.phases.push(PhaseSeen { phase, end: Some((end, detail)) }),
+            None => self.phases.push(PhaseSeen { phase, end: Some((end, detail)), ended_at: Some(at) }),
         }
     }
 
@@ -266,6 +268,12 @@ impl<'a> History<'a> {
         let waited = !self.recovery_phases().any(cut_short);
         let late = |seen: &&PhaseSeen<'_>| matches!(seen.end, Some((PhaseEnd::DeadlinePassed, _)));
         self.recovery_phases().filter(move |seen| waited && late(seen)).map(|seen| seen.phase)
+    }
+
+    /// The phase in which service or redundancy was waited for in vain, and when its limit passed.
+    pub(crate) fn broken_until(&self) -> Option<(Phase, At)> {
+        let phase = self.given_up().find(|phase| [Phase::SustainedOk, Phase::Redundancy].contains(phase))?;
+        Some((phase, self.phase(phase)?.ended_at?))
     }
 
     /// The section that was left out of the runbook, whatever scenario it is judged by.

@@ -171,19 +171,24 @@ pub(crate) fn data(
             Some(FileSystem::Unknown { .. }) | None => unknown.push(file_system(claim, *found)),
         }
     }
+    let others = (!history.not_looked_into.is_empty()).then(|| {
+        let claims = history.not_looked_into.join(", ");
+        format!("not looked into, since their driver cannot be asked: file systems of {claims}")
+    });
     let mut findings = Vec::new();
     if failed.is_empty() && lost + duplicated > 0 {
         let text = format!("{lost} acknowledged writes lost and {duplicated} doubled, as accepted: {}", policy.because);
         findings.push(Finding { kind: FindingKind::Data, text, section: None });
     }
     let judged = if !failed.is_empty() {
-        failed.extend(unknown);
+        failed.extend(unknown.into_iter().chain(others));
         part(
             Value::Fail,
             failed,
             Some("the lost writes' numbers are in the verdict's ledger, with their time in the report"),
         )
     } else if !unknown.is_empty() {
+        unknown.extend(others);
         part(Value::Unknown, unknown, Some("acknowledged writes are neither kept nor lost until they were looked for"))
     } else {
         let all = if found == indeterminate { "all found".to_owned() } else { format!("{found} found") };
@@ -196,10 +201,6 @@ pub(crate) fn data(
             grouped(indeterminate)
         );
         let volumes = history.volumes.iter().map(|(claim, found)| file_system(claim, *found));
-        let others = history.not_looked_into;
-        let others = (!others.is_empty()).then(|| {
-            format!("not looked into, since their driver cannot be asked: file systems of {}", others.join(", "))
-        });
         part(Value::Pass, [text].into_iter().chain(volumes).chain(others).collect(), None)
     };
     (judged, findings)

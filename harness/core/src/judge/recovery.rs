@@ -91,16 +91,18 @@ fn stays_broken(history: &History<'_>, series: &[Seen<'_>]) -> Judged {
     if let Some(why) = cut_short(history) {
         return unknown(why);
     }
-    let waited_in = |phase: &Phase| [Phase::SustainedOk, Phase::Redundancy].contains(phase);
-    if let Some(phase) = history.given_up().find(waited_in) {
-        let broken = broken_at_the_end(history, series);
+    if let Some((phase, at)) = history.broken_until() {
+        let broken = broken_still(history, series);
         if broken.is_empty() {
             let detail = history.phase(phase).and_then(|seen| seen.end).map_or("", |(_, detail)| detail);
-            let why = format!("{} was not reached, but nothing was seen to be broken then", phase.name());
+            let why = format!(
+                "{} was not reached, but the record holds nothing that was seen to be broken then",
+                phase.name()
+            );
             return unknown(if detail.is_empty() { why } else { format!("{why}: {detail}") });
         }
         let effect = history.moment(Moment::Effect);
-        let waited = effect.map_or(Duration::ZERO, |effect| history.measured_until().since(effect));
+        let waited = effect.map_or(Duration::ZERO, |effect| at.since(effect));
         let still =
             format!("still broken {} after the effect, as the scenario says: {}", human(waited), broken.join("; "));
         let headline = match history.left_out() {
@@ -126,11 +128,10 @@ fn stays_broken(history: &History<'_>, series: &[Seen<'_>]) -> Judged {
     Judged { part: part(Value::Fail, vec![why], Some(hint)), headline }
 }
 
-/// What was seen to be broken when the run stopped looking. What could not be seen is neither broken nor whole.
-fn broken_at_the_end(history: &History<'_>, series: &[Seen<'_>]) -> Vec<String> {
-    let horizon = history.horizon();
+/// What was seen to be broken when the limit passed. What could not be seen is neither broken nor whole.
+fn broken_still(history: &History<'_>, series: &[Seen<'_>]) -> Vec<String> {
     let down = series.iter().filter_map(|seen| {
-        let since = seen.down_at(horizon)?;
+        let since = seen.down_still.filter(|_| seen.unfit.is_none())?;
         Some(format!("{} was down from {:.1} s of the run on", seen.plan, since.ms() / 1_000.0))
     });
     down.chain(history.not_redundant.iter().cloned()).collect()
@@ -144,8 +145,8 @@ fn fail_hint(steps: &Steps, late: bool) -> &'static str {
     }
 }
 
-/// Why the run did not look to the end.
-pub(crate) fn cut_short(history: &History<'_>) -> Option<String> {
+/// Which phase broke off, up to the last in which the service is looked at, and why.
+pub(crate) fn broken_off(history: &History<'_>) -> Option<String> {
     let measured = history.phases.iter().filter(|seen| seen.phase <= Phase::Backlog);
     let mut broken = measured.filter_map(|seen| match seen.end {
         Some((PhaseEnd::Failed { reason }, _)) => Some(format!("{} failed: {reason}", seen.phase.name())),
@@ -158,7 +159,12 @@ pub(crate) fn cut_short(history: &History<'_>) -> Option<String> {
         None => Some(format!("the run died during {}", seen.phase.name())),
         Some(_) => None,
     });
-    broken.next().or_else(|| {
+    broken.next()
+}
+
+/// Why the run did not look to the end.
+fn cut_short(history: &History<'_>) -> Option<String> {
+    broken_off(history).or_else(|| {
         let reached = history.phases.iter().any(|seen| (Phase::SustainedOk..=Phase::Alerts).contains(&seen.phase));
         match (reached, history.interrupted, history.ended) {
             (true, ..) => None,

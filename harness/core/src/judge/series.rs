@@ -13,6 +13,8 @@ use std::time::Duration;
 /// A control must have succeeded within this time of the effect's proof.
 pub(crate) const CONTROL_WITHIN: Duration = Duration::from_secs(5);
 
+/// A series is down still where its last failure was so shortly before that moment, or three intervals of its schedule.
+const STILL_MIN: Duration = Duration::from_secs(1);
 /// How long it may take to stop the probes and collect their samples before the next phase begins: a shorter silence at
 /// the very end says nothing.
 pub(crate) const COLLECTING_MAX: Duration = Duration::from_secs(5);
@@ -26,6 +28,8 @@ pub(crate) struct Bounds {
     pub(crate) redundancy: At,
     /// Until when a failure counts against recovery.
     pub(crate) horizon: At,
+    /// When the limit passed within which it had to be back, where it was not.
+    pub(crate) broken_until: Option<At>,
 }
 
 impl Bounds {
@@ -36,6 +40,7 @@ impl Bounds {
             effect: history.moment(Moment::Effect),
             redundancy: history.moment(Moment::Redundancy).unwrap_or(horizon),
             horizon,
+            broken_until: history.broken_until().map(|(_, at)| at),
         }
     }
 }
@@ -54,6 +59,16 @@ pub(crate) struct Gather<'a> {
     longest_hole_us: u64,
     oks_to_horizon: u64,
     shows_effect: bool,
+    sustained: Duration,
+    still: Still,
+}
+
+/// The last attempts before the limit passed.
+#[derive(Clone, Copy, Debug, Default)]
+struct Still {
+    attempts: u64,
+    failed: u64,
+    last_failure: At,
 }
 
 /// What a series is to the proof of the effect.
@@ -80,6 +95,8 @@ pub(crate) struct Seen<'a> {
     pub(crate) oks_to_horizon: u64,
     /// For the effect's probe: it failed after the injection. For its control: it succeeded near that.
     pub(crate) shows_effect: bool,
+    /// Since when it was down, where it was so still when the limit passed within which it had to be back.
+    pub(crate) down_still: Option<At>,
     pub(crate) succeeded: u64,
     /// How far its times can be off against the run's clock; `None` where that was never found out.
     pub(crate) uncertainty: Option<Duration>,
@@ -108,6 +125,8 @@ impl<'a> Gather<'a> {
             longest_hole_us: 0,
             oks_to_horizon: 0,
             shows_effect: false,
+            sustained,
+            still: Still::default(),
         }
     }
 
@@ -119,6 +138,16 @@ impl<'a> Gather<'a> {
             Outcome::Failed { .. } => false,
             Outcome::Stalled => return,
         };
+        if let Some(until) = self.bounds.broken_until
+            && sample.started <= until
+            && until.since(sample.started) <= self.sustained
+        {
+            self.still.attempts += 1;
+            if !ok {
+                self.still.failed += 1;
+                self.still.last_failure = self.still.last_failure.max(sample.ended);
+            }
+        }
         match self.bounds.inject {
             Some(inject) if sample.started >= inject => self.push_after_injection(sample, ok),
             _ if ok => self.steady.add(sample),
@@ -162,6 +191,7 @@ impl<'a> Gather<'a> {
             Vantage::Inside => history.inside_uncertainty_us.map(Duration::from_micros),
         };
         Seen {
+            down_still: self.bounds.broken_until.and_then(|at| self.still.down_at(at, self.plan.every, &summary)),
             unfit: unfit(&summary, self.first_seq),
             plan: self.plan,
             summary,
@@ -175,6 +205,17 @@ impl<'a> Gather<'a> {
             degraded: self.degraded,
             degraded_failed: self.degraded_failed,
         }
+    }
+}
+
+impl Still {
+    /// Since when it was down, where it was seen to be so at `at`: an outage had not ended, of the last attempts at least half failed,
+    /// and one of them just before. A service that answers again, for too short a time to tell, is neither up nor down.
+    fn down_at(self, at: At, every: Duration, summary: &SeriesSummary) -> Option<At> {
+        let shortly_before = at.since(self.last_failure) <= STILL_MIN.max(every * 3);
+        let open = |outage: &&Outage| outage.first_failure <= at && outage.sustained_from.is_none_or(|from| from > at);
+        let outage = summary.outages.iter().find(open)?;
+        (self.failed > 0 && self.failed * 2 >= self.attempts && shortly_before).then_some(outage.first_failure)
     }
 }
 
@@ -223,16 +264,6 @@ impl Seen<'_> {
         };
         let within = move |gap: &&Gap| gap.until > from && gap.from < until;
         self.summary.gaps.iter().filter(within).filter(move |gap| !in_outage(gap))
-    }
-
-    /// Since when it was down, where it was seen to be down at `at`: its outage spans that moment, and no gap does.
-    pub(crate) fn down_at(&self, at: At) -> Option<At> {
-        let silent = |gap: &Gap| gap.from < at && at <= gap.until && gap.until.since(gap.from) >= COLLECTING_MAX;
-        if self.unfit.is_some() || self.summary.gaps.iter().any(silent) {
-            return None;
-        }
-        let spans = |outage: &&Outage| outage.first_failure <= at && outage.sustained_from.is_none_or(|from| from > at);
-        self.summary.outages.iter().find(spans).map(|outage| outage.first_failure)
     }
 
     /// What the verdict says of it.

@@ -1,6 +1,6 @@
 //! What runbooks and corrections must be to variants and probes.
 
-use super::command::{VOLUME, bound, object_to_correction, object_to_step};
+use super::command::{bound, object_to_correction, object_to_step, volumes_named};
 use super::mistake::{Mistakes, closest};
 use super::parse::{Parts, VariantPart, read_runbook};
 use super::read::Tab;
@@ -84,8 +84,9 @@ pub(super) fn references(parts: &mut Parts<'_>) {
                     "name no more of them, or give the block `variants=...`",
                 );
             }
-            if let (Some(span), Some(running)) = (&step.volume, runs().find(|running| !running.hits_volumes)) {
-                mistakes.add_hint(span.clone(), running.no_volume(), VOLUMES_HINT);
+            let Some(volume) = &step.volume else { continue };
+            if let Some(running) = runs().find(|running| running.volumes < volume.value) {
+                mistakes.add_hint(volume.span.clone(), running.volumes_hit(), VOLUMES_HINT);
             }
         }
     }
@@ -100,7 +101,8 @@ struct Running {
     variant: String,
     layout: Layout,
     targets: usize,
-    hits_volumes: bool,
+    /// Of these, volumes.
+    volumes: usize,
     holds_volumes: bool,
 }
 
@@ -109,8 +111,11 @@ impl Running {
         self.file == file && step.is_for(&self.variant, self.layout)
     }
 
-    fn no_volume(&self) -> String {
-        format!("the fault of `{}` hits no volume", self.variant)
+    fn volumes_hit(&self) -> String {
+        match self.volumes {
+            0 => format!("the fault of `{}` hits no volume", self.variant),
+            hit => format!("the fault of `{}` hits {hit} volumes", self.variant),
+        }
     }
 }
 
@@ -118,13 +123,17 @@ fn running(parts: &Parts<'_>) -> Vec<Running> {
     let of = |variant: &VariantPart<'_>| {
         let Recovery::Runbook { file, .. } = &variant.recovery.as_ref()?.value else { return None };
         variant.fault()?;
-        let counts = variant.faults().filter_map(|(_, chosen)| parts::count_place(&chosen.value));
+        let count = |volumes: bool| {
+            let faults = variant.faults().filter(|(fault, _)| !volumes || fault.hits_volumes());
+            let counts = faults.filter_map(|(_, chosen)| parts::count_place(&chosen.value));
+            usize::try_from(counts.map(|count| count.value).sum::<u64>()).ok()
+        };
         Some(Running {
             file: file.clone(),
             variant: variant.name.value.to_owned(),
             layout: variant.layout.value,
-            targets: usize::try_from(counts.map(|count| count.value).sum::<u64>()).ok()?,
-            hits_volumes: variant.faults().any(|(fault, _)| fault.hits_volumes()),
+            targets: count(false)?,
+            volumes: count(true)?,
             holds_volumes: variant.faults().any(|(fault, _)| matches!(fault, Fault::HoldDetach { .. })),
         })
     };
@@ -167,10 +176,10 @@ pub(super) fn corrections(parts: &Parts<'_>, mistakes: &mut Mistakes) {
                 super::command::BOUND_HINT,
             );
         }
-        let names_volume = placeholders(&instead.value).iter().any(|(_, name)| name.starts_with(VOLUME));
-        let bare = running.iter().find(|running| names_volume && !running.hits_volumes && runs(parts, running, &tab));
+        let volumes = volumes_named(&instead.value).unwrap_or(0);
+        let bare = running.iter().find(|running| running.volumes < volumes && runs(parts, running, &tab));
         if let Some(running) = bare {
-            mistakes.add_hint(instead.span.clone(), running.no_volume(), VOLUMES_HINT);
+            mistakes.add_hint(instead.span.clone(), running.volumes_hit(), VOLUMES_HINT);
         }
         if tab.text("documented").is_some_and(|documented| documented.value == instead.value) && !tab.has("expect") {
             mistakes.add_hint(

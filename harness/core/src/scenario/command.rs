@@ -155,7 +155,7 @@ pub(super) enum Bound {
 }
 
 /// How the placeholder of a volume begins.
-pub(super) const VOLUME: &str = "target-volume";
+const VOLUME: &str = "target-volume";
 
 /// What placeholders stand for, for people.
 pub(super) const BOUND_HINT: &str = "`<target-pods>` stands for the targets, `<target-pod-1>` for the first, `<target-node>` for its node, `<target-volume>` for its volume";
@@ -170,6 +170,16 @@ pub(super) fn bound(placeholder: &str) -> Option<Bound> {
         (Some(text), _) | (_, Some(text)) => number(text),
         (None, None) => None,
     }
+}
+
+/// The greatest number of a volume that a command names.
+pub(super) fn volumes_named(command: &str) -> Option<usize> {
+    let of_volumes = placeholders(command).into_iter().filter(|(_, name)| name.starts_with(VOLUME));
+    let numbers = of_volumes.filter_map(|(_, name)| match bound(name)? {
+        Bound::All => Some(1),
+        Bound::One(number) => Some(number),
+    });
+    numbers.max()
 }
 
 /// Names of what a fault hits, for placeholders.

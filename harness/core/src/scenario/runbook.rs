@@ -3,7 +3,7 @@
 //! What the harness needs to know of a step stands behind the fence's language:
 //! `sh expect='text' timeout=90s within=60s exit=any variants=hung,killed layout=separate only-if-down='probe after 60s'`.
 
-use super::command::{VOLUME, bound, object_to_step};
+use super::command::{bound, object_to_step, volumes_named};
 use super::mistake::Mistakes;
 use super::read::Placed;
 use super::text;
@@ -41,8 +41,8 @@ pub(super) struct DraftStep {
     pub(super) probe: Option<Placed<String>>,
     /// The greatest number of a target that it names, and where.
     pub(super) target: Option<Placed<usize>>,
-    /// Where it names a volume.
-    pub(super) volume: Option<Range<usize>>,
+    /// The greatest number of a volume that it names, and where it is.
+    pub(super) volume: Option<Placed<usize>>,
 }
 
 /// The steps of a Markdown text that is no scenario's: what is wrong with it as a drill's runbook is of no matter.
@@ -177,7 +177,7 @@ fn read_block(text: &str, block: &Block, section: Option<&String>, draft: &mut D
             mistakes.add_hint(span.clone(), objection.message, objection.hint);
         }
         let target = check_placeholders(text, &span, mistakes);
-        let volume = placeholders(&command).iter().any(|(_, name)| name.starts_with(VOLUME)).then(|| span.clone());
+        let volume = volumes_named(&command).map(|value| Placed { value, span: span.clone() });
         let line = u32::try_from(text[..span.start].matches('\n').count() + 1).unwrap_or(u32::MAX);
         draft.steps.push(DraftStep {
             step: Step { line, command, ..pattern.step.clone() },

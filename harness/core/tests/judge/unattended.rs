@@ -3,7 +3,7 @@
 use crate::builder::{CONTROL, PUBLISH, Run};
 use firedrill_core::event::{Event, PhaseEnd, StepEnd};
 use firedrill_core::plan::Phase;
-use firedrill_core::sample::Outcome;
+use firedrill_core::sample::{Cause, Outcome};
 use firedrill_core::scenario::{Moment, Recovery};
 use firedrill_core::time::At;
 use firedrill_core::verdict::Value;
@@ -105,6 +105,39 @@ fn what_comes_back_right_at_the_end_is_not_broken_then() {
     run.keep_samples(|sample| sample.series != PUBLISH);
     run.down(PUBLISH, 40_900, 158_000, 175_000);
     assert_eq!(run.judge().recovery.value, Value::Unknown, "{:?}", run.judge().recovery);
+    // The undo disturbed it once more, within the window that would have ended the outage: it answered at the limit all the same.
+    run.change_samples(|sample| {
+        if sample.series == PUBLISH && sample.started == At::from_ms(161_000) {
+            sample.outcome = Outcome::Failed { cause: Cause::Reset, code: 0, maybe_applied: false };
+        }
+    });
+    assert_eq!(run.judge().recovery.value, Value::Unknown, "{:?}", run.judge().recovery);
+}
+
+#[test]
+fn what_happens_after_the_limit_is_nothing_to_it() {
+    // It came back while logs and states were kept: it was broken when the limit passed.
+    let mut healed = unattended(PhaseEnd::DeadlinePassed);
+    healed.keep_samples(|sample| sample.series != PUBLISH);
+    healed.down(PUBLISH, 40_900, 165_000, 200_000).observed(190_000, ("pods", "p", "ready", Some(true)));
+    assert_eq!(healed.judge().recovery.value, Value::Pass, "{:?}", healed.judge().recovery);
+    // It went down then, and redundancy could not be seen at the limit.
+    let mut loaded = serving(Phase::Redundancy, (&[], &["no answer"]));
+    loaded.change_samples(|sample| {
+        if sample.series == PUBLISH && sample.started > At::from_ms(160_500) {
+            sample.outcome = Outcome::Failed { cause: Cause::Timeout, code: 0, maybe_applied: false };
+        }
+    });
+    loaded.observed(170_000, ("pods", "p", "not ready", Some(false)));
+    assert_eq!(loaded.judge().recovery.value, Value::Unknown, "{:?}", loaded.judge().recovery);
+    // A single attempt in a hundred times out: that is no outage that lasts.
+    let mut stray = unattended(PhaseEnd::DeadlinePassed);
+    stray.change_samples(|sample| {
+        if sample.series == PUBLISH && sample.started > At::from_ms(60_000) && sample.seq % 80 != 59 {
+            sample.outcome = Outcome::Ok;
+        }
+    });
+    assert_eq!(stray.judge().recovery.value, Value::Unknown, "{:?}", stray.judge().recovery);
 }
 
 /// A run in which nobody acts: the service came back, and then it waited for something until 160 s.
@@ -116,7 +149,7 @@ fn serving(phase: Phase, lacks: (&[&str], &[&str])) -> Run {
         if *phase == Phase::SustainedOk)
     });
     run.phase(41_000, Phase::SustainedOk, 60_000, PhaseEnd::Done);
-    run.phase(60_100, phase, 160_000, PhaseEnd::DeadlinePassed).down(PUBLISH, 40_900, 50_000, 160_000);
+    run.phase(60_100, phase, 160_000, PhaseEnd::DeadlinePassed).down(PUBLISH, 40_900, 50_000, 180_000);
     let all = |of: &[&str]| of.iter().map(|what| (*what).to_owned()).collect();
     run.event(160_000, Event::NotRedundant { missing: all(lacks.0), unseen: all(lacks.1) });
     run

@@ -74,6 +74,7 @@ pub struct Inside {
     offset_us: i64,
     uncertainty: Duration,
     pump: Option<JoinHandle<Pumped>>,
+    may_write: bool,
     failure: Option<watch::Receiver<Option<AgentError>>>,
 }
 
@@ -145,7 +146,7 @@ impl Inside {
     }
 
     pub(super) fn over(route: Route, node: String, uncertainty: Duration) -> Self {
-        Self { route, node, clock: None, offset_us: 0, uncertainty, pump: None, failure: None }
+        Self { route, node, clock: None, offset_us: 0, uncertainty, pump: None, may_write: false, failure: None }
     }
 
     /// How to take the agent's pod in a namespace away that is not the run's own, with which it would go.
@@ -195,6 +196,7 @@ impl Inside {
             return Err(AgentError::Refused("the probes were started before".to_owned()));
         }
         let (offset_us, uncertainty) = compare(&self.route, &clock).await?;
+        self.may_write = true;
         self.route.ask(&Request::Start { specs }, ANSWER_MAX).await?;
         (self.clock, self.offset_us, self.uncertainty) = (Some(clock), offset_us, uncertainty);
         let (failed, failure) = watch::channel(None);
@@ -210,12 +212,12 @@ impl Inside {
         Ok(())
     }
 
-    /// Ends the probes and waits for the samples of what was in flight.
+    /// Ends the probes and waits for the samples of what was in flight. Where that was broken off, it can be asked again.
     ///
     /// # Errors
     /// Where not every sample has arrived within `within`.
     pub async fn stop_and_drain(&mut self, within: Duration) -> Result<(), AgentError> {
-        let (Some(mut task), Some(clock)) = (self.pump.take(), self.clock) else { return Ok(()) };
+        let (Some(task), Some(clock)) = (self.pump.as_mut(), self.clock) else { return Ok(()) };
         let until = clock.deadline(clock.now().plus(within));
         let mut last = "the probes have not ended".to_owned();
         let drained = async {
@@ -223,23 +225,37 @@ impl Inside {
             loop {
                 tries.tick().await;
                 match self.route.ask(&Request::Stop, ANSWER_MAX).await {
-                    Ok(_) => break,
+                    Ok(_) => {
+                        self.may_write = false;
+                        break;
+                    }
                     Err(AgentError::Broken(error)) if !task.is_finished() => last = error,
                     Err(AgentError::Broken(_)) => break,
                     Err(error) => return Err(error),
                 }
             }
-            (&mut task).await.map_err(|error| AgentError::Broken(error.to_string()))?
+            (&mut *task).await.map_err(|error| AgentError::Broken(error.to_string()))?
         };
         let ended = tokio::time::timeout_at(until, drained).await;
         if ended.is_err() {
             task.abort();
         }
+        self.pump = None;
         ended.map_err(|_| AgentError::Deadline { within, last })??;
         let (offset_us, uncertainty) = compare(&self.route, &clock).await?;
         let drift = Duration::from_micros(offset_us.abs_diff(self.offset_us));
         self.uncertainty = self.uncertainty.max(uncertainty) + drift;
         Ok(())
+    }
+
+    /// Whether its probes were started, and not stopped and waited for.
+    pub fn is_measuring(&self) -> bool {
+        self.pump.is_some()
+    }
+
+    /// Whether its probes were started and it has not said that they stop: they may write still.
+    pub fn may_write(&self) -> bool {
+        self.may_write
     }
 
     /// Reads a store from inside the cluster.

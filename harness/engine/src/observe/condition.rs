@@ -51,6 +51,13 @@ pub enum NotHeld {
     Unseen(String),
 }
 
+impl std::fmt::Display for NotHeld {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (NotHeld::Missing(why) | NotHeld::Unseen(why)) = self;
+        f.write_str(why)
+    }
+}
+
 impl From<ClusterError> for NotHeld {
     fn from(error: ClusterError) -> Self {
         NotHeld::Unseen(error.to_string())
@@ -182,12 +189,9 @@ pub async fn holds(cluster: &Cluster, condition: &Condition, baseline: &Baseline
     }
 }
 
-/// Of a server that does not answer, it is not known what it holds.
 async fn nats_replicas(cluster: &Cluster, pods: &PodSelector, servers: u32) -> Result<Replicas, NotHeld> {
     let views = views(cluster, pods).await?;
-    let silent = views.iter().any(|view| view.answer.is_err()) && views.len() == servers as usize;
-    let why = if silent { NotHeld::Unseen } else { NotHeld::Missing };
-    replicas(&views, servers as usize).map_err(why)
+    replicas(&views, servers as usize)
 }
 
 fn as_before(now: &Policies, before: Option<&Policies>) -> Result<String, String> {

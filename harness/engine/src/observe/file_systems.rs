@@ -6,7 +6,7 @@ use crate::cluster::{Cluster, ClusterError};
 use crate::volumes_driver::{self, DRIVER};
 use firedrill_core::event::FileSystem;
 use firedrill_core::plan::Target;
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{PersistentVolume, Pod};
 use kube::ResourceExt;
 use kube::api::{Api, ListParams};
 use serde::Deserialize;
@@ -30,6 +30,8 @@ pub struct AtRisk {
     pub claim: String,
     /// Its own name: another volume may take its place under the same claim.
     pub volume: String,
+    /// What the driver calls it.
+    pub handle: String,
 }
 
 /// The volumes of the pods that are to be hit or that are on a node to be hit: those that the driver made, and the claims of
@@ -69,9 +71,9 @@ fn sorted(claims: &BTreeSet<String>, volumes: &[PersistentVolume]) -> (Vec<AtRis
     for volume in volumes {
         let Some(claim) = claim_of(volume).filter(|claim| claims.contains(claim)) else { continue };
         let csi = volume.spec.as_ref().and_then(|spec| spec.csi.as_ref());
-        match csi.is_some_and(|csi| csi.driver == DRIVER) {
-            true => ours.push(AtRisk { claim, volume: volume.name_any() }),
-            false => others.push(claim),
+        match csi.filter(|csi| csi.driver == DRIVER) {
+            Some(csi) => ours.push(AtRisk { claim, volume: volume.name_any(), handle: csi.volume_handle.clone() }),
+            None => others.push(claim),
         }
     }
     ours.sort_by(|a, b| a.claim.cmp(&b.claim));
@@ -95,7 +97,7 @@ fn claim_of(volume: &PersistentVolume) -> Option<String> {
     })
 }
 
-/// Checks the file system of a volume, where its claim still has that one.
+/// Checks the file system of a volume, whatever its claim has by then.
 pub async fn check(cluster: &Cluster, volume: &AtRisk) -> FileSystem {
     match look(cluster, volume).await {
         Ok(None) => FileSystem::Gone,
@@ -105,15 +107,13 @@ pub async fn check(cluster: &Cluster, volume: &AtRisk) -> FileSystem {
     }
 }
 
-async fn look(cluster: &Cluster, AtRisk { claim, volume }: &AtRisk) -> Result<Option<Findings>, String> {
-    let (namespace, name) = claim.split_once('/').ok_or_else(|| format!("{claim} is no claim"))?;
-    let claims: Api<PersistentVolumeClaim> = Api::namespaced(cluster.client(), namespace);
-    let found = claims.get_opt(name).await.map_err(|error| format!("get claim {claim}: {error}"))?;
-    let now = found.and_then(|found| found.spec).and_then(|spec| spec.volume_name);
-    if now.as_ref() != Some(volume) {
+async fn look(cluster: &Cluster, AtRisk { volume, handle, .. }: &AtRisk) -> Result<Option<Findings>, String> {
+    let volumes: Api<PersistentVolume> = Api::all(cluster.client());
+    let found = cluster.ask(format!("volume {volume}"), volumes.get_opt(volume)).await;
+    if found.map_err(|error| error.to_string())?.is_none() {
         return Ok(None);
     }
-    let ended = volumes_driver::ask(cluster, &["check", claim], CHECK_LIMIT).await?;
+    let ended = volumes_driver::ask(cluster, &["check", handle], CHECK_LIMIT).await?;
     // One that is damaged is said on standard output too, with another exit code.
     serde_json::from_str(&ended.stdout)
         .map(Some)
@@ -134,7 +134,7 @@ mod tests {
         };
         let claims = BTreeSet::from(["n/c".to_owned()]);
         let volumes = [volume("old", DRIVER, "Released"), volume("new", DRIVER, "Bound")];
-        let at_risk = AtRisk { claim: "n/c".to_owned(), volume: "new".to_owned() };
+        let at_risk = AtRisk { claim: "n/c".to_owned(), volume: "new".to_owned(), handle: "v".to_owned() };
         assert_eq!(sorted(&claims, &volumes), (vec![at_risk], Vec::new()));
         let others = sorted(&claims, &[volume("theirs", "other", "Bound")]);
         assert_eq!(others, (Vec::new(), vec!["n/c".to_owned()]), "said, and not passed over");

@@ -1,5 +1,6 @@
 //! What the servers' views say together: whether all replicas are current, whether quorum is lost, what waits in a stream.
 
+use super::condition::NotHeld;
 use super::nats_view::{Answer, Group, ServerView};
 use std::collections::BTreeSet;
 
@@ -50,20 +51,30 @@ impl Replicas {
 /// # Errors
 /// The first thing that is not so, for people.
 pub(super) fn all_current(views: &[ServerView], servers: usize) -> Result<String, String> {
-    replicas(views, servers)?.caught_up(&mut BTreeSet::new())
+    let replicas = replicas(views, servers).map_err(|why| why.to_string())?;
+    replicas.caught_up(&mut BTreeSet::new())
 }
 
 /// The replicas of all groups, where every server answers, is routed to all others, and no replica is missing or offline.
 ///
 /// # Errors
-/// The first thing that is not so, for people.
-pub(super) fn replicas(views: &[ServerView], servers: usize) -> Result<Replicas, String> {
+/// The first thing that is not so; else, that a server does not answer: what it holds is not known.
+pub(super) fn replicas(views: &[ServerView], servers: usize) -> Result<Replicas, NotHeld> {
+    let answers = routed(views, servers).map_err(NotHeld::Missing)?;
+    if let Some((pod, why)) = views.iter().find_map(|view| Some((&view.pod, view.answer.as_ref().err()?))) {
+        return Err(NotHeld::Unseen(format!("{pod}: {why}")));
+    }
+    groups(&answers, servers).map_err(NotHeld::Missing)
+}
+
+/// The answers, where every server has a pod and all that answer are well and routed to all others.
+fn routed(views: &[ServerView], servers: usize) -> Result<Vec<&Answer>, String> {
     if views.len() != servers {
         return Err(format!("{} of {servers} servers have a pod", views.len()));
     }
     let mut answers = Vec::new();
     for view in views {
-        let answer = view.answer.as_ref().map_err(|why| format!("{}: {why}", view.pod))?;
+        let Ok(answer) = &view.answer else { continue };
         answer.health.as_ref().map_err(|why| format!("{}: healthz says {why}", view.pod))?;
         let peers = answer.routes.peers().len();
         if peers + 1 != servers {
@@ -74,6 +85,10 @@ pub(super) fn replicas(views: &[ServerView], servers: usize) -> Result<Replicas,
         }
         answers.push(answer);
     }
+    Ok(answers)
+}
+
+fn groups(answers: &[&Answer], servers: usize) -> Result<Replicas, String> {
     let mut replicas = Replicas { servers, ..Replicas::default() };
     if servers > 1 {
         let metas: Vec<_> =
@@ -90,7 +105,7 @@ pub(super) fn replicas(views: &[ServerView], servers: usize) -> Result<Replicas,
     // A leader's own view is the complete one; that each stream has a leader is judged over all views together.
     let mut led = BTreeSet::new();
     let mut all = BTreeSet::new();
-    for answer in &answers {
+    for answer in answers {
         for stream in answer.jetstream.streams() {
             all.insert(stream.name.as_str());
             let Some(group) = &stream.cluster else { continue };
@@ -108,7 +123,7 @@ pub(super) fn replicas(views: &[ServerView], servers: usize) -> Result<Replicas,
         return Err(format!("stream {stream} has no leader"));
     }
     let (mut led, mut all) = (BTreeSet::new(), BTreeSet::new());
-    for answer in &answers {
+    for answer in answers {
         for stream in answer.jetstream.streams() {
             for consumer in &stream.consumer_detail {
                 let key = (stream.name.as_str(), consumer.name.as_str());
@@ -215,7 +230,11 @@ mod tests {
         assert_eq!(wrong(healthy()[..2].to_vec()), "2 of 3 servers have a pod");
         let mut silent = healthy();
         silent[2].answer = Err("no answer within 1000 ms".to_owned());
-        assert_eq!(wrong(silent), "n2: no answer within 1000 ms");
+        assert_eq!(wrong(silent.clone()), "n2: no answer within 1000 ms");
+        assert!(matches!(replicas(&silent, 3), Err(NotHeld::Unseen(_))), "what it holds is not known");
+        silent[1].answer.as_mut().unwrap().routes.routes.truncate(2);
+        let seen = NotHeld::Missing("n1 has routes to 1 of 2 others".to_owned());
+        assert_eq!(replicas(&silent, 3).unwrap_err(), seen, "what another one says of it is");
         assert_eq!(wrong(change(1, |a| a.routes.routes.truncate(2))), "n1 has routes to 1 of 2 others");
         assert_eq!(wrong(change(1, |a| a.health = Err("503 x".into()))), "n1: healthz says 503 x");
         let stale = |a: &mut Answer| {
@@ -263,7 +282,7 @@ mod tests {
         let gone = change(0, |a| {
             a.jetstream.account_details[0].stream_detail[0].cluster.as_mut().unwrap().replicas[1].offline = true;
         });
-        assert_eq!(replicas(&gone, 3).unwrap_err(), "stream STEPS: replica on n2 is offline");
+        assert_eq!(replicas(&gone, 3).unwrap_err().to_string(), "stream STEPS: replica on n2 is offline");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::observe::{self, AtRisk};
 use crate::probe;
 use firedrill_core::event::{Event, Observation, Undo};
 use firedrill_core::sample::Sample;
+use futures::future::join_all;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -20,6 +21,8 @@ pub(super) const POD_WITHIN: Duration = Duration::from_secs(90);
 const OBSERVATIONS_MAX: usize = 4_096;
 /// How long attempts in flight may take to end after the probes were told to stop.
 const DRAIN_WITHIN: Duration = Duration::from_secs(30);
+/// How long it may take to stop all probes, and to compare the clocks then.
+pub(super) const STOP_WITHIN: Duration = Duration::from_secs(45);
 
 /// What is there while a run measures.
 pub(super) struct Armed {
@@ -205,25 +208,27 @@ fn start_watchers(context: &Context) -> (CancellationToken, Vec<JoinHandle<()>>,
 }
 
 impl Armed {
-    /// Stops all probes and waits for what is in flight, so that the samples are whole.
+    /// Stops all probes and waits for what is in flight, so that the samples are whole; within [`STOP_WITHIN`]. Where that was broken
+    /// off, it can be asked again.
     ///
     /// # Errors
     /// Where samples of the inside vantage were lost; the outside ones are whole then all the same.
     pub(super) async fn stop_probes(&mut self, context: &Context) -> Result<(), String> {
         self.probes_stop.cancel();
-        let mut drained = Ok(());
-        for agent in std::iter::once(&mut self.inside).chain(&mut self.elsewhere) {
-            match agent.stop_and_drain(DRAIN_WITHIN).await {
-                Ok(()) => record_clock(context, agent),
-                Err(error) => drained = Err(error.to_string()),
-            }
-        }
-        if let Some(outside) = self.outside.take()
-            && tokio::time::timeout(DRAIN_WITHIN, outside).await.is_err()
-        {
-            return Err("attempts from outside did not end".to_owned());
-        }
-        drained
+        let agents = std::iter::once(&mut self.inside).chain(&mut self.elsewhere).filter(|agent| agent.is_measuring());
+        let inside = join_all(agents.map(|agent| async move {
+            let drained = agent.stop_and_drain(DRAIN_WITHIN).await;
+            drained.map(|()| record_clock(context, agent)).map_err(|error| error.to_string())
+        }));
+        let outside = async {
+            let Some(task) = &mut self.outside else { return Ok(()) };
+            let ended = tokio::time::timeout(DRAIN_WITHIN, &mut *task).await;
+            task.abort();
+            self.outside = None;
+            ended.map(drop).map_err(|_| "attempts from outside did not end".to_owned())
+        };
+        let (inside, outside) = tokio::join!(inside, outside);
+        inside.into_iter().chain([outside]).collect()
     }
 
     /// Stops to watch the cluster.

@@ -7,7 +7,7 @@ use super::interrupt::Interrupts;
 use super::planned::{Drill, RunError, environment, plan, planned_steps};
 use super::recorder::{Progress, Recorder};
 use super::undo_log::UndoLog;
-use super::watching::{self, Lacks, Watching};
+use super::watching::{self, Watching};
 use super::{account, alerts, break_it, finish, recover, steady};
 use crate::clock::Clock;
 use crate::cluster::{Cluster, Inventory, RunMark};
@@ -222,8 +222,11 @@ async fn drill(context: &Context, armed: &mut Armed) -> Result<(), Stop> {
     }
     let recovered = back_to_normal(context, &watching, effect_at).await;
     if let Err(Stop::Deadline(_)) = &recovered {
-        let Lacks { missing, unseen } = watching.seen.borrow().lacks.clone();
-        context.recorder.record(Event::NotRedundant { missing, unseen });
+        let seen = watching.seen.borrow().clone();
+        let lacks = seen.lacks.known(seen.looked_at, context.at());
+        if !lacks.is_nothing() {
+            context.recorder.record(Event::NotRedundant { missing: lacks.missing, unseen: lacks.unseen });
+        }
     }
     recovered?;
     if context.variant.alerts.is_empty() {

@@ -2,7 +2,7 @@
 
 use super::account;
 use super::anew::start_anew;
-use super::arm::{Armed, POD_WITHIN};
+use super::arm::{Armed, POD_WITHIN, STOP_WITHIN};
 use super::context::{Context, Stop};
 use super::endpoints::{is_data, take_away};
 use crate::agent::Inside;
@@ -54,7 +54,7 @@ pub(super) async fn undo_and_compare(
     let undoing = undo(context, armed, count_late, &faulty);
     // What a late ledger takes is not taken from the undos that follow it.
     let late = if count_late { context.deadline(Phase::Ledger) } else { Duration::ZERO };
-    let limit = context.deadline(Phase::Undo) + UNDO_WITHIN + late;
+    let limit = context.deadline(Phase::Undo) + UNDO_WITHIN + STOP_WITHIN + late;
     let undone = context.phase(Phase::Undo, limit, LEAVE_AT, undoing).await;
     if undone.is_err() {
         for (id, undo) in context.undo.untried() {
@@ -87,12 +87,18 @@ async fn undo(
     let still_faulty = look_at_faults(context).await;
     *faulty.lock().unwrap_or_else(PoisonError::into_inner) = Some(still_faulty);
     if let Some(armed) = armed.as_mut() {
+        // What the probes write is taken away next, so none of them may go on.
+        context.doing("stopping the probes");
+        if let Err(error) = armed.stop_probes(context).await {
+            context.recorder.record(Event::Note { text: format!("samples are missing: {error}") });
+        }
         if count_late {
             late_ledger(context, armed).await;
         }
         armed.stop_watchers().await;
     }
-    let own = armed.as_ref().map(|armed| &armed.inside);
+    // An agent that did not hear that its probes are to stop is replaced: it would write what was just taken away.
+    let own = armed.as_ref().map(|armed| &armed.inside).filter(|inside| !inside.may_write());
     let stand_in = match rest.iter().any(|(_, undo)| is_data(undo)) {
         true => stand_in(context, own).await,
         false => None,
@@ -121,8 +127,8 @@ async fn stand_in(context: &Context, own: Option<&Inside>) -> Option<Inside> {
 }
 
 /// A run that broke off still says what became of its writes, once the fault is out, if the stores answer within the limit
-/// of a ledger. A second interrupt ends it.
-async fn late_ledger(context: &Context, armed: &mut Armed) {
+/// of a ledger. A second interrupt ends that.
+async fn late_ledger(context: &Context, armed: &Armed) {
     let why = tokio::select! {
         () = count_late(context, armed) => return,
         () = tokio::time::sleep(context.deadline(Phase::Ledger)) => "in time",
@@ -131,19 +137,14 @@ async fn late_ledger(context: &Context, armed: &mut Armed) {
     context.recorder.record(Event::Note { text: format!("acknowledged writes could not be read back {why}") });
 }
 
-async fn count_late(context: &Context, armed: &mut Armed) {
+async fn count_late(context: &Context, armed: &Armed) {
     start_anew(context).await;
-    context.doing("stopping the probes");
-    if let Err(error) = armed.stop_probes(context).await {
-        context.recorder.record(Event::Note { text: format!("samples are missing: {error}") });
-        if let Err(error) = armed.inside.answers().await {
-            let text = format!("acknowledged writes cannot be read back: {error}");
-            context.recorder.record(Event::Note { text });
-            return;
-        }
-    }
-    if let Err(stop) = account::count(context, armed).await {
-        context.recorder.record(Event::Note { text: format!("acknowledged writes cannot be counted: {stop}") });
+    let counted = match armed.inside.answers().await {
+        Ok(()) => account::count(context, armed).await.map(drop).map_err(|stop| stop.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    if let Err(why) = counted {
+        context.recorder.record(Event::Note { text: format!("acknowledged writes cannot be read back: {why}") });
     }
 }
 

@@ -13,6 +13,8 @@ use tokio::sync::watch;
 
 /// How often the cluster is asked.
 const ASK_EVERY: Duration = Duration::from_millis(250);
+/// For how long a look at redundancy says how it is: one of a silent NATS server takes a second, of several conditions some.
+const LOOK_KNOWN_FOR: Duration = Duration::from_secs(10);
 /// So many messages are work under way, not a backlog.
 const BACKLOG_IDLE: u64 = 10;
 
@@ -29,6 +31,8 @@ pub(super) struct Seen {
     pub(super) redundancy_lost: bool,
     /// What of redundancy does not hold.
     pub(super) lacks: Lacks,
+    /// When the look began that saw that.
+    pub(super) looked_at: At,
     /// What waits for Ironflow's workers.
     pub(super) backlog: Backlog,
 }
@@ -43,6 +47,14 @@ pub(super) struct Lacks {
 }
 
 impl Lacks {
+    /// As it is known at a moment: what was seen too long before that is not known any more.
+    pub(super) fn known(self, looked_at: At, now: At) -> Self {
+        match now.since(looked_at) <= LOOK_KNOWN_FOR {
+            true => self,
+            false => Self { unseen: self.all().cloned().collect(), missing: Vec::new() },
+        }
+    }
+
     /// All of it, for people.
     pub(super) fn all(&self) -> impl Iterator<Item = &String> {
         self.missing.iter().chain(&self.unseen)
@@ -172,6 +184,7 @@ async fn redundancy(context: Context, baseline: Arc<observe::Baseline>, sender: 
     let mut tick = ticks();
     loop {
         tick.tick().await;
+        let looked_at = context.at();
         let lacks = lacks(&context, &context.variant.redundancy, &baseline).await;
         let at = context.at();
         sender.send_if_modified(|seen| {
@@ -181,9 +194,12 @@ async fn redundancy(context: Context, baseline: Arc<observe::Baseline>, sender: 
                 seen.redundant_since.get_or_insert(at);
             } else {
                 seen.redundant_since = None;
-                seen.redundancy_lost = true;
+                // What could not be looked at may have been there all the time.
+                seen.redundancy_lost |= !seen.lacks.missing.is_empty();
             }
-            *seen != before
+            let changed = *seen != before;
+            seen.looked_at = looked_at;
+            changed
         });
     }
 }
@@ -205,5 +221,19 @@ async fn backlog(context: Context, enough: u64, sender: Arc<watch::Sender<Seen>>
                 (Err(error), _) => Backlog::Waiting { what: error.to_string() },
             };
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_seen_too_long_ago_is_not_known_any_more() {
+        let lacks = Lacks { missing: vec!["a node".to_owned()], unseen: vec!["no answer".to_owned()] };
+        let looked_at = At::from_ms(1_000);
+        assert_eq!(lacks.clone().known(looked_at, At::from_ms(2_000)), lacks);
+        let later = lacks.known(looked_at, At::from_ms(16_000));
+        assert_eq!((later.missing.len(), later.unseen.len()), (0, 2));
     }
 }

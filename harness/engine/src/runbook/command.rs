@@ -68,6 +68,7 @@ pub async fn run_command(
         }
     };
     let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+    let ending = EndOfGroup(group);
     let (out, err) = (child.stdout.take(), child.stderr.take());
     let (out, err) = (tokio::spawn(keep(out)), tokio::spawn(keep(err)));
 
@@ -84,7 +85,7 @@ pub async fn run_command(
         }
     }
     // A background child of the command may hold the pipes open: it ends with the step.
-    end_group(group, Signal::KILL);
+    drop(ending);
     let (stdout, stderr) = (collected(out).await, collected(err).await);
 
     let end = match status {
@@ -102,6 +103,15 @@ pub async fn run_command(
         }
     };
     CommandEnd { end, stdout, stderr }
+}
+
+/// Ends a group in any case: the step may be given up where it waits.
+struct EndOfGroup(Option<Pid>);
+
+impl Drop for EndOfGroup {
+    fn drop(&mut self) {
+        end_group(self.0, Signal::KILL);
+    }
 }
 
 fn end_group(group: Option<Pid>, signal: Signal) {
@@ -175,16 +185,31 @@ mod tests {
         assert_eq!(end.end, StepEnd::DeadlinePassed);
         let child: i32 = end.stdout.trim().parse().unwrap();
         assert!(clock.now().since(firedrill_core::time::At(0)) < Duration::from_secs(10));
-        // A killed process closes its pipes before it is seen as dead: the kernel is given a second for the rest.
-        let stat = format!("/proc/{child}/stat");
+        assert!(dies(child).await, "process {child} outlived its step");
+    }
+
+    /// A killed process closes its pipes before it is seen as dead: the kernel is given a second for the rest.
+    async fn dies(process: i32) -> bool {
+        let stat = format!("/proc/{process}/stat");
         let dead =
             || !matches!(std::fs::read_to_string(&stat), Ok(stat) if !stat.contains(") Z ") && !stat.contains(") X "));
+        let clock = Clock::start();
         let deadline = clock.now().plus(Duration::from_secs(1));
         while !dead() && clock.now() < deadline {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        let gone = dead();
-        assert!(gone, "process {child} outlived its step");
+        dead()
+    }
+
+    #[tokio::test]
+    async fn a_step_that_is_given_up_ends_with_all_its_children() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("pid");
+        let command = format!("sleep 60 & echo $! > {}; sleep 60 | sleep 60", file.display());
+        let running = run(&command, Some(0), None, 60_000);
+        assert!(tokio::time::timeout(Duration::from_millis(500), running).await.is_err());
+        let child: i32 = std::fs::read_to_string(&file).unwrap().trim().parse().unwrap();
+        assert!(dies(child).await, "process {child} outlived its step");
     }
 
     #[tokio::test]
