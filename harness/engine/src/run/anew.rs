@@ -1,28 +1,63 @@
-//! What crashed while the fault was in is started anew once it is out.
+//! What crashed or could not be made while the fault was in is started anew once it is out.
 
 use super::context::Context;
 use crate::observe;
 use firedrill_core::event::Event;
+use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
-use kube::api::{Api, DeleteParams, ListParams, Preconditions};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, Preconditions};
+use serde_json::{Value, json};
 
-/// Deletes the pods that wait in `CrashLoopBackOff`, which their controllers make again: otherwise they would wait for up to
-/// five minutes before the first start that can succeed. Only for a run whose recovery is not measured any more. What
-/// cannot be asked or deleted is noted.
+/// Deletes the pods that wait in `CrashLoopBackOff`, which their controllers make again, and has ReplicaSets that lack pods
+/// try again: otherwise the first would wait for up to five minutes before a start that can succeed, the others for up to a
+/// quarter of an hour. Only for a run whose recovery is not measured any more. What cannot be asked or done is noted.
 pub(super) async fn start_anew(context: &Context) {
     context.doing("starting anew what crashed");
     for namespace in observe::namespaces(&context.drill.scenario) {
         let pods: Api<Pod> = Api::namespaced(context.cluster.client(), &namespace);
         let listed = context.cluster.ask(format!("the pods of {namespace}"), pods.list(&ListParams::default())).await;
-        let text = match listed {
+        let mut told = match listed {
             Ok(listed) => started_anew(context, &pods, &listed.items).await,
             Err(error) => vec![error.to_string()],
         };
-        for text in text {
+        let sets: Api<ReplicaSet> = Api::namespaced(context.cluster.client(), &namespace);
+        let listed = context.cluster.ask(format!("the sets of {namespace}"), sets.list(&ListParams::default())).await;
+        told.extend(match listed {
+            Ok(listed) => tried_again(context, &sets, &listed.items).await,
+            Err(error) => vec![error.to_string()],
+        });
+        for text in told {
             context.recorder.record(Event::Note { text });
         }
     }
+}
+
+/// A change of the set itself is looked at at once; an annotation that comes and goes changes nothing else.
+async fn tried_again(context: &Context, sets: &Api<ReplicaSet>, listed: &[ReplicaSet]) -> Vec<String> {
+    let mut told = Vec::new();
+    for set in listed.iter().filter(|set| lacks_pods(set)) {
+        let name = set.name_any();
+        let touch = async |value: Value| {
+            let patch = Patch::Merge(json!({"metadata": {"annotations": {"firedrill.dev/again": value}}}));
+            let params = PatchParams::default();
+            let patched = sets.patch(&name, &params, &patch);
+            context.cluster.ask(format!("a note on ReplicaSet {name}"), patched).await
+        };
+        let on = touch(json!(context.mark.run_id)).await;
+        // Taken off in any case: where no answer came, the note may be there.
+        let off = touch(Value::Null).await;
+        told.push(match on.and(off) {
+            Ok(_) => format!("once the fault was out, ReplicaSet {name}, which lacked pods, was told to try again"),
+            Err(error) => error.to_string(),
+        });
+    }
+    told
+}
+
+fn lacks_pods(set: &ReplicaSet) -> bool {
+    let wanted = set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    set.metadata.deletion_timestamp.is_none() && set.status.as_ref().map_or(0, |status| status.replicas) < wanted
 }
 
 async fn started_anew(context: &Context, pods: &Api<Pod>, listed: &[Pod]) -> Vec<String> {
@@ -53,7 +88,6 @@ fn waits_after_a_crash(pod: &Pod) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn pod(controller: bool, state: &serde_json::Value) -> Pod {
         let owner =
@@ -62,6 +96,16 @@ mod tests {
             "status": {"containerStatuses": [{"name": "c", "image": "", "imageID": "", "ready": false, "restartCount": 9,
                 "state": state}]}}))
         .unwrap()
+    }
+
+    #[test]
+    fn a_set_lacks_the_pods_that_were_refused() {
+        let set = |wanted: i32, there: i32| -> ReplicaSet {
+            serde_json::from_value(json!({"metadata": {"name": "r"}, "spec": {"replicas": wanted, "selector": {}},
+                "status": {"replicas": there}}))
+            .unwrap()
+        };
+        assert!(lacks_pods(&set(1, 0)) && !lacks_pods(&set(1, 1)) && !lacks_pods(&set(0, 0)));
     }
 
     #[test]
