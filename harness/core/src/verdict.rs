@@ -2,7 +2,7 @@
 
 use crate::event::{ClusterInfo, LedgerCount, Place};
 use crate::sample::{Cause, SeriesId};
-use crate::scenario::Moment;
+use crate::scenario::{Moment, drill_name};
 use crate::time::At;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -69,6 +69,13 @@ pub struct Verdict {
     pub findings: Vec<Finding>,
     /// Where everything ran.
     pub placement: Vec<Place>,
+}
+
+impl Verdict {
+    /// The drill's name for people, as [`drill_name`] writes it.
+    pub fn drill(&self) -> String {
+        drill_name(&self.scenario, &self.variant, self.without.as_deref())
+    }
 }
 
 /// One of the three values.

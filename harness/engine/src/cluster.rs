@@ -8,6 +8,7 @@ mod inventory;
 mod kubelet;
 mod namespace;
 mod placement;
+mod pods;
 mod wait;
 
 pub use discovery::{Leftover, ObjectKey};
@@ -16,6 +17,7 @@ pub(crate) use error::said;
 pub use exec::{Container, Ended};
 pub use expose::Door;
 pub use inventory::{Inventory, diff, resized};
+pub(crate) use pods::{exactly, is_ready};
 pub use wait::{Waiting, wait_and_tell, wait_for};
 
 use crate::power::Power;

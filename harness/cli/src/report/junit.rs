@@ -5,7 +5,6 @@
 
 use super::describe;
 use super::text::{harmless, limit, value_word};
-use firedrill_core::scenario::drill_name;
 use firedrill_core::time::millis;
 use firedrill_core::verdict::{Measured, ObjectiveResult, Part, Value, Verdict};
 use quick_junit::{NonSuccessKind, Property, Report, SerializeError, TestCase, TestCaseStatus, TestSuite};
@@ -18,13 +17,13 @@ use std::time::Duration;
 pub(crate) fn junit(verdict: &Verdict) -> Result<String, SerializeError> {
     let mut report = Report::new("firedrill");
     report.set_time(duration(verdict.took_ms));
-    report.add_test_suite(suite(verdict, &drill_name(&verdict.scenario, &verdict.variant, verdict.without.as_deref())));
+    report.add_test_suite(suite(verdict, &verdict.drill()));
     report.to_string()
 }
 
 /// The verdict as a suite of that name.
 pub(super) fn suite(verdict: &Verdict, name: &str) -> TestSuite {
-    let class = drill_name(&verdict.scenario, &verdict.variant, verdict.without.as_deref()).replacen('/', ".", 1);
+    let class = verdict.drill().replacen('/', ".", 1);
     let mut suite = TestSuite::new(name);
     suite.set_time(duration(verdict.took_ms));
     if let Ok(started) = verdict.started.parse() {

@@ -175,11 +175,8 @@ pub(super) fn bound(placeholder: &str) -> Option<Bound> {
 /// The greatest number of a volume that a command names.
 pub(super) fn volumes_named(command: &str) -> Option<usize> {
     let of_volumes = placeholders(command).into_iter().filter(|(_, name)| name.starts_with(VOLUME));
-    let numbers = of_volumes.filter_map(|(_, name)| match bound(name)? {
-        Bound::All => Some(1),
-        Bound::One(number) => Some(number),
-    });
-    numbers.max()
+    let number = |bound| if let Bound::One(number) = bound { number } else { 1 };
+    of_volumes.filter_map(|(_, name)| bound(name).map(number)).max()
 }
 
 /// Names of what a fault hits, for placeholders.

@@ -5,7 +5,7 @@
 //! database clusters also have a state, and the wish that they were given (`spec`).
 
 use super::discovery::Kind;
-use super::{Cluster, ClusterError, NodeState, ObjectKey};
+use super::{Cluster, ClusterError, NodeState, ObjectKey, is_ready};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -216,9 +216,8 @@ fn count_pods(kind: &Kind, pods: &[DynamicObject]) -> Vec<(ObjectKey, Entry)> {
         let pod = whole.unwrap_or_default();
         let mut key = kind.key(&object.metadata);
         key.name = owner_of(&object.metadata);
-        let status = pod.status.unwrap_or_default();
-        let ready = status.conditions.iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True");
-        let done = status.phase.as_deref() == Some("Succeeded");
+        let ready = is_ready(&pod);
+        let done = pod.status.is_some_and(|status| status.phase.as_deref() == Some("Succeeded"));
         let count = counts.entry(key).or_default();
         *count = (count.0 + 1, count.1 + u32::from(ready), count.2 + u32::from(done));
     }

@@ -1,7 +1,7 @@
 //! Choosing what a fault acts on: real pods, running and ready, drawn by the run's seed.
 
 use super::{FaultError, fill, helm_values, patch};
-use crate::cluster::{Cluster, ClusterError};
+use crate::cluster::{Cluster, ClusterError, is_ready};
 use firedrill_core::plan::Target;
 use firedrill_core::scenario::{Fault, PodSelector};
 use k8s_openapi::api::core::v1::{ContainerStatus, Node, Pod};
@@ -126,8 +126,7 @@ fn choose(
 
 fn candidate(pod: &Pod) -> Option<Candidate<'_>> {
     let status = pod.status.as_ref()?;
-    let ready = status.conditions.iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True");
-    if pod.metadata.deletion_timestamp.is_some() || status.phase.as_deref() != Some("Running") || !ready {
+    if pod.metadata.deletion_timestamp.is_some() || status.phase.as_deref() != Some("Running") || !is_ready(pod) {
         return None;
     }
     Some(Candidate { pod, name: pod.metadata.name.as_deref()?, node: pod.spec.as_ref()?.node_name.as_deref()? })

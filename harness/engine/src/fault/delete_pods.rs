@@ -1,11 +1,11 @@
 //! A pod deleted at once, without grace: the object is gone before its processes have ended.
 
 use super::{FaultError, Proof, Tools};
-use crate::cluster::ClusterError;
+use crate::cluster::{ClusterError, exactly};
 use firedrill_core::event::Undo;
 use firedrill_core::plan::Target;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Api, DeleteParams, Preconditions};
+use kube::api::{Api, DeleteParams};
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
@@ -34,8 +34,7 @@ fn pod_of(target: &Target) -> Result<(&str, &str, &str), FaultError> {
 pub(super) async fn inject(tools: &Tools, target: &Target) -> Result<(), FaultError> {
     let (namespace, name, uid) = pod_of(target)?;
     let pods: Api<Pod> = Api::namespaced(tools.cluster.client(), namespace);
-    let preconditions = Some(Preconditions { uid: Some(uid.to_owned()), ..Preconditions::default() });
-    let params = DeleteParams { grace_period_seconds: Some(0), preconditions, ..DeleteParams::default() };
+    let params = DeleteParams { grace_period_seconds: Some(0), ..exactly(Some(uid.to_owned())) };
     pods.delete(name, &params).await.map_err(ClusterError::api("delete a pod"))?;
     Ok(())
 }

@@ -4,14 +4,14 @@ use super::line::Line;
 use super::node_agent::{ANSWER_LIMIT, NodeAgent};
 use super::{FaultError, Proof, Tools};
 use crate::agent::node::wire::{Filler, Reply, Request, Space};
-use crate::cluster::{Cluster, ClusterError};
+use crate::cluster::{Cluster, ClusterError, Waiting, exactly, is_ready, wait_for};
 use firedrill_core::event::Undo;
 use firedrill_core::plan::Target;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::ResourceExt as _;
-use kube::api::{Api, DeleteParams, ListParams, Preconditions};
+use kube::api::{Api, ListParams};
 use std::time::Duration;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, timeout};
 
 /// The file's name in the volume's root.
 const FILE: &str = "firedrill-filler";
@@ -24,7 +24,6 @@ const LEFT_BYTES_OFF: u64 = 8 << 20;
 const MIB: u64 = 1 << 20;
 /// How long a workload may take to go on by itself once it has space again.
 const GOES_ON_WITHIN: Duration = Duration::from_secs(30);
-const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// What a pod has mounted at a path of a container; the volume behind its claim is not known yet.
 pub(super) fn target(pod: &Pod, uid: &str, container: &str, path: &str) -> Result<Target, String> {
@@ -153,37 +152,29 @@ pub(super) async fn undo(tools: &Tools, target: &Target, file: &str, deadline: I
 async fn have_go_on(tools: &Tools, target: &Target) -> Result<(), FaultError> {
     let Target::Volume { namespace, claim, .. } = target else { return Ok(()) };
     let pods: Api<Pod> = Api::namespaced(tools.cluster.client(), namespace);
-    let ready = async {
-        let mut tick = interval(LOOK_EVERY);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tick.tick().await;
-            // A look that fails is as one that finds it not ready yet.
-            let found = pods.list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default();
-            if found.iter().any(|pod| mounts(pod, claim).is_some() && is_ready(pod)) {
-                return;
-            }
-        }
+    let with_it = async || {
+        let listed = pods.list(&ListParams::default()).await.map_err(ClusterError::api("list pods"))?;
+        let with_it = listed.items.into_iter().filter(|pod| mounts(pod, claim).is_some());
+        Ok::<_, ClusterError>(with_it.collect::<Vec<_>>())
     };
-    if timeout(GOES_ON_WITHIN, ready).await.is_ok() {
+    let ready = wait_for("the pod to go on", GOES_ON_WITHIN, async || {
+        Ok(if with_it().await?.iter().any(is_ready) {
+            Waiting::Done(())
+        } else {
+            Waiting::Not(format!("no pod with claim {claim} is ready"))
+        })
+    });
+    if ready.await.is_ok() {
         return Ok(());
     }
-    let found = pods.list(&ListParams::default()).await.map_err(ClusterError::api("list pods"))?.items;
-    for pod in found.iter().filter(|pod| mounts(pod, claim).is_some() && !is_ready(pod)) {
-        let preconditions = Some(Preconditions { uid: pod.metadata.uid.clone(), ..Preconditions::default() });
-        let params = DeleteParams { preconditions, ..DeleteParams::default() };
-        match pods.delete(&pod.name_any(), &params).await {
+    for pod in with_it().await?.iter().filter(|pod| !is_ready(pod)) {
+        match pods.delete(&pod.name_any(), &exactly(pod.metadata.uid.clone())).await {
             Ok(_) => {}
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
             Err(error) => return Err(ClusterError::api("delete a pod that is not ready")(error).into()),
         }
     }
     Ok(())
-}
-
-fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
-    conditions.into_iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 /// Whether the file is gone, by a fresh look on the node where the volume is now.

@@ -1,7 +1,7 @@
 //! A node powered off by its provider: every process on it ends at once, and nobody tells the API server.
 
 use super::{ANNOTATION_UNDO, FaultError, Proof, Tools};
-use crate::cluster::{ClusterError, LABEL_RUN};
+use crate::cluster::{ClusterError, LABEL_RUN, NodeState, is_ready};
 use firedrill_core::event::Undo;
 use firedrill_core::plan::Target;
 use firedrill_core::scenario::PodSelector;
@@ -87,8 +87,7 @@ async fn holds(tools: &Tools, node: &str, with: &PodSelector) -> Result<Proof, F
 
 fn is_ready_on(pod: &Pod, node: &str) -> bool {
     let on_it = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) == Some(node);
-    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    on_it && conditions.into_iter().any(|c| c.type_ == "Ready" && c.status == "True")
+    on_it && is_ready(pod)
 }
 
 /// Powers it on, and takes the mark away. That it is ready again is [`is_clean`]'s to see.
@@ -108,8 +107,7 @@ pub(super) async fn is_clean(tools: &Tools, node: &str, deadline: Instant) -> Re
             return Ok(false);
         };
         let marked = object.metadata.annotations.iter().flatten().any(|(key, _)| key == ANNOTATION_UNDO);
-        let conditions = object.status.and_then(|status| status.conditions).unwrap_or_default();
-        let ready = conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True");
+        let ready = NodeState::of(&object).ready;
         // The condition stays true for most of a minute after the node went: only its kubelet knows.
         Ok(!marked && ready && tools.cluster.kubelet_answers(node).await.is_ok())
     };

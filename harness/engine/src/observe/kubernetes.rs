@@ -1,6 +1,6 @@
 //! States of Kubernetes' own objects, in a few words.
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, is_ready};
 use firedrill_core::event::Observation;
 use k8s_openapi::api::core::v1::{Event, Node, Pod};
 use kube::ResourceExt;
@@ -40,9 +40,7 @@ pub(super) async fn watch_api(cluster: Cluster, to: Sender<Observation>) {
 
 /// Whether a pod's Ready condition holds and it is not being deleted.
 pub(super) fn pod_is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    pod.metadata.deletion_timestamp.is_none()
-        && conditions.into_iter().any(|c| c.type_ == "Ready" && c.status == "True")
+    pod.metadata.deletion_timestamp.is_none() && is_ready(pod)
 }
 
 /// Restarts of all of a pod's containers.

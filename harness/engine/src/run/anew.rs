@@ -1,12 +1,13 @@
 //! What crashed or could not be made while the fault was in is started anew once it is out.
 
 use super::context::Context;
+use crate::cluster::exactly;
 use crate::observe;
 use firedrill_core::event::Event;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
-use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, Preconditions};
+use kube::api::{Api, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
 /// Deletes the pods that wait in `CrashLoopBackOff`, which their controllers make again, and has ReplicaSets that lack pods
@@ -64,8 +65,7 @@ async fn started_anew(context: &Context, pods: &Api<Pod>, listed: &[Pod]) -> Vec
     let mut told = Vec::new();
     for pod in listed.iter().filter(|pod| waits_after_a_crash(pod)) {
         let name = pod.name_any();
-        let preconditions = Some(Preconditions { uid: pod.uid(), ..Preconditions::default() });
-        let params = DeleteParams { preconditions, ..DeleteParams::default() };
+        let params = exactly(pod.uid());
         told.push(match context.cluster.ask(format!("the end of pod {name}"), pods.delete(&name, &params)).await {
             Ok(_) => format!("once the fault was out, pod {name} was deleted, which waited in CrashLoopBackOff"),
             Err(error) => error.to_string(),

@@ -209,11 +209,9 @@ fn start_watchers(context: &Context) -> (CancellationToken, Vec<JoinHandle<()>>,
 
 impl Armed {
     /// Stops all probes and waits for what is in flight, so that the samples are whole; within [`STOP_WITHIN`]. Where that was broken
-    /// off, it can be asked again.
-    ///
-    /// # Errors
-    /// Where samples of the inside vantage were lost; the outside ones are whole then all the same.
-    pub(super) async fn stop_probes(&mut self, context: &Context) -> Result<(), String> {
+    /// off, it can be asked again. Samples that were lost are noted; those of the other vantages are whole all the same.
+    pub(super) async fn stop_probes(&mut self, context: &Context) {
+        context.doing("stopping the probes");
         self.probes_stop.cancel();
         let agents = std::iter::once(&mut self.inside).chain(&mut self.elsewhere).filter(|agent| agent.is_measuring());
         let inside = join_all(agents.map(|agent| async move {
@@ -228,7 +226,9 @@ impl Armed {
             ended.map(drop).map_err(|_| "attempts from outside did not end".to_owned())
         };
         let (inside, outside) = tokio::join!(inside, outside);
-        inside.into_iter().chain([outside]).collect()
+        for error in inside.into_iter().chain([outside]).filter_map(Result::err) {
+            context.recorder.record(Event::Note { text: format!("samples are missing: {error}") });
+        }
     }
 
     /// Stops to watch the cluster.

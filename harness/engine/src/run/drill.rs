@@ -261,10 +261,7 @@ async fn back_to_normal(context: &Context, watching: &Watching, effect_at: At) -
 
 async fn ledger(context: &Context, armed: &mut Armed) {
     let counting = async {
-        context.doing("stopping the probes");
-        if let Err(error) = armed.stop_probes(context).await {
-            context.recorder.record(Event::Note { text: format!("samples are missing: {error}") });
-        }
+        armed.stop_probes(context).await;
         account::count(context, armed).await
     };
     // What could not be counted stays unknown to the judge.

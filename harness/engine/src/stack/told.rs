@@ -1,6 +1,6 @@
 //! What a cluster says itself of a stack that does not get healthy: it may be gone before anybody can ask it.
 
-use crate::cluster::{Cluster, ClusterError};
+use crate::cluster::{Cluster, ClusterError, is_ready};
 use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams};
@@ -23,16 +23,15 @@ pub(super) async fn of_namespace(cluster: &Cluster, namespace: &str) -> Result<V
 /// Why a pod is not ready; nothing where it is, or is done.
 fn of_pod(pod: &Pod) -> Option<String> {
     let status = pod.status.clone().unwrap_or_default();
-    let conditions = status.conditions.unwrap_or_default();
-    let is = |what: &str| conditions.iter().find(|condition| condition.type_ == what);
     let phase = status.phase.unwrap_or_default();
-    if phase == "Succeeded" || is("Ready").is_some_and(|ready| ready.status == "True") {
+    if phase == "Succeeded" || is_ready(pod) {
         return None;
     }
     let containers = status.init_container_statuses.into_iter().chain(status.container_statuses).flatten();
     let mut why: Vec<_> = containers.filter_map(|container| of_container(&container)).collect();
-    let unscheduled = is("PodScheduled").filter(|condition| condition.status == "False");
-    why.extend(unscheduled.and_then(|condition| condition.message.clone()));
+    let mut conditions = status.conditions.into_iter().flatten();
+    let unscheduled = conditions.find(|condition| condition.type_ == "PodScheduled" && condition.status == "False");
+    why.extend(unscheduled.and_then(|condition| condition.message));
     let why = if why.is_empty() { phase } else { why.join("; ") };
     Some(format!("pod {}: {why}", pod.name_any()))
 }

@@ -9,7 +9,7 @@ use crate::report::terminal::{EXIT_DIRTY, finding_word, ledger_line, rerun, swee
 use crate::report::text::{harmless, limit, one_line, seconds, value_sign, value_word};
 use firedrill_core::event::RunStarted;
 use firedrill_core::journal::Journal;
-use firedrill_core::scenario::{Moment, drill_name};
+use firedrill_core::scenario::Moment;
 use firedrill_core::time::{At, human, millis};
 use firedrill_core::verdict::{AlertResult, Measured, Part, Value, Verdict};
 use serde::Serialize;
@@ -36,6 +36,7 @@ pub(super) struct Page {
     zero: &'static str,
     moments: Rows,
     objectives: Vec<ObjectiveRow>,
+    no_objectives: &'static str,
     times: Rows,
     alerts: Vec<AlertRow>,
     shares: Vec<ShareRow>,
@@ -150,7 +151,7 @@ struct EventRow {
 pub(super) fn page(verdict: &Verdict, journal: &Journal, start: &RunStarted, steps: &[StepRun], axis: &Axis) -> Page {
     let variant = start.scenario.variants.get(&verdict.variant);
     Page {
-        name: drill_name(&verdict.scenario, &verdict.variant, verdict.without.as_deref()),
+        name: verdict.drill(),
         headline: one_line(&verdict.headline),
         tone: tone(verdict),
         exit_code: verdict.exit_code,
@@ -173,6 +174,11 @@ pub(super) fn page(verdict: &Verdict, journal: &Journal, start: &RunStarted, ste
         },
         moments: moments(verdict, axis),
         objectives: objectives(verdict),
+        no_objectives: if variant.is_some_and(|variant| variant.recovery.stays_broken()) {
+            "That it stays broken is what is judged here, not how soon it recovers: no objective applies."
+        } else {
+            "This variant has none."
+        },
         times: times(verdict),
         alerts: alerts(verdict),
         shares: shares(verdict, axis),

@@ -3,6 +3,7 @@ use super::verdicts::{dirty, unknown};
 use crate::report::html::html;
 use crate::report::write_all;
 use firedrill_core::event::{Event, Record};
+use firedrill_core::scenario::Recovery;
 use firedrill_core::time::At;
 use quick_xml::Reader;
 use quick_xml::events::Event as Xml;
@@ -90,6 +91,18 @@ fn a_run_without_samples_or_injection_has_a_page_all_the_same() {
     let page = html::<&[u8]>(&verdict, &journal, None).unwrap();
     assert_well_formed_small(&page);
     assert!(page.contains("There are no samples of this run"));
+}
+
+#[test]
+fn a_run_that_has_to_stay_broken_says_why_it_has_no_objectives() {
+    let drill = drill("");
+    let mut verdict = drill.verdict();
+    verdict.objectives.clear();
+    let mut journal = drill.journal.clone();
+    assert!(html::<&[u8]>(&verdict, &journal, None).unwrap().contains("This variant has none."));
+    let Event::RunStarted(start) = &mut journal.records[0].event else { panic!("not its start") };
+    start.scenario.variants.get_mut(&verdict.variant).unwrap().recovery = Recovery::StaysBroken;
+    assert!(html::<&[u8]>(&verdict, &journal, None).unwrap().contains("That it stays broken is what is judged here"));
 }
 
 fn assert_well_formed_small(page: &str) {
