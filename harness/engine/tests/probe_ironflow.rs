@@ -31,8 +31,10 @@ async fn probed_with(server: &MockServer, payload_kib: u32) -> Vec<Sample> {
     let endpoint = Endpoint::Ironflow { base_url: server.uri(), event, key_prefix, payload_kib };
     let probing = Probing::start(vec![spec(endpoint, Connection::Reused, 50 * MS, TIMEOUT)]);
     probing.wait(220 * MS).await;
-    let samples = probing.end().await;
-    assert!(samples.len() >= 3, "{samples:?}");
+    let mut samples = probing.end().await;
+    // What a busy machine never sent says nothing of the server.
+    samples.retain(|sample| sample.outcome != Outcome::Stalled);
+    assert!(!samples.is_empty());
     samples
 }
 

@@ -103,9 +103,12 @@ async fn rows_lost_in_a_crash_are_counted() {
         );
         let ledger = count(series, "postgres", samples.iter().copied(), &found);
         assert!(ledger.lost > 0, "{ledger:?}");
-        // What is lost is what was acknowledged last before the crash; attempts that overlapped may have swapped places.
+        // What is lost is what was acknowledged last before the crash. What lies between was not acknowledged, on a machine that
+        // does not keep up; attempts that overlapped may have swapped places.
         let (_, last) = ledger.lost_ranges.last().unwrap();
-        assert!(ledger.lost_ranges.len() <= 2 && last.abs_diff(first_failed.seq) <= 3, "{ledger:?} {first_failed:?}");
+        let between: Vec<u32> = ledger.lost_ranges.windows(2).flat_map(|two| two[0].1 + 1..two[1].0).collect();
+        let kept = own.iter().filter(|sample| sample.is_ok() && between.contains(&sample.seq));
+        assert!(kept.count() <= 2 && last.abs_diff(first_failed.seq) <= 3, "{ledger:?} {first_failed:?}");
         assert_eq!((ledger.duplicated, ledger.foreign, ledger.refused_found), (0, 0, 0), "{ledger:?}");
     }
 }

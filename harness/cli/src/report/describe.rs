@@ -84,6 +84,7 @@ fn words(event: &Event) -> (&'static str, String, bool) {
             let all: Vec<_> = missing.iter().cloned().chain(unseen).collect();
             ("not redundant", all.join("; "), !all.is_empty())
         }
+        Event::Lost { what } => ("lost", what.clone(), true),
         Event::Ledger(ledger) => ("ledger", ledger_words(ledger), ledger.error.is_some() || ledger.lost > 0),
         Event::VolumesAtRisk { claims, of_other_drivers } => {
             let others = of_other_drivers.iter().map(|claim| format!("{claim} (its driver cannot be asked)"));

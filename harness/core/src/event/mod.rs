@@ -160,6 +160,11 @@ pub enum Event {
         /// What could not be looked at: it may be there or not.
         unseen: Vec<String>,
     },
+    /// The lock on the cluster, or samples, were lost: what was measured is not whole, or another run may have had a hand in it.
+    Lost {
+        /// What, and why.
+        what: String,
+    },
     /// What became of a series' acknowledged writes.
     Ledger(LedgerCount),
     /// The file system of a volume that the fault may have harmed was looked into.

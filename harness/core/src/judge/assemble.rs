@@ -32,10 +32,17 @@ pub fn judge<R: Read>(
     let start = journal.start().map_err(|error| invalid(error.to_string()))?;
     let plan = &start.plan;
     let scenario = scenario_override.unwrap_or(&start.scenario);
-    let variant = scenario
-        .variants
-        .get(&plan.variant)
-        .ok_or_else(|| invalid(format!("scenario {} has no variant {}", scenario.name, plan.variant)))?;
+    if scenario.name != plan.scenario {
+        return Err(invalid(format!(
+            "the run is of scenario {}, and these are {}'s objectives",
+            plan.scenario, scenario.name
+        )));
+    }
+    let none = || invalid(format!("scenario {} has no variant {}", scenario.name, plan.variant));
+    if !scenario.variants.contains_key(&plan.variant) {
+        return Err(none());
+    }
+    let variant = start.scenario.variants.get(&plan.variant).ok_or_else(none)?;
     let history = History::read(journal, start);
     let series = gather(&history, variant, &mut samples)?;
 
@@ -63,6 +70,11 @@ pub fn judge<R: Read>(
     findings.extend(data_findings);
     if blocked.is_none() {
         findings.extend(alerts::findings(&alerts));
+    }
+    if scenario_override.is_some() {
+        let text =
+            "objectives, accepted losses and the load that is demanded are those of another file than the run's own";
+        findings.push(Finding { kind: FindingKind::Measurement, text: text.to_owned(), section: None });
     }
     findings.extend(misplaced(&history));
     findings.extend(measurement(&history, &series, journal.truncated, samples.truncated, variant.sustained));

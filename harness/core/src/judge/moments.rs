@@ -25,9 +25,12 @@ pub(crate) struct History<'a> {
     pub(crate) observed: Vec<(At, &'a Observation)>,
     /// What of redundancy was seen to be missing when its limit passed.
     pub(crate) not_redundant: &'a [String],
+    /// What was lost of the run's own, its lease or samples.
+    pub(crate) lost: Option<&'a str>,
     pub(crate) ledger: Vec<&'a LedgerCount>,
-    /// The file systems that the fault may have harmed, by claim; `None` where one was not looked into.
-    pub(crate) volumes: BTreeMap<&'a str, Option<&'a FileSystem>>,
+    /// The file systems that the fault may have harmed, by claim, `None` where one was not looked into; `None` of all where the
+    /// run did not look which there are.
+    pub(crate) volumes: Option<BTreeMap<&'a str, Option<&'a FileSystem>>>,
     /// The claims whose file systems the fault may have harmed and that nobody can be asked about.
     pub(crate) not_looked_into: &'a [String],
     pub(crate) undos: Vec<UndoSeen<'a>>,
@@ -121,8 +124,9 @@ impl<'a> History<'a> {
             steps: Vec::new(),
             observed: Vec::new(),
             not_redundant: &[],
+            lost: None,
             ledger: Vec::new(),
-            volumes: BTreeMap::new(),
+            volumes: None,
             not_looked_into: &[],
             undos: Vec::new(),
             clean: None,
@@ -196,12 +200,16 @@ impl<'a> History<'a> {
             }
             Event::Observed(observation) => self.observed.push((at, observation)),
             Event::NotRedundant { missing, .. } => self.not_redundant = missing,
+            Event::Lost { what } => drop(self.lost.get_or_insert(what)),
             Event::Ledger(count) => self.ledger.push(count),
             Event::VolumesAtRisk { claims, of_other_drivers } => {
-                self.volumes.extend(claims.iter().map(|claim| (claim.as_str(), None)));
+                let at_risk = self.volumes.get_or_insert_default();
+                at_risk.extend(claims.iter().map(|claim| (claim.as_str(), None)));
                 self.not_looked_into = of_other_drivers;
             }
-            Event::VolumeChecked { claim, found } => drop(self.volumes.insert(claim, Some(found))),
+            Event::VolumeChecked { claim, found } => {
+                self.volumes.get_or_insert_default().insert(claim, Some(found));
+            }
             Event::Undone { id, error, finish_with } => {
                 if let Some(undo) = self.undos.iter_mut().find(|undo| undo.id == *id) {
                     undo.done = Some(UndoneSeen { error: error.as_deref(), finish_with: finish_with.as_deref() });

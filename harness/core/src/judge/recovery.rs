@@ -162,9 +162,9 @@ pub(crate) fn broken_off(history: &History<'_>) -> Option<String> {
     broken.next()
 }
 
-/// Why the run did not look to the end.
+/// Why the run did not look to the end, or what it saw cannot be relied on.
 fn cut_short(history: &History<'_>) -> Option<String> {
-    broken_off(history).or_else(|| {
+    broken_off(history).or_else(|| history.lost.map(str::to_owned)).or_else(|| {
         let reached = history.phases.iter().any(|seen| (Phase::SustainedOk..=Phase::Alerts).contains(&seen.phase));
         match (reached, history.interrupted, history.ended) {
             (true, ..) => None,

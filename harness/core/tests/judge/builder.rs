@@ -201,7 +201,8 @@ impl Run {
                 nodes: 4,
             },
         };
-        Self { start, events: Vec::new(), samples: Vec::new(), cut_off: false }
+        let none_at_risk = Event::VolumesAtRisk { claims: Vec::new(), of_other_drivers: Vec::new() };
+        Self { start, events: vec![(4_000, none_at_risk)], samples: Vec::new(), cut_off: false }
     }
 
     /// A run that went well: publish was down from 40.5 s until `up_ms`.

@@ -4,7 +4,7 @@ use crate::builder::{EVERY_MS, INJECT_MS, PUBLISH, Run};
 use crate::verdicts::shown;
 use firedrill_core::event::Event;
 use firedrill_core::sample::{Cause, Outcome};
-use firedrill_core::scenario::{Accepted, Vantage};
+use firedrill_core::scenario::{Accepted, Recovery, Vantage};
 use firedrill_core::time::At;
 use firedrill_core::verdict::Value;
 use std::time::Duration;
@@ -56,6 +56,13 @@ fn other_objectives_can_be_put_to_a_saved_run() {
     other.objectives[1].accepted.insert("hung".into(), Accepted(Duration::from_secs(20)));
     assert_eq!(run.judge().exit_code, 0);
     assert_eq!(run.judge_with(Some(&other)).unwrap().exit_code, 1);
+    other.variants.get_mut("hung").unwrap().recovery = Recovery::StaysBroken;
+    let verdict = run.judge_with(Some(&other)).unwrap();
+    assert_eq!(verdict.exit_code, 1, "what was run stays what it was");
+    assert!(verdict.findings.iter().any(|finding| finding.text.contains("of another file")), "{:?}", verdict.findings);
+    other.name = "another".to_owned();
+    assert!(run.judge_with(Some(&other)).is_err(), "another scenario's variant of that name is another drill");
+    other.name.clone_from(&run.start.scenario.name);
     other.variants.clear();
     assert!(run.judge_with(Some(&other)).is_err());
 }

@@ -396,3 +396,30 @@ fn a_file_system_that_the_fault_reached_is_part_of_the_data() {
     let said = "not looked into, since their driver cannot be asked: file systems of ironflow/data-1";
     assert_eq!((others.data.value, others.data.reasons.last().unwrap().as_str()), (Value::Pass, said));
 }
+
+#[test]
+fn what_was_lost_of_the_run_itself_is_no_pass_in_whichever_phase() {
+    for at_ms in [30_000, 62_500, 73_900] {
+        let mut run = Run::recovered(62_000);
+        run.event(at_ms, Event::Lost { what: "samples are missing: no answer".to_owned() });
+        let verdict = run.judge();
+        assert_eq!(
+            (verdict.recovery.value, verdict.data.value, verdict.exit_code),
+            (Value::Unknown, Value::Unknown, 2)
+        );
+        assert_eq!(verdict.headline, "UNKNOWN: samples are missing: no answer");
+    }
+    let mut lost = Run::recovered(62_000);
+    lost.drop_events(|event| matches!(event, Event::Ledger(_)));
+    lost.ledger(71_000, 3, 0).event(73_900, Event::Lost { what: "the lease was taken".to_owned() });
+    assert_eq!(lost.judge().data.value, Value::Fail, "what was seen to be lost is lost");
+}
+
+#[test]
+fn a_run_from_before_file_systems_were_looked_into_says_so() {
+    let mut older = Run::recovered(62_000);
+    older.drop_events(|event| matches!(event, Event::VolumesAtRisk { .. }));
+    let data = older.judge().data;
+    assert_eq!(data.value, Value::Unknown);
+    assert!(data.reasons[0].starts_with("file systems were not looked into"), "{:?}", data.reasons);
+}

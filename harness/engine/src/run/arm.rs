@@ -209,7 +209,7 @@ fn start_watchers(context: &Context) -> (CancellationToken, Vec<JoinHandle<()>>,
 
 impl Armed {
     /// Stops all probes and waits for what is in flight, so that the samples are whole; within [`STOP_WITHIN`]. Where that was broken
-    /// off, it can be asked again. Samples that were lost are noted; those of the other vantages are whole all the same.
+    /// off, it can be asked again. Where samples were lost, the board says so; those of the other vantages are whole all the same.
     pub(super) async fn stop_probes(&mut self, context: &Context) {
         context.doing("stopping the probes");
         self.probes_stop.cancel();
@@ -227,7 +227,7 @@ impl Armed {
         };
         let (inside, outside) = tokio::join!(inside, outside);
         for error in inside.into_iter().chain([outside]).filter_map(Result::err) {
-            context.recorder.record(Event::Note { text: format!("samples are missing: {error}") });
+            context.board.lose(format!("samples are missing: {error}"));
         }
     }
 

@@ -198,20 +198,12 @@ impl Context {
     /// Returns, with the reason, once the run must not go on.
     async fn broken(&self) -> String {
         let journal = || self.recorder.broken().map(|reason| format!("the journal cannot be written: {reason}"));
-        let failed = self.look(|| journal().or_else(|| self.board.broken()));
-        let mut lease_lost = self.lease_lost.clone();
-        let lost = async {
-            let reason = lease_lost.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
-            match reason {
-                Some(reason) => reason,
-                // The lease is being given back: nothing is lost any more.
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            reason = lost => reason,
-            reason = failed => reason,
-        }
+        self.look(|| journal().or_else(|| self.lost_now())).await
+    }
+
+    /// Why the lease or samples are lost, where they are.
+    pub(super) fn lost_now(&self) -> Option<String> {
+        self.lease_lost.borrow().clone().or_else(|| self.board.broken())
     }
 
     /// Tells people a few times a second how things stand, until it is dropped.

@@ -44,6 +44,8 @@ pub struct Ran {
     pub folder: PathBuf,
     /// Why the cluster could not be drilled, where it was not as it must be and nothing was broken.
     pub environment: Option<String>,
+    /// Whether the cluster was seen to be as before.
+    pub clean: bool,
 }
 
 /// Runs a drill. Whatever happens, what it made is taken away again, or said to be left.
@@ -103,16 +105,22 @@ pub async fn run(options: Options, progress: mpsc::Sender<Progress>, interrupts:
     };
     let show = tokio::spawn(context.clone().show());
     let counting = tokio::spawn(count_interrupts(context.clone()));
+    let losing = tokio::spawn(record_loss(context.clone()));
     let ended = whole(&context, sink).await;
     if let Ok(Err(error)) = samples.await {
-        context.recorder.record(Event::Note { text: format!("the samples file is not whole: {error}") });
+        context.board.lose(format!("the samples file is not whole: {error}"));
+    }
+    // What was lost just now is not recorded yet; twice would do no harm.
+    losing.abort();
+    if let (Some(what), false) = (context.lost_now(), losing.is_finished()) {
+        context.recorder.record(Event::Lost { what });
     }
     context.recorder.record(Event::RunEnded { interrupted: context.interrupts.count() > 0 });
     counting.abort();
     show.abort();
     give_back(lease).await;
     match context.recorder.broken() {
-        None => Ok(Ran { folder, environment: ended.environment }),
+        None => Ok(Ran { folder, environment: ended.environment, clean: ended.clean }),
         Some(reason) => Err(no_journal(&context, &reason, ended.clean)),
     }
 }
@@ -139,6 +147,12 @@ async fn give_back(lease: Lease) {
     }
 }
 
+/// Records that the lease or samples were lost, in whichever phase.
+async fn record_loss(context: Context) {
+    let what = context.look(|| context.lost_now()).await;
+    context.recorder.record(Event::Lost { what });
+}
+
 async fn count_interrupts(context: Context) {
     for count in 1.. {
         context.interrupts.at_least(count).await;
@@ -158,14 +172,14 @@ async fn whole(context: &Context, sink: mpsc::Sender<firedrill_core::sample::Sam
     let before = match context.phase(Phase::Preflight, context.deadline(Phase::Preflight), 1, preflight(context)).await
     {
         Ok(before) => before,
-        Err(stop) => return Ended { environment: Some(stop.to_string()), clean: true },
+        Err(stop) => return Ended { environment: not_ready(&stop), clean: true },
     };
     let armed = context.phase(Phase::Arm, context.deadline(Phase::Arm), 1, arm::arm(context, sink)).await;
     let mut armed = match armed {
         Ok(armed) => armed,
         Err(stop) => {
             let clean = finish::undo_and_compare(context, None, &before, false).await;
-            return Ended { environment: Some(stop.to_string()), clean };
+            return Ended { environment: not_ready(&stop), clean };
         }
     };
     let drilled = drill(context, &mut armed).await;
@@ -180,6 +194,11 @@ async fn whole(context: &Context, sink: mpsc::Sender<firedrill_core::sample::Sam
     }
     let clean = finish::undo_and_compare(context, Some(&mut armed), &before, !recovered).await;
     Ended { environment: None, clean }
+}
+
+/// Why a drill could not begin: an interrupt is none of the cluster's.
+fn not_ready(stop: &Stop) -> Option<String> {
+    (*stop != Stop::Interrupted).then(|| stop.to_string())
 }
 
 /// From the steady state to the drained backlog.

@@ -137,6 +137,7 @@ impl Lines {
             }
             // The phase that ended says it.
             Event::Observed(_) | Event::NotRedundant { missing: _, unseen: _ } => String::new(),
+            Event::Lost { what } => self.warn(&one_line(what)),
             Event::Ledger(ledger) => match &ledger.error {
                 Some(error) => self.warn(&format!("the writes in {} cannot be looked for: {error}", ledger.store)),
                 None if ledger.lost > 0 => self.warn(&format!(

@@ -176,6 +176,7 @@ fn start(to: &mut Writer, scenario: &Scenario, series: &[Series]) {
         place("outside port", "firedrill-a3f-control-plane", "control-plane", false),
     ];
     to.at(310, Event::Placement { places });
+    to.at(310, Event::VolumesAtRisk { claims: Vec::new(), of_other_drivers: Vec::new() });
     to.done(Phase::Preflight, 420, "marker and UID match, role sufficient, 3 of 3 servers, 2 targets");
     to.phase(Phase::Arm, 421, 120);
     let made = |kind: &str, name: &str| Undo::DeleteObject {
