@@ -221,7 +221,8 @@ pub(crate) struct JudgeArgs {
     /// Folders.
     #[command(flatten)]
     pub(crate) folders: Folders,
-    /// Judge by this scenario file's objectives instead of the run's own.
+    /// Judge by the objectives, accepted losses and demanded load of this file instead of the run's own. It must be of the same
+    /// scenario; what was run stays what it was.
     #[arg(long, value_name = "FILE")]
     pub(crate) objectives: Option<PathBuf>,
     /// Text or JSON.

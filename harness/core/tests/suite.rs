@@ -16,6 +16,7 @@ fn catalog() -> Catalog {
         layout: Layout::Bundled,
         irreversible: minutes == 9,
         sections: if minutes == 7 { vec!["1. Look".to_owned(), "2. Act".to_owned()] } else { Vec::new() },
+        digest: String::new(),
     };
     let variants = |known: &[(&str, u64)]| known.iter().map(|(name, m)| ((*name).to_owned(), facts(*m))).collect();
     Catalog::from([
@@ -55,6 +56,7 @@ without = "2."
         without: None,
         expected: Duration::from_secs(60 * minutes),
         irreversible,
+        digest: String::new(),
     };
     let drills = vec![
         entry("nats-quorum-loss", "hung", 7, 3, false, false),
@@ -140,6 +142,7 @@ fn suite(repeats: &[u32]) -> Suite {
         layout: Layout::Bundled,
         irreversible: false,
         sections: Vec::new(),
+        digest: String::new(),
     };
     let entry = |(at, repeat): (usize, &u32)| Entry {
         scenario: "drill".to_owned(),
@@ -149,6 +152,7 @@ fn suite(repeats: &[u32]) -> Suite {
         without: None,
         expected: facts.expected * (1 + at as u32 % 5),
         irreversible: false,
+        digest: "a".to_owned(),
     };
     let drills = repeats.iter().enumerate().map(entry).collect();
     Suite { name: "s".to_owned(), title: "s".to_owned(), budget: None, drills }
@@ -209,6 +213,10 @@ fn everything_that_keeps_shards_apart_is_said() {
     assert_eq!(merge(missing).unwrap_err(), ["shard 2/3 is missing"]);
     let mixed = vec![parts(&one, 2, ok).remove(0), parts(&one, 3, ok).remove(1)];
     assert_eq!(merge(mixed).unwrap_err(), ["shard-2 and shard-1 are not of one suite: 3 and 2 shards"]);
+    let mut changed = parts(&one, 2, ok);
+    changed[1].result.planned[2].digest = "b".to_owned();
+    let wrong = merge(changed).unwrap_err();
+    assert_eq!(wrong, ["shard-2 and shard-1 are not of one suite: scenario drill was changed between them"]);
     let merged = merge(parts(&one, 2, ok)).unwrap();
     let again = merge(vec![Part { from: "m".to_owned(), result: merged }]).unwrap_err();
     assert_eq!(again, ["m is no shard: it is merged already"]);
@@ -221,6 +229,13 @@ fn repeats_say_together_what_one_run_cannot() {
         1..=22 => Outcome::Ran(Box::new(passed())),
         _ => Outcome::NotRun(Because::NotReached),
     };
+    let broken_off = |slot: Slot| match slot.round {
+        23 => Outcome::Failed { exit_code: 4, message: "the journal cannot be written".to_owned() },
+        _ => outcome(slot),
+    };
+    let unknown = result(&suite(&[23]), None, broken_off).repeated.remove(0);
+    let held = unknown.measures[0].held.unwrap();
+    assert_eq!((unknown.runs, held.unknown, unknown.measures[0].p90_confidence), (23, 1, None), "begun, and not known");
     let result = result(&suite(&[23, 1]), None, outcome);
     assert_eq!(result.repeated.len(), 1, "a drill that runs once has no statistics");
     let (repeated, outage) = (&result.repeated[0], &result.repeated[0].measures[0]);

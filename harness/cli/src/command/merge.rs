@@ -6,6 +6,7 @@ use crate::error::CliError;
 use crate::printer::Printer;
 use crate::report;
 use firedrill_core::suite::{self, Outcome, Part, SuiteResult};
+use firedrill_core::verdict::Verdict;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -28,6 +29,14 @@ pub(crate) fn merged(shards: &[PathBuf], into: &Path) -> Result<SuiteResult, Cli
     // Before a folder is made: what cannot be merged leaves nothing.
     let mut result = suite::merge(parts).map_err(|wrong| {
         CliError::input(wrong.join("\n")).with_hint("name the folders of all shards of one suite, each once")
+    })?;
+    // A run may have been judged again since its suite ran: what lies in its folder counts, in the table as in JUnit's file.
+    result = result.judged_by(|ran| {
+        let path = Path::new(&ran.folder).join("verdict.json");
+        let fail = |why: String| CliError::input(format!("{}: {why}", path.display()));
+        let text = fs::read_to_string(&path).map_err(|error| fail(error.to_string()))?;
+        let verdict: Verdict = serde_json::from_str(&text).map_err(|error| fail(error.to_string()))?;
+        ran.by(&verdict).map_err(fail)
     })?;
     make_folder(into)?;
     for run in &mut result.results {

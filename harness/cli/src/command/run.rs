@@ -9,13 +9,14 @@ use crate::report;
 use crate::report::terminal::LiveView;
 use firedrill_core::verdict::Verdict;
 use firedrill_engine::run::{self, InterruptSource, Interrupts, Progress};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 /// Progress that may wait for the terminal; a run has some hundred records.
 const PROGRESS_MAX: usize = 16_384;
 
-/// Interrupts of the user, counted from now on, until this is dropped.
+/// Interrupts by Ctrl-C or SIGTERM, counted from now on, until this is dropped.
 pub(crate) struct CtrlC {
     pub(crate) interrupts: Interrupts,
     counting: JoinHandle<()>,
@@ -26,7 +27,13 @@ impl CtrlC {
     pub(crate) fn listen() -> Self {
         let (source, interrupts) = InterruptSource::new();
         let counting = tokio::spawn(async move {
-            while tokio::signal::ctrl_c().await.is_ok() {
+            // What ends a job elsewhere, as `timeout` or a service manager: it must leave no fault behind either.
+            let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
+            loop {
+                tokio::select! {
+                    pressed = tokio::signal::ctrl_c() => if pressed.is_err() { return },
+                    told = terminate.recv() => if told.is_none() { return },
+                }
                 source.interrupt();
             }
         });
@@ -48,6 +55,18 @@ pub(crate) struct Judged {
     pub(crate) environment: Option<String>,
     /// Why its reports are not whole, where they are not: what the cluster was left like must be said all the same.
     pub(crate) unwritten: Option<CliError>,
+}
+
+impl Judged {
+    /// What a process that runs this drill alone ends with.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self.verdict.exit_code {
+            exit::DIRTY => exit::DIRTY,
+            _ if self.environment.is_some() => exit::ENVIRONMENT,
+            exit::PASS if self.unwritten.is_some() => exit::ENVIRONMENT,
+            code => code,
+        }
+    }
 }
 
 /// Runs a drill, shows it, judges it, writes its reports and prints its verdict.
@@ -89,8 +108,12 @@ pub(crate) async fn drive(
             });
         }
     };
-    let saved = SavedRun::open(&runs, &ran.folder.to_string_lossy())?;
-    let verdict = saved.judge(None)?;
+    let unread = |error: CliError| match ran.clean {
+        true => CliError::environment(error),
+        false => CliError::dirty(error).with_hint("finish with: firedrill sweep"),
+    };
+    let saved = SavedRun::open(&runs, &ran.folder.to_string_lossy()).map_err(unread)?;
+    let verdict = saved.judge(None).map_err(unread)?;
     let written = report::write_all(&saved.folder, &verdict, &saved.journal, &saved.samples_path());
     let text = report::terminal::verdict_text_with_report(
         &verdict,
@@ -115,22 +138,14 @@ pub(crate) async fn run(args: RunArgs, printer: &mut Printer) -> Result<u8, CliE
     let options =
         run::Options { drill, cluster, runs: args.drill.folders.runs.clone(), chart: args.stack.chart.clone() };
     let ctrl_c = CtrlC::listen();
-    let Judged { verdict, environment, unwritten: written, .. } = drive(options, &ctrl_c.interrupts, printer).await?;
+    let judged = drive(options, &ctrl_c.interrupts, printer).await?;
     drop(ctrl_c);
     if args.output == Output::Json {
-        printer.line(&report::json::verdict_json(&verdict));
+        printer.line(&report::json::verdict_json(&judged.verdict));
     }
-    if let Some(message) = environment
-        && verdict.exit_code != exit::DIRTY
-    {
-        return Err(CliError::environment(message));
+    let environment = judged.environment.as_ref().map(CliError::environment);
+    for error in environment.iter().chain(&judged.unwritten) {
+        printer.error(&error.to_string(), error.hint());
     }
-    match written {
-        Some(error) if verdict.exit_code == exit::PASS => Err(error),
-        Some(error) => {
-            printer.error(&error.to_string(), error.hint());
-            Ok(verdict.exit_code)
-        }
-        None => Ok(verdict.exit_code),
-    }
+    Ok(judged.exit_code())
 }

@@ -84,6 +84,11 @@ pub(crate) async fn suite(args: &SuiteArgs, printer: &mut Printer) -> Result<u8,
             Next::Run | Next::RunOnFreshCluster => {
                 let (number, all) = (index + 1, result.results.len());
                 printer.status(&format!("\n[{number}/{all}] {name}, expected to take {}", human(entry.expected)));
+                // What a suite that is killed now has left.
+                let message =
+                    "begun and not ended; if the suite was killed meanwhile, finish with: firedrill sweep".to_owned();
+                result.put(index, Outcome::Failed { exit_code: exit::DIRTY, message }, millis(elapsed()));
+                report::suite::write_all(&folder, &result).ok();
                 stage.run(drill.clone(), entry, &folder, &ctrl_c.interrupts, &mut course, printer).await
             }
         };
@@ -170,8 +175,14 @@ impl Stage<'_> {
             let cluster = open_cluster(&self.cluster).await?;
             let (runs, chart) = (self.args.folders.runs.clone(), self.args.stack.chart.clone());
             let judged = drive(Options { drill, cluster, runs, chart }, interrupts, printer).await?;
-            let link = relative(folder, &judged.saved.folder)?;
-            Ok(Ran::of(&judged.verdict, &judged.saved.journal, link, judged.environment.is_some()))
+            if let Some(error) = &judged.unwritten {
+                printer.error(&error.to_string(), error.hint());
+            }
+            let link = relative(folder, &judged.saved.folder).map_err(|error| match judged.verdict.exit_code {
+                exit::DIRTY => CliError::dirty(error),
+                _ => error,
+            })?;
+            Ok(Ran::of(&judged.verdict, &judged.saved.journal, link, judged.exit_code()))
         };
         match ran.await {
             Ok(ran) => {

@@ -9,7 +9,7 @@ use firedrill_engine::run;
 /// Sweeps, and says what was done.
 ///
 /// # Errors
-/// Where the cluster does not answer, or something is still left behind afterwards.
+/// Where the cluster does not answer or is in use, or something is still left behind afterwards.
 pub(crate) async fn sweep(args: &SweepArgs, printer: &mut Printer) -> Result<u8, CliError> {
     let cluster = open_cluster(&args.cluster).await?;
     let swept = run::sweep(&cluster, &args.folders.runs, args.run.as_deref(), args.agent_image.as_deref())
@@ -18,13 +18,18 @@ pub(crate) async fn sweep(args: &SweepArgs, printer: &mut Printer) -> Result<u8,
     for line in &swept.done {
         printer.line(&format!("  ✓ {line}"));
     }
-    for line in &swept.alive {
-        printer.line(&format!("  ▸ {line}"));
+    if let Some(holder) = &swept.alive {
+        let message = format!(
+            "{} is in use by {holder}: nothing was touched; left there: {}",
+            cluster.name,
+            swept.left.join(", ")
+        );
+        return Err(CliError::environment(message).with_hint("sweep again once that has ended"));
     }
     if !swept.left.is_empty() {
         return Err(CliError::dirty(format!("left behind on {}:\n  {}", cluster.name, swept.left.join("\n  "))));
     }
-    if swept.done.is_empty() && swept.alive.is_empty() {
+    if swept.done.is_empty() {
         printer.line(&format!("nothing to sweep on {}", cluster.name));
     }
     Ok(0)

@@ -41,6 +41,11 @@ pub(super) fn suite(verdict: &Verdict, name: &str) -> TestSuite {
     }
     suite.add_test_case(part_case("data", &class, &verdict.data));
     suite.add_test_case(part_case("cleanup", &class, &verdict.cleanup));
+    if verdict.exit_code == 130 {
+        let mut case = TestCase::new("run", status(Value::Unknown, &verdict.headline, ""));
+        case.set_classname(harmless(&class));
+        suite.add_test_case(case);
+    }
     suite
 }
 

@@ -57,6 +57,10 @@ fn same_suite(one: &SuiteResult, other: &SuiteResult) -> Result<(), String> {
     if one.version != SUITE_VERSION || other.version != SUITE_VERSION {
         return Err(format!("formats {} and {}, {SUITE_VERSION} is read", other.version, one.version));
     }
+    let changed = one.planned.iter().zip(&other.planned).find(|(one, other)| one.digest != other.digest);
+    if let Some((entry, _)) = changed.filter(|_| one.planned.len() == other.planned.len()) {
+        return Err(format!("scenario {} was changed between them", entry.scenario));
+    }
     if one.planned != other.planned || one.budget_ms != other.budget_ms {
         return Err("their drills or budgets differ".to_owned());
     }

@@ -4,6 +4,7 @@ use super::shard::{Shard, assign};
 use crate::scenario::{Layout, Scenario, drill_name};
 use crate::time::as_ms;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -21,6 +22,8 @@ pub struct Facts {
     pub irreversible: bool,
     /// The sections of its runbook, in order.
     pub sections: Vec<String>,
+    /// A digest of its whole scenario, with its runbooks.
+    pub digest: String,
 }
 
 /// What is known of every drill: by scenario, by variant.
@@ -28,6 +31,7 @@ pub type Catalog = BTreeMap<String, BTreeMap<String, Facts>>;
 
 /// What is known of a scenario's variants.
 pub fn facts(scenario: &Scenario) -> BTreeMap<String, Facts> {
+    let digest = digest(scenario);
     let of_variant = |(name, variant): (&String, &crate::scenario::Variant)| {
         let facts = Facts {
             expected: variant.expected,
@@ -35,10 +39,18 @@ pub fn facts(scenario: &Scenario) -> BTreeMap<String, Facts> {
             layout: variant.layout,
             irreversible: variant.irreversible.is_some(),
             sections: scenario.sections(name),
+            digest: digest.clone(),
         };
         (name.clone(), facts)
     };
     scenario.variants.iter().map(of_variant).collect()
+}
+
+/// The beginning of the SHA-256 of a scenario as JSON, in hexadecimal.
+fn digest(scenario: &Scenario) -> String {
+    // Its keys are texts, so it always can be written.
+    let text = serde_json::to_vec(scenario).unwrap_or_default();
+    Sha256::digest(&text).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A suite, checked.
@@ -73,6 +85,8 @@ pub struct Entry {
     pub expected: Duration,
     /// Whether the next drill needs a fresh cluster.
     pub irreversible: bool,
+    /// A digest of its scenario, by which shards know that they ran the same.
+    pub digest: String,
 }
 
 impl Entry {
@@ -132,6 +146,7 @@ impl Entry {
             without: None,
             expected: facts.expected,
             irreversible: facts.irreversible,
+            digest: facts.digest.clone(),
         }
     }
 }
@@ -158,8 +173,14 @@ pub(super) mod tests {
     /// A drill of so many minutes.
     pub(crate) fn entry(variant: &str, minutes: u64, repeat: u32) -> Entry {
         let expected = Duration::from_secs(60 * minutes);
-        let facts =
-            Facts { expected, deadline: expected, layout: Layout::Bundled, irreversible: false, sections: Vec::new() };
+        let facts = Facts {
+            expected,
+            deadline: expected,
+            layout: Layout::Bundled,
+            irreversible: false,
+            sections: Vec::new(),
+            digest: String::new(),
+        };
         Entry { repeat, ..Entry::once("drill", variant, &facts) }
     }
 
@@ -178,6 +199,7 @@ pub(super) mod tests {
             layout: if minutes == 8 { Layout::Separate } else { Layout::Bundled },
             irreversible: true,
             sections: Vec::new(),
+            digest: String::new(),
         };
         let variants = |names: &[(&str, u64)]| names.iter().map(|(name, m)| ((*name).to_owned(), facts(*m))).collect();
         let catalog = Catalog::from([

@@ -7,12 +7,12 @@ use crate::event::{Event, PhaseEnd};
 use crate::journal::Journal;
 use crate::plan::Phase;
 use crate::time::millis;
-use crate::verdict::{Measured, Value, Verdict};
+use crate::verdict::{Measured, VERDICT_VERSION, Value, Verdict};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// The format of `suite.json`.
-pub const SUITE_VERSION: u32 = 1;
+pub const SUITE_VERSION: u32 = 2;
 
 /// What became of a suite, or of one of its shards.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -190,12 +190,32 @@ pub struct ObjectiveSeen {
 }
 
 impl Ran {
-    /// From a run's verdict and journal. `environment` says that the cluster was not as it must be.
-    pub fn of(verdict: &Verdict, journal: &Journal, folder: String, environment: bool) -> Self {
+    /// From a run's verdict and journal. `exit_code` is what `firedrill run` ends with.
+    pub fn of(verdict: &Verdict, journal: &Journal, folder: String, exit_code: u8) -> Self {
         let no_effect = |event: &Event| {
             matches!(event, Event::PhaseEnded { phase: Phase::Effect, end: PhaseEnd::DeadlinePassed, .. })
         };
-        let exit_code = if environment && verdict.exit_code != 5 { 4 } else { verdict.exit_code };
+        let no_effect_seen = journal.records.iter().any(|record| no_effect(&record.event));
+        Self::with(verdict, folder, exit_code, no_effect_seen)
+    }
+
+    /// The same run by the verdict that lies in its folder now; a newer judge may have written that.
+    ///
+    /// # Errors
+    /// Where that is the verdict of another run, or of another format.
+    pub fn by(&self, verdict: &Verdict) -> Result<Self, String> {
+        if verdict.version != VERDICT_VERSION {
+            return Err(format!("format {}, {VERDICT_VERSION} is read", verdict.version));
+        }
+        if verdict.run_id != self.run_id {
+            return Err(format!("of run {}, not {}", verdict.run_id, self.run_id));
+        }
+        // What the verdict does not know: the cluster was not as it must be, or its reports could not be written.
+        let exit_code = if self.exit_code == 4 && verdict.exit_code != 5 { 4 } else { verdict.exit_code };
+        Ok(Self::with(verdict, self.folder.clone(), exit_code, self.no_effect_seen))
+    }
+
+    fn with(verdict: &Verdict, folder: String, exit_code: u8, no_effect_seen: bool) -> Self {
         let objective = |seen: &crate::verdict::ObjectiveResult| ObjectiveSeen {
             name: seen.name.clone(),
             measured: seen.measured,
@@ -216,7 +236,7 @@ impl Ran {
             cleanup: verdict.cleanup.value,
             time_to_recover_ms: verdict.time_to_recover_ms,
             objectives: verdict.objectives.iter().map(objective).collect(),
-            no_effect_seen: journal.records.iter().any(|record| no_effect(&record.event)),
+            no_effect_seen,
         }
     }
 
@@ -317,6 +337,21 @@ impl SuiteResult {
         }
         self.took_ms = took_ms;
         self.conclude();
+    }
+
+    /// The same by other verdicts of its runs.
+    ///
+    /// # Errors
+    /// As `by`.
+    pub fn judged_by<E>(mut self, mut by: impl FnMut(&Ran) -> Result<Ran, E>) -> Result<Self, E> {
+        for result in &mut self.results {
+            if let Outcome::Ran(ran) = &result.outcome {
+                let ran = Outcome::Ran(Box::new(by(ran)?));
+                *result = RunResult::new(result.slot, &self.planned[result.slot.entry], ran);
+            }
+        }
+        self.conclude();
+        Ok(self)
     }
 
     /// Exit code and statistics from the results.

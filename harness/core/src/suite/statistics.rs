@@ -14,13 +14,13 @@ pub struct Repeated {
     pub drill: String,
     /// How often it was to run.
     pub planned: u32,
-    /// How often it ran and was judged.
+    /// How often it was begun.
     pub runs: u32,
     /// Its times: every objective, then the time to recover.
     pub measures: Vec<Measure>,
 }
 
-/// One time, over all runs that were judged.
+/// One time, over all runs that were begun.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measure {
     /// The objective's name, or `time to recover`.
@@ -88,30 +88,33 @@ pub(super) fn repeated(results: &[&RunResult]) -> Option<Repeated> {
     if first.repeat < 2 || first.control {
         return None;
     }
-    let ran: Vec<&Ran> = results
+    // One that was begun and has no verdict counts as one of which nothing is known.
+    let ran: Vec<Option<&Ran>> = results
         .iter()
         .filter_map(|result| match &result.outcome {
-            Outcome::Ran(ran) => Some(&**ran),
-            Outcome::Failed { .. } | Outcome::NotRun(_) => None,
+            Outcome::Ran(ran) => Some(Some(&**ran)),
+            Outcome::Failed { .. } => Some(None),
+            Outcome::NotRun(_) => None,
         })
         .collect();
     let mut names: Vec<&str> = Vec::new();
-    for objective in ran.iter().flat_map(|ran| &ran.objectives) {
+    for objective in ran.iter().flatten().flat_map(|ran| &ran.objectives) {
         if !names.contains(&objective.name.as_str()) {
             names.push(&objective.name);
         }
     }
     let mut measures: Vec<Measure> = names.iter().map(|name| of_objective(name, &ran)).collect();
-    let times: Vec<_> = ran.iter().map(|ran| ran.time_to_recover_ms).collect();
+    let times: Vec<_> = ran.iter().map(|ran| ran.and_then(|ran| ran.time_to_recover_ms)).collect();
     measures.push(measure("time to recover", &times, None));
     Some(Repeated { drill: first.drill.clone(), planned: first.repeat, runs: ran.len() as u32, measures })
 }
 
-fn of_objective(name: &str, ran: &[&Ran]) -> Measure {
-    let seen: Vec<_> = ran.iter().map(|ran| ran.objectives.iter().find(|seen| seen.name == name)).collect();
-    let times: Vec<_> = seen.iter().map(|seen| seen.and_then(|seen| seen.measured)).collect();
+fn of_objective(name: &str, ran: &[Option<&Ran>]) -> Measure {
+    let of_run = |ran: &Option<&Ran>| ran.and_then(|ran| ran.objectives.iter().find(|seen| seen.name == name).cloned());
+    let seen: Vec<_> = ran.iter().map(of_run).collect();
+    let times: Vec<_> = seen.iter().map(|seen| seen.as_ref().and_then(|seen| seen.measured)).collect();
     let gates = seen.iter().flatten().any(|seen| seen.accepted_ms.is_some());
-    let value = |seen: &Option<&super::ObjectiveSeen>| seen.map_or(Value::Unknown, |seen| seen.value);
+    let value = |seen: &Option<super::ObjectiveSeen>| seen.as_ref().map_or(Value::Unknown, |seen| seen.value);
     let count = |wanted| seen.iter().filter(|seen| value(seen) == wanted).count() as u32;
     let (violated, unknown) = (count(Value::Fail), count(Value::Unknown));
     let violation_probability_max = violation_bound(violated + unknown, ran.len() as u32);

@@ -5,7 +5,7 @@ use crate::agent::Inside;
 use crate::clock::Clock;
 use crate::cluster::{Cluster, ClusterError, RunMark};
 use crate::fault::{self, Tools};
-use crate::lease::Lease;
+use crate::lease::{Lease, LeaseError};
 use firedrill_core::event::{Event, Undo};
 use firedrill_core::journal::Journal;
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,8 +26,8 @@ const SWEEP_EXPIRES: Duration = Duration::from_secs(600);
 pub struct Swept {
     /// What was done, a line each.
     pub done: Vec<String>,
-    /// Runs that live and were not touched.
-    pub alive: Vec<String>,
+    /// The run that lives, because of which nothing was touched: what is left may be its own.
+    pub alive: Option<String>,
     /// What is still left behind, with why.
     pub left: Vec<String>,
 }
@@ -68,8 +68,10 @@ pub async fn sweep(
     }
     let lease = match Lease::acquire(cluster, "sweep", &mut |text| tracing::warn!("{text}")).await {
         Ok(lease) => lease,
-        Err(error) => {
-            swept.alive.push(format!("a run lives on {}: {error}; nothing was touched", cluster.name));
+        Err(LeaseError::Cluster(error)) => return Err(error),
+        Err(LeaseError::Held { holder }) => {
+            swept.alive = Some(holder);
+            swept.left = undos.into_keys().map(|run| format!("run {run}")).collect();
             return Ok(swept);
         }
     };

@@ -7,7 +7,7 @@ use crate::report::suite::{table, write_all};
 use crate::report::text::Style;
 use firedrill_core::journal::Journal;
 use firedrill_core::suite::{Because, Entry, Outcome, Ran, Shard, Slot, Suite, SuiteResult};
-use firedrill_core::verdict::Verdict;
+use firedrill_core::verdict::{Value, Verdict};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -24,6 +24,7 @@ fn suite() -> Suite {
         without: None,
         expected: Duration::from_secs(240),
         irreversible: false,
+        digest: "0123".to_owned(),
     };
     Suite {
         name: "nightly".to_owned(),
@@ -44,7 +45,7 @@ fn ran(runs: &Path, id: &str, mut verdict: Verdict, no_effect_seen: bool) -> Out
     fs::create_dir_all(runs.join(id)).unwrap();
     fs::write(runs.join(id).join("verdict.json"), verdict_json(&verdict)).unwrap();
     let journal = Journal { records: Vec::new(), truncated: false };
-    let ran = Ran::of(&verdict, &journal, format!("../{id}"), false);
+    let ran = Ran::of(&verdict, &journal, format!("../{id}"), verdict.exit_code);
     Outcome::Ran(Box::new(Ran { no_effect_seen, ..ran }))
 }
 
@@ -124,6 +125,23 @@ fn shards(all: &Path) -> Vec<PathBuf> {
         folder
     };
     vec![shard(2), shard(1)]
+}
+
+#[test]
+fn what_the_verdicts_say_now_is_merged() {
+    let all = TempDir::new().unwrap();
+    let shards = shards(all.path());
+    let path = all.path().join("machine-1/runs/12011000-hung-0001/verdict.json");
+    let path = if path.exists() { path } else { all.path().join("machine-2/runs/12011000-hung-0001/verdict.json") };
+    let mut again = unknown();
+    again.run_id = "12011000-hung-0001".to_owned();
+    fs::write(&path, verdict_json(&again)).unwrap();
+    let result = merged(&shards, &all.path().join("all")).unwrap();
+    assert_eq!((result.results[0].value, result.results[0].exit_code), (Value::Unknown, 2), "judged again since");
+    again.run_id = "12011000-hung-9999".to_owned();
+    fs::write(&path, verdict_json(&again)).unwrap();
+    let error = merged(&shards, &all.path().join("other")).unwrap_err().to_string();
+    assert!(error.ends_with("of run 12011000-hung-9999, not 12011000-hung-0001"), "{error}");
 }
 
 #[test]
