@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 /// Progress that may wait for the terminal; a run has some hundred records.
 const PROGRESS_MAX: usize = 16_384;
 
-/// Interrupts by Ctrl-C or SIGTERM, counted from now on, until this is dropped.
+/// Interrupts by Ctrl-C, SIGTERM or a terminal that was closed, counted from now on, until this is dropped.
 pub(crate) struct CtrlC {
     pub(crate) interrupts: Interrupts,
     counting: JoinHandle<()>,
@@ -29,16 +29,33 @@ impl CtrlC {
         let counting = tokio::spawn(async move {
             // What ends a job elsewhere, as `timeout` or a service manager: it must leave no fault behind either.
             let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
+            // A terminal that is closed; not so where `nohup` said to go on then.
+            let mut hang_up = if is_ignored(SignalKind::hangup()) { None } else { signal(SignalKind::hangup()).ok() };
             loop {
+                let hung_up = async {
+                    match &mut hang_up {
+                        Some(hang_up) => hang_up.recv().await,
+                        None => std::future::pending().await,
+                    }
+                };
                 tokio::select! {
                     pressed = tokio::signal::ctrl_c() => if pressed.is_err() { return },
                     told = terminate.recv() => if told.is_none() { return },
+                    told = hung_up => if told.is_none() { return },
                 }
                 source.interrupt();
             }
         });
         Self { interrupts, counting }
     }
+}
+
+/// Whether this process was started with a signal ignored, as `nohup` does (`SigIgn` of proc(5), bit number less one).
+fn is_ignored(kind: SignalKind) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    mask >> (kind.as_raw_value() - 1) & 1 == 1
 }
 
 impl Drop for CtrlC {

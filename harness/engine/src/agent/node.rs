@@ -88,7 +88,17 @@ fn failed(error: &dyn std::error::Error) -> Reply {
     Reply::Failed { reason: error.to_string() }
 }
 
+/// Held while something is done to a container or a volume: an undo waits until a fault that nobody waits for any more is in,
+/// and so takes back all of it.
+static ACTING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+fn acts(request: &Request) -> bool {
+    use Request::{Corrupt, Empty, Fill, Freeze, Mend, Thaw};
+    matches!(request, Freeze { .. } | Thaw { .. } | Corrupt(_) | Mend(_) | Fill { .. } | Empty { .. })
+}
+
 async fn answer(request: Request, held: &Held) -> io::Result<Reply> {
+    let _acting = if acts(&request) { Some(ACTING.lock().await) } else { None };
     Ok(match request {
         Request::Ping => {
             let processes = procs::members(&|_| true)?.len();

@@ -1,7 +1,7 @@
 //! Undoing from the record alone: whoever holds it needs nothing but the cluster, and its provider for a node.
 
 use super::{FaultError, Tools, corrupt, fill, freeze, helm_values, hold_detach, node_off, patch};
-use crate::cluster::{Cluster, ClusterError, LABEL_RUN};
+use crate::cluster::{Cluster, ClusterError, LABEL_RUN, exactly};
 use crate::machine;
 use firedrill_core::event::Undo;
 use k8s_openapi::api::core::v1::Pod;
@@ -33,9 +33,13 @@ pub async fn undo(tools: &Tools, undo: &Undo, within: Duration) -> Result<(), Fa
         Undo::HealsItself { .. } => Ok(()),
         Undo::DeleteObject { api_version, kind, namespace, name } => {
             let objects = objects(&tools.cluster, api_version, kind, namespace.as_deref())?;
-            match objects.delete(name, &DeleteParams::default()).await {
+            // One that somebody else had made of that name is left alone.
+            let Some(uid) = of_run(tools, &objects, (kind, name)).await? else { return Ok(()) };
+            match objects.delete(name, &exactly(Some(uid))).await {
                 Ok(_) => {}
                 Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
+                // It ends already, or another one has its name by now.
+                Err(kube::Error::Api(status)) if status.code == 409 => {}
                 Err(error) => return Err(ClusterError::api(format!("delete {kind} {name}"))(error).into()),
             }
             if kind == "Namespace" {
@@ -46,8 +50,7 @@ pub async fn undo(tools: &Tools, undo: &Undo, within: Duration) -> Result<(), Fa
                 tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
                 loop {
                     tick.tick().await;
-                    let there = objects.get_metadata_opt(name).await;
-                    if there.map_err(ClusterError::api(format!("read {kind} {name}")))?.is_none() {
+                    if of_run(tools, &objects, (kind, name)).await?.is_none() {
                         return Ok(());
                     }
                 }
@@ -58,6 +61,18 @@ pub async fn undo(tools: &Tools, undo: &Undo, within: Duration) -> Result<(), Fa
         }
         Undo::PurgeSubject { .. } | Undo::DropTable { .. } => Err(not_a_fault()),
     }
+}
+
+/// The UID of the object of that kind and name, where it is there and this run's.
+async fn of_run(
+    tools: &Tools,
+    objects: &Api<DynamicObject>,
+    (kind, name): (&str, &str),
+) -> Result<Option<String>, FaultError> {
+    let there = objects.get_metadata_opt(name).await.map_err(ClusterError::api(format!("read {kind} {name}")))?;
+    let metadata = there.map(|there| there.metadata).unwrap_or_default();
+    let run = metadata.labels.as_ref().and_then(|labels| labels.get(LABEL_RUN));
+    Ok(metadata.uid.filter(|_| run == Some(&tools.mark.run_id)))
 }
 
 /// Asks the run's pods in a namespace that is being deleted to end, each in its own grace period. Kubernetes itself first
@@ -92,8 +107,7 @@ pub async fn is_clean(tools: &Tools, undo: &Undo, within: Duration) -> Result<bo
         Undo::HealsItself { .. } => Ok(true),
         Undo::DeleteObject { api_version, kind, namespace, name } => {
             let objects = objects(&tools.cluster, api_version, kind, namespace.as_deref())?;
-            let there = objects.get_metadata_opt(name).await;
-            Ok(there.map_err(ClusterError::api(format!("read {kind} {name}")))?.is_none())
+            Ok(of_run(tools, &objects, (kind, name)).await?.is_none())
         }
         Undo::PurgeSubject { .. } | Undo::DropTable { .. } => Err(not_a_fault()),
     }

@@ -12,6 +12,7 @@ pub use inspect::{KindCluster, KindNode, find, find_named};
 
 use super::{ProviderError, settle};
 use crate::cluster::{Cluster, Waiting, wait_for, write_private};
+use crate::lease::Lease;
 use crate::power::Power;
 use crate::process::{Progress, Tool};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -75,6 +76,14 @@ pub async fn ensure_ready(
 ) -> Result<Cluster, ProviderError> {
     let found = find_named(name).await?;
     start_registry(progress).await?;
+    let off = found.nodes.iter().any(|node| !node.on);
+    if off && found.control_plane()?.on {
+        // A node that is off may be what a drill under way is about.
+        let in_use = Lease::in_use_by(&open(name).await?).await?;
+        if let Some(holder) = in_use {
+            return Err(ProviderError::Other(format!("{name} is in use by {holder}, and a node of it is off")));
+        }
+    }
     for node in found.nodes.iter().filter(|node| !node.on) {
         progress(format!("node {} is off: powering it on", node.name));
         Power::Docker.on(&node.name).await?;

@@ -169,14 +169,14 @@ fn fault_undos(context: &Context) -> Result<Vec<Undo>, Stop> {
     Ok(undos)
 }
 
-/// Whether nothing on the cluster, and none of its machines, tells a sweep that the fault is in and how it is undone.
+/// Whether nothing that lasts, on the cluster or its machines, tells a sweep that the fault is in and how it is undone.
 fn leaves_no_trace(undo: &Undo) -> bool {
     match undo {
-        Undo::RollBack { .. } | Undo::Restore { .. } | Undo::LetDetach { .. } => true,
+        // A node's mark goes with its object, which a runbook may delete.
+        Undo::RollBack { .. } | Undo::Restore { .. } | Undo::LetDetach { .. } | Undo::PowerOn { .. } => true,
         Undo::Thaw { .. }
         | Undo::MendFiles { .. }
         | Undo::RemoveFiller { .. }
-        | Undo::PowerOn { .. }
         | Undo::HealsItself { .. }
         | Undo::DeleteObject { .. }
         | Undo::RemoveNode { .. }
@@ -259,6 +259,9 @@ mod tests {
             node: of("w"),
         };
         assert!(leaves_no_trace(&Undo::LetDetach { target }));
-        assert!(!leaves_no_trace(&Undo::PowerOn { node: of("w") }), "a node that is off says so itself");
+        assert!(
+            leaves_no_trace(&Undo::PowerOn { node: of("w") }),
+            "its mark goes with the object that a runbook deletes"
+        );
     }
 }

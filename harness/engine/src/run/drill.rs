@@ -6,6 +6,7 @@ use super::context::{Context, Stop};
 use super::interrupt::Interrupts;
 use super::planned::{Drill, RunError, environment, plan, planned_steps};
 use super::recorder::{Progress, Recorder};
+use super::sweep::left_behind;
 use super::undo_log::UndoLog;
 use super::watching::{self, Watching};
 use super::{account, alerts, break_it, finish, recover, steady};
@@ -296,6 +297,15 @@ async fn preflight(context: &Context) -> Result<(Inventory, String), Stop> {
         let own = *name == context.plan.variant;
         let asked = variant.redundancy.iter().filter(|asked| own || !matches!(asked, Condition::AlertOver { .. }));
         baselines.push((asked.collect::<Vec<_>>(), baseline));
+    }
+    context.doing("looking for what other runs left behind");
+    let others = left_behind(&context.cluster, &context.mark.run_id).await.map_err(Stop::failed)?;
+    if !others.is_empty() {
+        let others: Vec<_> = others.iter().map(String::as_str).collect();
+        return Err(Stop::Failed(format!(
+            "{} left something on the cluster, maybe its fault: firedrill sweep",
+            others.join(", ")
+        )));
     }
     context.doing("waiting until everything is healthy");
     let mut tick = tokio::time::interval(Duration::from_millis(500));

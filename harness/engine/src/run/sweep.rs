@@ -50,8 +50,11 @@ pub async fn sweep(
     }
     let mut swept = Swept::default();
     let mut undos: BTreeMap<String, Vec<Undo>> = BTreeMap::new();
-    for (run, open) in from_journals(cluster, runs, only).await? {
-        undos.entry(run).or_default().extend(open);
+    let journals = from_journals(cluster, runs, only).await?;
+    for (run, journal) in &journals {
+        if !journal.open.is_empty() {
+            undos.entry(run.clone()).or_default().extend(journal.open.iter().cloned());
+        }
     }
     for held in fault::find_held(cluster).await? {
         undos.entry(held.run_id).or_default().extend(held.undos);
@@ -59,8 +62,11 @@ pub async fn sweep(
     for leftover in cluster.objects_of_runs().await? {
         undos.entry(leftover.run_id).or_default();
     }
-    for (run, recorded) in cluster.noted_undos().await? {
-        undos.entry(run).or_default().extend(recorded);
+    for (run, mut noted) in cluster.noted_undos().await? {
+        // Noted before the fault, and not taken back: what its journal says is undone must not be undone again, over what was
+        // installed since.
+        noted.retain(|undo| journals.get(&run).is_none_or(|journal| !journal.done.contains(undo)));
+        undos.entry(run).or_default().extend(noted);
     }
     undos.retain(|run, _| only.is_none_or(|only| only == run));
     if undos.is_empty() {
@@ -75,26 +81,50 @@ pub async fn sweep(
             return Ok(swept);
         }
     };
-    for (run_id, undos) in undos {
+    // The newest first: what it is to restore may be what an older one's fault had made.
+    for (run_id, undos) in undos.into_iter().rev() {
         let left = swept.left.len();
         one_run(cluster, &run_id, undos, agent_image, &mut swept).await;
         // The dead run's journal stays as it ended; a file beside it says that what it names is done.
         let folder = runs.join(&run_id);
         if swept.left.len() == left && folder.is_dir() {
             let text = swept.done.join("\n") + "\n";
-            std::fs::write(folder.join(SWEPT_FILE), text).map_err(|error| ClusterError::Other(error.to_string()))?;
+            if let Err(error) = std::fs::write(folder.join(SWEPT_FILE), text) {
+                swept.left.push(format!("run {run_id}: all is undone, but {}: {error}", folder.display()));
+            }
         }
     }
-    lease.release().await?;
+    // One that cannot be given back runs out by itself, and what was done and what is left must be said.
+    if let Err(error) = lease.release().await {
+        tracing::warn!("the lease runs out by itself: {error}");
+    }
     Ok(swept)
 }
 
-/// What saved runs on this cluster have recorded and not undone.
+/// The other runs of which something is on a cluster.
+///
+/// # Errors
+/// Where the cluster does not answer.
+pub(super) async fn left_behind(cluster: &Cluster, own: &str) -> Result<BTreeSet<String>, ClusterError> {
+    let held = fault::find_held(cluster).await?.into_iter().map(|held| held.run_id);
+    let objects = cluster.objects_of_runs().await?.into_iter().map(|left| left.run_id);
+    Ok(held.chain(objects).filter(|run| run != own).map(|run| format!("run {run}")).collect())
+}
+
+/// What a saved run's journal says of its undos.
+struct Recorded {
+    /// Not undone, the last first.
+    open: Vec<Undo>,
+    /// Undone.
+    done: Vec<Undo>,
+}
+
+/// What saved runs on this cluster have recorded.
 async fn from_journals(
     cluster: &Cluster,
     runs: &Path,
     only: Option<&str>,
-) -> Result<BTreeMap<String, Vec<Undo>>, ClusterError> {
+) -> Result<BTreeMap<String, Recorded>, ClusterError> {
     let uid = cluster.info().await?.uid;
     let mut found = BTreeMap::new();
     for entry in std::fs::read_dir(runs).into_iter().flatten().flatten() {
@@ -107,29 +137,26 @@ async fn from_journals(
         if start.cluster.uid != uid || only.is_some_and(|only| only != start.plan.run_id) {
             continue;
         }
-        let open = open_undos(&journal);
-        if !open.is_empty() {
-            found.insert(start.plan.run_id.clone(), open);
-        }
+        found.insert(start.plan.run_id.clone(), recorded(&journal));
     }
     Ok(found)
 }
 
-/// What a journal has recorded and not undone.
-fn open_undos(journal: &Journal) -> Vec<Undo> {
+fn recorded(journal: &Journal) -> Recorded {
     let mut open: BTreeMap<u32, Undo> = BTreeMap::new();
+    let mut done = Vec::new();
     for record in &journal.records {
         match &record.event {
             Event::UndoRecorded { id, undo } => {
                 open.insert(*id, undo.clone());
             }
             Event::Undone { id, error: None, .. } => {
-                open.remove(id);
+                done.extend(open.remove(id));
             }
             _ => {}
         }
     }
-    open.into_values().rev().collect()
+    Recorded { open: open.into_values().rev().collect(), done }
 }
 
 async fn one_run(cluster: &Cluster, run_id: &str, undos: Vec<Undo>, agent_image: Option<&str>, swept: &mut Swept) {
@@ -143,8 +170,13 @@ async fn one_run(cluster: &Cluster, run_id: &str, undos: Vec<Undo>, agent_image:
         image: agent_image.unwrap_or_default().to_owned(),
         power: cluster.power.clone(),
     };
-    let mut seen = BTreeSet::new();
-    let undos: Vec<Undo> = undos.into_iter().filter(|undo| seen.insert(undo.to_string())).collect();
+    let mut each: Vec<Undo> = Vec::new();
+    for undo in undos {
+        if !each.contains(&undo) {
+            each.push(undo);
+        }
+    }
+    let undos = each;
     let is_fault = |undo: &Undo| undo.is_of_a_fault() && !matches!(undo, Undo::HealsItself { .. });
     let needs_pod = undos.iter().any(|undo| {
         is_data(undo) || matches!(undo, Undo::Thaw { .. } | Undo::MendFiles { .. } | Undo::RemoveFiller { .. })
