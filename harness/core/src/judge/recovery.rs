@@ -41,7 +41,7 @@ pub(crate) fn recovery(
         };
     }
     if *wanted == Recovery::StaysBroken || history.left_out().is_some() {
-        return stays_broken(history, series);
+        return and_in_time(stays_broken(history, series), objectives);
     }
     let gating: Vec<_> = objectives.iter().filter(|objective| objective.accepted_ms.is_some()).collect();
     let given_up = history.not_recovered_in();
@@ -126,6 +126,23 @@ fn stays_broken(history: &History<'_>, series: &[Seen<'_>]) -> Judged {
         ),
     };
     Judged { part: part(Value::Fail, vec![why], Some(hint)), headline }
+}
+
+/// What stays broken may have times to keep all the same, such as until it is noticed.
+fn and_in_time(judged: Judged, objectives: &[ObjectiveResult]) -> Judged {
+    let missed =
+        objectives.iter().filter(|objective| objective.accepted_ms.is_some() && objective.value != Value::Pass);
+    let Some(value) = missed.clone().map(|objective| objective.value).max() else { return judged };
+    let worst = missed.clone().find(|objective| objective.value == value).map(describe).unwrap_or_default();
+    if value <= judged.part.value {
+        return Judged {
+            part: Part { reasons: [judged.part.reasons, missed.map(describe).collect()].concat(), ..judged.part },
+            ..judged
+        };
+    }
+    let word = if value == Value::Fail { "FAILED" } else { "UNKNOWN" };
+    let reasons = missed.map(describe).chain(judged.part.reasons).collect();
+    Judged { part: part(value, reasons, judged.part.hint.as_deref()), headline: format!("{word}: {worst}") }
 }
 
 /// What was seen to be broken when the limit passed. What could not be seen is neither broken nor whole.

@@ -13,6 +13,7 @@ fn unattended(end: PhaseEnd) -> Run {
     let mut run = Run::begun();
     let variant = run.start.scenario.variants.get_mut("hung").unwrap();
     variant.recovery = Recovery::StaysBroken;
+    run.start.scenario.objectives.clear();
     run.injected().phase(40_100, Phase::Effect, 41_000, PhaseEnd::Done).moment(40_900, Moment::Effect, "publish");
     run.phase(41_000, Phase::SustainedOk, 160_000, end);
     run.down(PUBLISH, 40_900, 160_000, 160_000).up(CONTROL, 160_000).ledger(162_000, 0, 0).cleaned(170_000);
@@ -44,6 +45,24 @@ fn what_needs_its_runbook_stays_broken() {
     );
     let cut = unattended(PhaseEnd::Interrupted).judge();
     assert_eq!(cut.recovery.value, Value::Unknown, "{:?}", cut.recovery);
+}
+
+#[test]
+fn what_stays_broken_has_its_times_to_keep() {
+    let noticed = |at_ms: u64| {
+        let mut run = unattended(PhaseEnd::DeadlinePassed);
+        let mut objective = Run::begun().start.scenario.objectives[0].clone();
+        (objective.from, objective.to) = (Moment::Inject, Moment::Detected);
+        objective.accepted.get_mut("hung").unwrap().0 = std::time::Duration::from_secs(20);
+        run.start.scenario.objectives.push(objective);
+        run.moment(at_ms, Moment::Detected, "nats");
+        run.judge()
+    };
+    assert_eq!((noticed(50_000).recovery.value, noticed(50_000).exit_code), (Value::Pass, 0));
+    let late = noticed(65_000);
+    assert_eq!((late.recovery.value, late.exit_code), (Value::Fail, 1), "{:?}", late.recovery);
+    assert!(late.headline.starts_with("FAILED: rollout: 25.0"), "{}", late.headline);
+    assert!(late.recovery.reasons[1].starts_with("still broken"), "{:?}", late.recovery);
 }
 
 /// The same with the runbook's steps, of which a section was left out.

@@ -140,8 +140,9 @@ fn part(text: &mut String, name: &str, part: &Part, objectives: &[ObjectiveResul
         hang(text, &head, INDENT, line, style.width);
     };
     let rows = objective_rows(objectives, paint);
-    // Rows of figures say all that "every objective held" does.
-    let reasons: &[String] = if part.value == Value::Pass && !rows.is_empty() { &[] } else { &part.reasons };
+    // An objective's own row says all that its reason does where all of them held.
+    let has_row = |reason: &&String| objectives.iter().any(|objective| reason.starts_with(&objective.name));
+    let reasons: Vec<_> = part.reasons.iter().filter(|reason| part.value != Value::Pass || !has_row(reason)).collect();
     for reason in reasons.iter().take(REASONS_MAX) {
         say(&one_line(reason));
     }
