@@ -1,6 +1,6 @@
 //! The namespace that exists only for a run.
 
-use super::{ANNOTATION_UNDO, Cluster, ClusterError, LABEL_RUN, RunMark, Waiting, wait_and_tell};
+use super::{ANNOTATION_UNDO, Cluster, ClusterError, LABEL_RUN, RunMark, Waiting, wait_and_tell, wait_for};
 use crate::process::Progress;
 use firedrill_core::event::Undo;
 use k8s_openapi::api::core::v1::{Namespace, PersistentVolume};
@@ -28,6 +28,20 @@ impl Cluster {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Waits until a namespace that is ending has ended: nothing can be made in it any more.
+    ///
+    /// # Errors
+    /// Where it has not within the limit.
+    pub async fn wait_out_namespace(&self, name: &str, within: Duration) -> Result<(), ClusterError> {
+        let api: Api<Namespace> = Api::all(self.client());
+        wait_for(&format!("the end of namespace {name}"), within, async || {
+            let there = api.get_metadata_opt(name).await.map_err(ClusterError::api("read a namespace"))?;
+            let ends = there.is_some_and(|there| there.metadata.deletion_timestamp.is_some());
+            Ok(if ends { Waiting::Not("it is still ending".to_owned()) } else { Waiting::Done(()) })
+        })
+        .await
     }
 
     /// Asks for the end of a namespace, and of all that is in it. It may be gone already.

@@ -160,6 +160,7 @@ fn recorded(journal: &Journal) -> Recorded {
 }
 
 async fn one_run(cluster: &Cluster, run_id: &str, undos: Vec<Undo>, agent_image: Option<&str>, swept: &mut Swept) {
+    let before = swept.left.len();
     let clock = Clock::start();
     let expires_unix = clock.unix_seconds(clock.now().plus(SWEEP_EXPIRES));
     let mark = RunMark { run_id: run_id.to_owned(), expires_unix };
@@ -186,7 +187,11 @@ async fn one_run(cluster: &Cluster, run_id: &str, undos: Vec<Undo>, agent_image:
             swept.left.push(format!("run {run_id}: the agent's image is not known; give --agent-image"));
             return;
         }
-        if let Err(error) = cluster.create_namespace(&tools.mark).await {
+        let there = async {
+            cluster.wait_out_namespace(&tools.mark.namespace(), GONE_WITHIN).await?;
+            cluster.create_namespace(&tools.mark).await
+        };
+        if let Err(error) = there.await {
             swept.left.push(format!("run {run_id}: {error}"));
             return;
         }
@@ -208,6 +213,10 @@ async fn one_run(cluster: &Cluster, run_id: &str, undos: Vec<Undo>, agent_image:
     let data: Vec<&Undo> = undos.iter().filter(|undo| is_data(undo)).collect();
     if !data.is_empty() {
         take_data_away(cluster, &tools, run_id, &data, swept).await;
+    }
+    if swept.left.len() > before {
+        swept.left.push(format!("run {run_id}: its namespace stays until then: it says how the rest is undone"));
+        return;
     }
     match cluster.delete_by_label(run_id, GONE_WITHIN).await {
         Ok(gone) => swept.done.extend(gone.iter().map(|object| format!("run {run_id}: delete {object}"))),

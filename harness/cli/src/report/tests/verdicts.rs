@@ -81,7 +81,7 @@ pub(super) fn recovered() -> Verdict {
         headline: "RECOVERED".to_owned(),
         exit_code: 0,
         injection: part(Value::Pass, &["2 of 2 servers frozen, effect proven after 0.90 s"], None),
-        recovery: part(Value::Pass, &["every objective held"], None),
+        recovery: part(Value::Pass, &["publish outage 31.42 - 31.53 s, accepted 60.0 s"], None),
         data: part(Value::Pass, &["1,204 acknowledged, 0 lost, 0 duplicated, 3 indeterminate (all found)"], None),
         cleanup: part(Value::Pass, &["18 objects made, 18 gone; listing as before"], None),
         objectives: vec![
