@@ -230,11 +230,12 @@ pub(crate) fn steps(history: &History<'_>) -> Steps {
             (true, _, _) => {}
             (false, Some(ran), planned) => {
                 said.used(seen, planned.map_or("", |planned| &planned.because));
-                if !ran.end.is_some_and(StepEnd::held) {
+                if ran.end.is_some_and(|end| !end.held()) {
                     said.failures.push(format!("{}: the correction failed as well: {}", title(seen), ending(ran)));
                 }
             }
-            (false, None, _) => said.did_not_hold(seen, must_work(history, seen)),
+            // One that never ended was broken off with its phase, and that says why.
+            (false, None, _) => said.did_not_hold(seen, seen.end.is_some() && must_work(history, seen)),
         }
     }
     said

@@ -416,6 +416,21 @@ fn what_was_lost_of_the_run_itself_is_no_pass_in_whichever_phase() {
 }
 
 #[test]
+fn a_step_that_was_broken_off_with_the_run_is_no_failure_of_the_runbook() {
+    let mut run = Run::begun();
+    run.injected().phase(40_100, Phase::Effect, 41_000, PhaseEnd::Done).moment(40_900, Moment::Effect, "publish");
+    run.detected().runbook();
+    run.drop_events(|event| matches!(event, Event::StepEnded { step: 2, .. }));
+    let taken = "the cluster was taken over by another run".to_owned();
+    run.phase(45_000, Phase::Recover, 50_000, PhaseEnd::Failed { reason: taken.clone() });
+    run.down(PUBLISH, 40_500, 55_000, 55_000).up(CONTROL, 55_000).cleaned(57_000);
+    run.event(50_000, Event::Lost { what: taken });
+    let verdict = run.judge();
+    assert_ne!(verdict.recovery.value, Value::Pass);
+    assert!(verdict.recovery.reasons.iter().all(|reason| !reason.contains("never ended")), "{:?}", verdict.recovery);
+}
+
+#[test]
 fn a_run_from_before_file_systems_were_looked_into_says_so() {
     let mut older = Run::recovered(62_000);
     older.drop_events(|event| matches!(event, Event::VolumesAtRisk { .. }));
