@@ -243,18 +243,14 @@ enum Decision {
 fn decide(
     seen: Option<&Seen>,
     own: &ProcessId,
-    is_alive: impl Fn(&ProcessId) -> bool,
+    is_alive: impl Fn(&ProcessId) -> Option<bool>,
     unchanged: Option<Duration>,
 ) -> Decision {
     let Some(seen) = seen.filter(|seen| !seen.holder.is_empty()) else { return Decision::Take };
-    match (&seen.process, unchanged) {
-        (Some(process), _) if process.is_visible_from(own) => {
-            if is_alive(process) {
-                Decision::Held
-            } else {
-                Decision::Take
-            }
-        }
+    let alive = seen.process.as_ref().filter(|process| process.is_visible_from(own)).and_then(is_alive);
+    match (alive, unchanged) {
+        (Some(true), _) => Decision::Held,
+        (Some(false), _) => Decision::Take,
         (_, None) => Decision::Watch,
         (_, Some(Duration::ZERO)) => Decision::Held,
         (_, Some(unchanged)) if unchanged >= DURATION => Decision::Take,
@@ -345,16 +341,25 @@ mod tests {
 
     #[test]
     fn a_free_lease_is_taken() {
-        assert_eq!(decide(None, &own(), |_| true, None), Decision::Take);
+        assert_eq!(decide(None, &own(), |_| Some(true), None), Decision::Take);
         let released = Seen { holder: String::new(), process: None };
-        assert_eq!(decide(Some(&released), &own(), |_| true, None), Decision::Take);
+        assert_eq!(decide(Some(&released), &own(), |_| Some(true), None), Decision::Take);
     }
 
     #[test]
     fn a_holder_on_this_machine_is_judged_by_its_process() {
         let neighbour = seen(Some("host=here boot=b1 ns=4026 pid=11 start=900"));
-        assert_eq!(decide(Some(&neighbour), &own(), |_| true, None), Decision::Held);
-        assert_eq!(decide(Some(&neighbour), &own(), |_| false, None), Decision::Take);
+        assert_eq!(decide(Some(&neighbour), &own(), |_| Some(true), None), Decision::Held);
+        assert_eq!(decide(Some(&neighbour), &own(), |_| Some(false), None), Decision::Take);
+    }
+
+    #[test]
+    fn a_holder_that_is_hidden_here_is_judged_by_its_renewals() {
+        let neighbour = seen(Some("host=here boot=b1 ns=4026 pid=11 start=900"));
+        let decide = |unchanged| decide(Some(&neighbour), &own(), |_| None, unchanged);
+        assert_eq!(decide(None), Decision::Watch);
+        assert_eq!(decide(Some(Duration::ZERO)), Decision::Held);
+        assert_eq!(decide(Some(DURATION)), Decision::Take);
     }
 
     #[test]
@@ -367,6 +372,6 @@ mod tests {
             assert_eq!(decide(Some(DURATION)), Decision::Take);
             assert_eq!(decide(Some(Duration::ZERO)), Decision::Held, "it was renewed while being watched");
         }
-        assert_eq!(decide(Some(&seen(None)), &own(), |_| true, None), Decision::Watch);
+        assert_eq!(decide(Some(&seen(None)), &own(), |_| Some(true), None), Decision::Watch);
     }
 }

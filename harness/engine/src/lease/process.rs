@@ -1,5 +1,7 @@
 //! Which process holds a Lease, in terms by which another process of the same machine can tell whether it is alive.
 
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
 use std::fmt;
 
 /// A process. A process id comes again; with the time of the process's start, the machine's boot and the namespace that the
@@ -58,9 +60,19 @@ impl fmt::Display for ProcessId {
     }
 }
 
-/// Whether a process that is visible from here is alive.
-pub(super) fn is_alive(process: &ProcessId) -> bool {
-    start_of(process.pid).is_some_and(|start| start == process.start)
+/// Whether a process that is visible from here is alive; `None` where that is hidden: `/proc` may be mounted so that it does
+/// not show other users' processes (`hidepid` in proc(5)).
+pub(super) fn is_alive(process: &ProcessId) -> Option<bool> {
+    match std::fs::read_to_string(format!("/proc/{}/stat", process.pid)) {
+        Ok(stat) => Some(start_in(&stat).is_some_and(|start| start == process.start)),
+        Err(_) => is_without_process(process.pid).then_some(false),
+    }
+}
+
+/// Whether no process has that id, by the kernel's word: it says so of hidden ones, too.
+fn is_without_process(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    pid.is_none_or(|pid| test_kill_process(pid) == Err(Errno::SRCH))
 }
 
 /// When a process started, in the kernel's ticks since boot; `None` where it is gone, or dead and not yet collected.
@@ -85,9 +97,19 @@ mod tests {
     #[test]
     fn this_process_is_alive_and_its_earlier_namesake_is_not() {
         let own = ProcessId::of_this_process();
-        assert!(is_alive(&own) && own.is_visible_from(&own), "{own:?}");
+        assert!(is_alive(&own) == Some(true) && own.is_visible_from(&own), "{own:?}");
         assert_eq!(ProcessId::parse(&own.text()), Some(own.clone()));
-        assert!(!is_alive(&ProcessId { start: "1".into(), ..own }));
+        assert_eq!(is_alive(&ProcessId { start: "1".into(), ..own }), Some(false));
+    }
+
+    #[test]
+    fn a_process_that_proc_does_not_show_is_gone_only_by_the_kernels_word() {
+        assert!(!is_without_process(std::process::id()));
+        assert!(!is_without_process(1), "that a signal is not allowed says that it is there");
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let pid = child.id();
+        child.wait().unwrap();
+        assert!(is_without_process(pid));
     }
 
     #[test]
