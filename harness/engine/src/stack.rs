@@ -85,8 +85,7 @@ pub async fn installed(cluster: &Cluster) -> Result<Option<Installed>, StackErro
         let Some(last) = releases(layout).last() else { continue };
         let Some(digest) = note(cluster, last.namespace, ANNOTATION_DIGEST).await? else { continue };
         let noted = note(cluster, last.namespace, ANNOTATION_LAYOUT).await?;
-        // The layout was not always noted: before, there was but one.
-        if noted.as_deref().unwrap_or(Layout::Bundled.name()) == layout.name() {
+        if noted.as_deref() == Some(layout.name()) {
             let template = note(cluster, last.namespace, ANNOTATION_TEMPLATE).await?.unwrap_or_default();
             return Ok(Some(Installed { layout, template, digest, reused: true }));
         }

@@ -95,9 +95,7 @@ enum Claim {
 
 fn claim(namespace: &str, noted: Option<&str>, wanted: Layout) -> Claim {
     let is_of = |layout: Layout| releases(layout).iter().any(|release| release.namespace == namespace);
-    // The layout was not always noted: before, there was but one.
-    let unnoted = || (namespace == "ironflow").then_some(Layout::Bundled);
-    match noted.map_or_else(unnoted, Layout::of_name) {
+    match noted.and_then(Layout::of_name) {
         Some(layout) if layout == wanted => Claim::Wanted,
         Some(layout) => Claim::Other(layout),
         None if is_of(wanted) => Claim::Unknown,
@@ -113,8 +111,8 @@ mod tests {
     fn only_what_is_known_to_be_a_layout_is_taken_away() {
         assert_eq!(claim("ironflow", Some("separate"), Layout::Separate), Claim::Wanted);
         assert_eq!(claim("ironflow", Some("separate"), Layout::Bundled), Claim::Other(Layout::Separate));
-        assert_eq!(claim("ironflow", None, Layout::Bundled), Claim::Wanted);
-        assert_eq!(claim("ironflow", None, Layout::Tenants), Claim::Other(Layout::Bundled));
+        assert_eq!(claim("ironflow", None, Layout::Bundled), Claim::Unknown, "somebody's own Ironflow is not upgraded");
+        assert_eq!(claim("ironflow", None, Layout::Tenants), Claim::NotInTheWay);
         assert_eq!(claim("ironflow-system", Some("separate"), Layout::Tenants), Claim::Other(Layout::Separate));
         assert_eq!(claim("ironflow-system", None, Layout::Separate), Claim::Unknown);
         assert_eq!(claim("ironflow-system", None, Layout::Bundled), Claim::NotInTheWay);
