@@ -175,6 +175,9 @@ pub enum Target {
         release: String,
         /// Its revision when it was chosen, to which it is rolled back.
         revision: u32,
+        /// The UID of Helm's record of that revision; `None` in runs from before it was looked at.
+        #[serde(default)]
+        uid: Option<String>,
     },
     /// An object whose fields are changed.
     Object {
@@ -225,7 +228,7 @@ impl fmt::Display for Target {
             Target::Pod { pod, node, .. } => write!(f, "{pod} (on {node})"),
             Target::Volume { claim, pod, node, .. } => write!(f, "volume {claim} of {pod} (on {node})"),
             Target::Node { node, because_of, .. } => write!(f, "node {node} (holds {because_of})"),
-            Target::Release { namespace, release, revision } => {
+            Target::Release { namespace, release, revision, .. } => {
                 write!(f, "release {release} in {namespace} (revision {revision})")
             }
             Target::Object { object, .. } => object.fmt(f),

@@ -16,7 +16,7 @@ pub use error::ClusterError;
 pub(crate) use error::said;
 pub use exec::{Container, Ended};
 pub use expose::Door;
-pub use inventory::{Inventory, diff, resized};
+pub use inventory::{Differences, Inventory, differences};
 pub(crate) use pods::{exactly, is_ready};
 pub use wait::{Waiting, wait_and_tell, wait_for};
 

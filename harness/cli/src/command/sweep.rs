@@ -12,9 +12,12 @@ use firedrill_engine::run;
 /// Where the cluster does not answer or is in use, or something is still left behind afterwards.
 pub(crate) async fn sweep(args: &SweepArgs, printer: &mut Printer) -> Result<u8, CliError> {
     let cluster = open_cluster(&args.cluster).await?;
-    let swept = run::sweep(&cluster, &args.folders.runs, args.run.as_deref(), args.agent_image.as_deref())
-        .await
-        .map_err(CliError::environment)?;
+    let (runs, only, image) = (&args.folders.runs, args.run.as_deref(), args.agent_image.as_deref());
+    let swept = run::sweep(&cluster, runs, only, image, &mut |text| printer.status(&text)).await;
+    let swept = swept.map_err(CliError::environment)?;
+    for warning in &swept.warnings {
+        printer.status(&format!("warning: {warning}"));
+    }
     for line in &swept.done {
         printer.line(&format!("  ✓ {line}"));
     }

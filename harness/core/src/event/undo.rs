@@ -62,6 +62,10 @@ pub enum Undo {
         release: String,
         /// The revision that it had.
         revision: u32,
+        /// The UID of Helm's record of that revision: a release that was installed since under the same name is not
+        /// touched. `None` in runs from before it was looked at.
+        #[serde(default)]
+        uid: Option<String>,
     },
     /// Put the fields of an object back as they were.
     Restore {
@@ -131,7 +135,7 @@ impl fmt::Display for Undo {
             Undo::RemoveFiller { target, file } => write!(f, "remove {file} from {target}"),
             Undo::PowerOn { node } => write!(f, "power on node {node}"),
             Undo::RemoveNode { node } => write!(f, "take node {node} away"),
-            Undo::RollBack { namespace, release, revision } => {
+            Undo::RollBack { namespace, release, revision, .. } => {
                 write!(f, "roll release {release} in {namespace} back to revision {revision}")
             }
             Undo::Restore { object, .. } => write!(f, "restore {object}"),

@@ -83,7 +83,8 @@ impl Cluster {
         .await
     }
 
-    /// Writes on the run's namespace how to take away what its probes write, for whoever finds it without the run's files.
+    /// Writes on the run's namespace how to undo what nothing else on the cluster tells of, for whoever finds it without the
+    /// run's files.
     ///
     /// # Errors
     /// Where the API server refuses.

@@ -186,7 +186,7 @@ impl Armed {
             (Fault::NodeOff { with, .. }, Target::Node { node, .. }) => {
                 node_off::prove(tools, node, with.as_ref()).await
             }
-            (Fault::HelmValues { .. }, Target::Release { namespace, release, revision }) => {
+            (Fault::HelmValues { .. }, Target::Release { namespace, release, revision, .. }) => {
                 helm_values::prove(tools, namespace, release, *revision).await
             }
             (Fault::Patch { merge, .. }, Target::Object { object, .. }) => patch::prove(tools, object, merge).await,

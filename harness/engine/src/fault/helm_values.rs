@@ -21,14 +21,19 @@ const HELM_LIMIT: Duration = Duration::from_secs(45);
 struct Recorded {
     revision: u32,
     status: String,
+    /// Of the Secret, which stays the same while the revision's status changes.
+    uid: String,
 }
 
 /// The release as it is now.
 pub(super) async fn target(cluster: &Cluster, namespace: &str, release: &str) -> Result<Target, FaultError> {
     match latest(cluster, namespace, release).await? {
-        Some(Recorded { revision, status }) if status == "deployed" => {
-            Ok(Target::Release { namespace: namespace.to_owned(), release: release.to_owned(), revision })
-        }
+        Some(Recorded { revision, status, uid }) if status == "deployed" => Ok(Target::Release {
+            namespace: namespace.to_owned(),
+            release: release.to_owned(),
+            revision,
+            uid: Some(uid),
+        }),
         other => Err(FaultError::TooFewTargets {
             selector: format!("{namespace}/{release}"),
             wanted: "1 deployed Helm release".to_owned(),
@@ -37,8 +42,9 @@ pub(super) async fn target(cluster: &Cluster, namespace: &str, release: &str) ->
     }
 }
 
-pub(super) fn undo_of(namespace: &str, release: &str, revision: u32) -> Undo {
-    Undo::RollBack { namespace: namespace.to_owned(), release: release.to_owned(), revision }
+pub(super) fn undo_of(namespace: &str, release: &str, revision: u32, uid: Option<&str>) -> Undo {
+    let uid = uid.map(str::to_owned);
+    Undo::RollBack { namespace: namespace.to_owned(), release: release.to_owned(), revision, uid }
 }
 
 pub(super) fn preview(target: &Target, set: &[String], set_json: &[String]) -> String {
@@ -75,7 +81,7 @@ pub(super) async fn prove(
     let subject = format!("release {release}");
     let proof = |evidence: String, held| Proof { subject: subject.clone(), evidence, held, at: tools.clock.now() };
     let now = match latest(&tools.cluster, namespace, release).await? {
-        Some(Recorded { revision, status }) if status == "deployed" && revision > before => revision,
+        Some(Recorded { revision, status, .. }) if status == "deployed" && revision > before => revision,
         Some(found) => return Ok(vec![proof(format!("revision {} is {}", found.revision, found.status), false)]),
         None => return Ok(vec![proof("it is gone".to_owned(), false)]),
     };
@@ -88,28 +94,66 @@ pub(super) async fn prove(
 }
 
 /// Rolls back, where it is not so already.
-pub(super) async fn undo(tools: &Tools, namespace: &str, release: &str, revision: u32) -> Result<(), FaultError> {
-    if is_clean(tools, namespace, release, revision).await? {
+pub(super) async fn undo(
+    tools: &Tools,
+    namespace: &str,
+    release: &str,
+    before: (u32, Option<&str>),
+) -> Result<(), FaultError> {
+    if is_clean(tools, namespace, release, before).await? {
         return Ok(());
     }
     // What somebody else's hand has set in the meantime is part of what is undone.
-    let revision = revision.to_string();
+    let revision = before.0.to_string();
     helm(tools, namespace).args(["rollback", release, revision.as_str(), "--force-conflicts"]).run().await?;
     Ok(())
 }
 
-/// Whether the revision that is deployed says the same as the one before the fault.
-pub(super) async fn is_clean(tools: &Tools, namespace: &str, release: &str, revision: u32) -> Result<bool, FaultError> {
-    let now = match latest(&tools.cluster, namespace, release).await? {
-        Some(now) if now.status == "deployed" => now.revision,
-        Some(_) => return Ok(false),
-        // A release that is gone is shown by the listing; there is nothing to roll back.
-        None => return Ok(true),
-    };
-    if now == revision {
-        return Ok(true);
+/// Whether the revision that is deployed says the same as the one before the fault, which is given by number and the UID of
+/// its record. A release that is gone, or was installed anew, is the listing's to show.
+pub(super) async fn is_clean(
+    tools: &Tools,
+    namespace: &str,
+    release: &str,
+    (revision, uid): (u32, Option<&str>),
+) -> Result<bool, FaultError> {
+    let records = records(&tools.cluster, namespace, release).await?;
+    match since(&records, revision, uid) {
+        Since::Another | Since::Nothing => Ok(true),
+        Since::Unfinished => Ok(false),
+        Since::Forgotten => Err(FaultError::Mismatch(format!(
+            "Helm's record of revision {revision} of release {release} in {namespace} is gone: whether it is as it was then \
+             cannot be known; see helm history {release} -n {namespace}"
+        ))),
+        Since::Deployed(now) => Ok(changed_between(tools, namespace, release, revision, now).await?.is_empty()),
     }
-    Ok(changed_between(tools, namespace, release, revision, now).await?.is_empty())
+}
+
+/// What became of a release since a revision of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Since {
+    /// It is gone, or another one has its name.
+    Another,
+    /// It is that revision.
+    Nothing,
+    /// A later revision is deployed.
+    Deployed(u32),
+    /// The latest revision is not deployed.
+    Unfinished,
+    /// There are later revisions, and the record of that one is gone: Helm keeps the latest ten.
+    Forgotten,
+}
+
+fn since(records: &[Recorded], revision: u32, uid: Option<&str>) -> Since {
+    let Some(latest) = records.iter().max_by_key(|record| record.revision) else { return Since::Another };
+    match records.iter().find(|record| record.revision == revision) {
+        Some(then) if uid.is_some_and(|uid| uid != then.uid) => Since::Another,
+        None if latest.revision < revision => Since::Another,
+        None => Since::Forgotten,
+        Some(_) if latest.status != "deployed" => Since::Unfinished,
+        Some(_) if latest.revision == revision => Since::Nothing,
+        Some(_) => Since::Deployed(latest.revision),
+    }
 }
 
 fn helm(tools: &Tools, namespace: &str) -> Tool {
@@ -134,16 +178,22 @@ async fn manifest(tools: &Tools, namespace: &str, release: &str, revision: u32) 
     Ok(helm(tools, namespace).args(["get", "manifest", release, "--revision", revision.as_str()]).run().await?)
 }
 
-/// The latest revision in Helm's own records, which are Secrets that carry it as labels.
 async fn latest(cluster: &Cluster, namespace: &str, release: &str) -> Result<Option<Recorded>, ClusterError> {
+    let records = records(cluster, namespace, release).await?;
+    Ok(records.into_iter().max_by_key(|record| record.revision))
+}
+
+/// Helm's own records of a release, which are Secrets that carry revision and status as labels.
+async fn records(cluster: &Cluster, namespace: &str, release: &str) -> Result<Vec<Recorded>, ClusterError> {
     let secrets: Api<Secret> = Api::namespaced(cluster.client(), namespace);
-    let records = ListParams::default().labels(&format!("owner=helm,name={release}"));
-    let listed = secrets.list_metadata(&records).await.map_err(ClusterError::api("list Helm's records"))?;
+    let of_release = ListParams::default().labels(&format!("owner=helm,name={release}"));
+    let listed = secrets.list_metadata(&of_release).await.map_err(ClusterError::api("list Helm's records"))?;
     let recorded = listed.items.into_iter().filter_map(|record| {
-        let labels = record.metadata.labels?;
-        Some(Recorded { revision: labels.get("version")?.parse().ok()?, status: labels.get("status")?.clone() })
+        let (labels, uid) = (record.metadata.labels?, record.metadata.uid?);
+        let (version, status) = (labels.get("version")?, labels.get("status")?.clone());
+        Some(Recorded { revision: version.parse().ok()?, status, uid })
     });
-    Ok(recorded.max_by_key(|recorded| recorded.revision))
+    Ok(recorded.collect())
 }
 
 /// The objects of two manifests that are not the same, as `Kind/name`.
@@ -165,6 +215,23 @@ fn name_of(document: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_release_of_the_same_name_that_was_installed_since_is_another() {
+        let record =
+            |revision, status: &str, uid: &str| Recorded { revision, status: status.to_owned(), uid: uid.to_owned() };
+        let before = [record(1, "superseded", "a"), record(2, "deployed", "b")];
+        let with = |more: Recorded| [before.to_vec(), vec![more]].concat();
+        assert_eq!(since(&before, 2, Some("b")), Since::Nothing);
+        assert_eq!(since(&before, 1, Some("a")), Since::Deployed(2));
+        assert_eq!(since(&with(record(3, "pending-upgrade", "c")), 2, Some("b")), Since::Unfinished);
+        assert_eq!(since(&[], 2, Some("b")), Since::Another);
+        assert_eq!(since(&[record(1, "deployed", "x")], 2, Some("b")), Since::Another, "installed anew");
+        let anew = [record(1, "superseded", "x"), record(2, "superseded", "y"), record(3, "deployed", "z")];
+        assert_eq!(since(&anew, 2, Some("b")), Since::Another, "installed anew and upgraded");
+        assert_eq!(since(&anew, 2, None), Since::Deployed(3), "a run that did not note it");
+        assert_eq!(since(&[record(13, "deployed", "z")], 2, Some("b")), Since::Forgotten);
+    }
 
     #[test]
     fn what_differs_between_two_manifests_is_named() {

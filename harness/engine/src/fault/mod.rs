@@ -118,8 +118,8 @@ pub fn undo_of(fault: &Fault, target: &Target) -> Result<Undo, FaultError> {
         (Fault::DeletePods { .. }, Target::Pod { .. }) => Ok(delete_pods::undo_of(target)),
         (Fault::EndConnections { .. }, Target::Pod { .. }) => Ok(end_connections::undo_of(target)),
         (Fault::NodeOff { .. }, Target::Node { node, .. }) => Ok(node_off::undo_of(node)),
-        (Fault::HelmValues { .. }, Target::Release { namespace, release, revision }) => {
-            Ok(helm_values::undo_of(namespace, release, *revision))
+        (Fault::HelmValues { .. }, Target::Release { namespace, release, revision, uid }) => {
+            Ok(helm_values::undo_of(namespace, release, *revision, uid.as_deref()))
         }
         (Fault::Patch { .. }, Target::Object { object, uid, restore }) => Ok(patch::undo_of(object, uid, restore)),
         _ => Err(FaultError::Mismatch(format!("{} is no target of this fault", target))),

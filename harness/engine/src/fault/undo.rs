@@ -26,8 +26,8 @@ pub async fn undo(tools: &Tools, undo: &Undo, within: Duration) -> Result<(), Fa
         Undo::LetDetach { target } => hold_detach::undo(tools, target).await,
         Undo::PowerOn { node } => node_off::undo(tools, node).await,
         Undo::RemoveNode { node } => Ok(machine::remove(&tools.cluster, node).await?),
-        Undo::RollBack { namespace, release, revision } => {
-            helm_values::undo(tools, namespace, release, *revision).await
+        Undo::RollBack { namespace, release, revision, uid } => {
+            helm_values::undo(tools, namespace, release, (*revision, uid.as_deref())).await
         }
         Undo::Restore { object, uid, merge } => patch::undo(tools, object, uid, merge).await,
         Undo::HealsItself { .. } => Ok(()),
@@ -99,8 +99,8 @@ pub async fn is_clean(tools: &Tools, undo: &Undo, within: Duration) -> Result<bo
         Undo::LetDetach { target } => hold_detach::is_clean(tools, target).await,
         Undo::PowerOn { node } => node_off::is_clean(tools, node, deadline).await,
         Undo::RemoveNode { node } => Ok(machine::is_gone(&tools.cluster, node).await?),
-        Undo::RollBack { namespace, release, revision } => {
-            helm_values::is_clean(tools, namespace, release, *revision).await
+        Undo::RollBack { namespace, release, revision, uid } => {
+            helm_values::is_clean(tools, namespace, release, (*revision, uid.as_deref())).await
         }
         Undo::Restore { object, uid, merge } => patch::is_clean(tools, object, uid, merge).await,
         // That it has healed is what the scenario's conditions of redundancy say.

@@ -88,12 +88,10 @@ pub(super) async fn arm(context: &Context, sink: mpsc::Sender<Sample>) -> Result
     context.doing("making the probes' tables");
     let subjects = endpoints.subjects.iter().cloned();
     let data: Vec<Undo> = subjects.chain(endpoints.tables.iter().map(|table| table.undo.clone())).collect();
-    let mut noted = data.clone();
-    noted.extend(fault_undos(context)?);
-    cluster.note_undos(mark, &noted).await.map_err(Stop::failed)?;
     for undo in data {
         context.undo.before(undo).map_err(Stop::Broken)?;
     }
+    context.note_undos().await.map_err(Stop::failed)?;
     for table in &endpoints.tables {
         inside.create_table(&table.url, &table.table).await.map_err(Stop::failed)?;
     }
@@ -155,36 +153,6 @@ fn watch_inside(context: &Context, inside: &Inside) {
     });
 }
 
-/// How the faults are undone that no helper pod and no node tells of.
-fn fault_undos(context: &Context) -> Result<Vec<Undo>, Stop> {
-    let mut undos = Vec::new();
-    for planned in &context.plan.faults {
-        for target in &planned.targets {
-            let undo = fault::undo_of(&planned.fault, target).map_err(Stop::failed)?;
-            if leaves_no_trace(&undo) {
-                undos.push(undo);
-            }
-        }
-    }
-    Ok(undos)
-}
-
-/// Whether nothing that lasts, on the cluster or its machines, tells a sweep that the fault is in and how it is undone.
-fn leaves_no_trace(undo: &Undo) -> bool {
-    match undo {
-        // A node's mark goes with its object, which a runbook may delete.
-        Undo::RollBack { .. } | Undo::Restore { .. } | Undo::LetDetach { .. } | Undo::PowerOn { .. } => true,
-        Undo::Thaw { .. }
-        | Undo::MendFiles { .. }
-        | Undo::RemoveFiller { .. }
-        | Undo::HealsItself { .. }
-        | Undo::DeleteObject { .. }
-        | Undo::RemoveNode { .. }
-        | Undo::PurgeSubject { .. }
-        | Undo::DropTable { .. } => false,
-    }
-}
-
 fn record_clock(context: &Context, inside: &Inside) {
     context.recorder.record(Event::ClockCompared {
         vantage: format!("probe agent on {}", inside.node()),
@@ -239,29 +207,5 @@ impl Armed {
                 tracing::warn!("a watcher did not end in time");
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use firedrill_core::plan::Target;
-
-    #[test]
-    fn a_held_volume_is_known_to_a_sweep_without_a_journal() {
-        let of = |text: &str| text.to_owned();
-        let target = Target::Volume {
-            namespace: of("n"),
-            pod: of("p-0"),
-            uid: of("u"),
-            claim: of("data-p-0"),
-            volume: of("pv"),
-            node: of("w"),
-        };
-        assert!(leaves_no_trace(&Undo::LetDetach { target }));
-        assert!(
-            leaves_no_trace(&Undo::PowerOn { node: of("w") }),
-            "its mark goes with the object that a runbook deletes"
-        );
     }
 }

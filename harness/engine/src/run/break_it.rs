@@ -1,6 +1,7 @@
 //! The injection, and the proof that it is in and felt.
 
 use super::context::{Context, Stop};
+use super::undo_log::leaves_no_trace;
 use crate::fault::{self, Armed, Injected};
 use crate::observe::{self, Baseline};
 use firedrill_core::event::Event;
@@ -48,9 +49,14 @@ pub(super) async fn inject<'a>(context: &'a Context, armed: &Armed) -> Result<((
 async fn one(context: &Context, armed: &Armed, planned: &PlannedFault) -> Result<(At, Vec<Injected>), Stop> {
     let PlannedFault { fault, targets } = planned;
     armed.connect(targets).await.map_err(Stop::failed)?;
-    for target in targets {
-        let undo = fault::undo_of(fault, target).map_err(Stop::failed)?;
+    let undos: Result<Vec<_>, _> = targets.iter().map(|target| fault::undo_of(fault, target)).collect();
+    let undos = undos.map_err(Stop::failed)?;
+    let to_note = undos.iter().any(leaves_no_trace);
+    for undo in undos {
         context.undo.before(undo).map_err(Stop::Broken)?;
+    }
+    if to_note {
+        context.note_undos().await.map_err(Stop::failed)?;
     }
     let called_at = context.at();
     let calls = targets.iter().map(|target| async move {

@@ -9,7 +9,7 @@ use super::recorder::{Progress, Recorder};
 use super::sweep::left_behind;
 use super::undo_log::UndoLog;
 use super::watching::{self, Watching};
-use super::{account, alerts, break_it, finish, recover, steady};
+use super::{account, alerts, before, break_it, finish, recover, steady};
 use crate::clock::Clock;
 use crate::cluster::{Cluster, Inventory, RunMark};
 use crate::lease::Lease;
@@ -326,6 +326,7 @@ async fn preflight(context: &Context) -> Result<(Inventory, String), Stop> {
     }
     context.doing("listing the cluster");
     let before = context.cluster.inventory().await.map_err(Stop::failed)?;
+    before::keep(&context.folder, &before).map_err(Stop::Broken)?;
     let text = format!(
         "marked for drills, healthy, {} targets, {} objects listed",
         context.plan.targets().len(),

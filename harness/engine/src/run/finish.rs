@@ -5,16 +5,17 @@ use super::anew::start_anew;
 use super::arm::{Armed, POD_WITHIN, STOP_WITHIN};
 use super::context::{Context, Stop};
 use super::endpoints::{is_data, take_away};
+use super::undo_log::leaves_no_trace;
 use crate::agent::Inside;
-use crate::cluster::{Inventory, diff, resized};
+use crate::cluster::{Inventory, differences};
 use crate::{fault, observe};
 use firedrill_core::event::{Event, Undo};
 use firedrill_core::plan::Phase;
-use firedrill_core::scenario::Irreversible;
 use firedrill_core::time::At;
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+use tokio::time::MissedTickBehavior;
 
 /// How long keeping logs and states may take.
 const BUNDLE_WITHIN: Duration = Duration::from_secs(60);
@@ -22,6 +23,8 @@ const BUNDLE_WITHIN: Duration = Duration::from_secs(60);
 const UNDO_WITHIN: Duration = Duration::from_secs(60);
 /// For how long faults' undos, and then all others, are tried again where they failed: the API server may be away for a while.
 const UNDO_AGAIN_FOR: Duration = Duration::from_secs(120);
+/// For how long another probe agent is tried again.
+const STAND_IN_AGAIN_FOR: Duration = Duration::from_secs(60);
 /// When nothing was heard of the API server for this long, after all that, nothing is to be found out from it any more.
 const SILENT_MAX: Duration = Duration::from_secs(45);
 /// How long faults may take to be out after their undo: a node that was powered on has to be ready again.
@@ -79,12 +82,20 @@ async fn undo(
     let (faults, rest): (Vec<_>, Vec<_>) = context.undo.open().into_iter().partition(|(_, undo)| undo.is_of_a_fault());
     let mut failed = 0;
     let total = faults.len() + rest.len();
+    let noted = faults.iter().any(|(_, undo)| leaves_no_trace(undo));
     let again_until = context.at().plus(UNDO_AGAIN_FOR);
     for (id, undo) in faults {
         failed += usize::from(!carry_out(context, None, id, &undo, again_until).await);
     }
     // Looked at here, while the node agents that look are still there.
     let still_faulty = look_at_faults(context).await;
+    // A run that dies from here on must not have it undone again, over what somebody did since.
+    if noted
+        && still_faulty.is_empty()
+        && let Err(error) = context.note_undos().await
+    {
+        context.recorder.record(Event::Note { text: error.to_string() });
+    }
     *faulty.lock().unwrap_or_else(PoisonError::into_inner) = Some(still_faulty);
     if let Some(armed) = armed.as_mut() {
         // What the probes write is taken away next, so none of them may go on.
@@ -111,7 +122,8 @@ async fn undo(
     }
 }
 
-/// Another agent inside the cluster, where the run's own is lost or there never was one.
+/// Another agent inside the cluster, where the run's own is lost or there never was one. What fails soon is tried again: an
+/// API server that starts even forbids things for a moment.
 async fn stand_in(context: &Context, own: Option<&Inside>) -> Option<Inside> {
     if let Some(own) = own
         && own.answers().await.is_ok()
@@ -119,8 +131,20 @@ async fn stand_in(context: &Context, own: Option<&Inside>) -> Option<Inside> {
         return None;
     }
     context.doing("starting another probe agent");
-    let deployed = Inside::replace(&context.cluster, &context.mark, &context.drill.agent_image, POD_WITHIN).await;
-    deployed.map_err(|error| context.recorder.record(Event::Note { text: error.to_string() })).ok()
+    let again_until = context.at().plus(STAND_IN_AGAIN_FOR);
+    let mut tick = tokio::time::interval(LOOK_EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        match Inside::replace(&context.cluster, &context.mark, &context.drill.agent_image, POD_WITHIN).await {
+            Ok(inside) => return Some(inside),
+            Err(error) if context.at() >= again_until || context.interrupts.count() >= SKIP_SETTLING_AT => {
+                context.recorder.record(Event::Note { text: error.to_string() });
+                return None;
+            }
+            Err(error) => context.doing(format!("starting another probe agent, again: {error}")),
+        }
+    }
 }
 
 /// A run that broke off still says what became of its writes, once the fault is out, if the stores answer within the limit
@@ -149,7 +173,7 @@ async fn count_late(context: &Context, armed: &Armed) {
 async fn carry_out(context: &Context, inside: Option<&Inside>, id: u32, undo: &Undo, again_until: At) -> bool {
     context.doing(undo.to_string());
     let mut tick = tokio::time::interval(LOOK_EVERY);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let error = loop {
         tick.tick().await;
         let error = match tokio::time::timeout(UNDO_WITHIN, one(context, inside, undo)).await {
@@ -276,12 +300,8 @@ async fn look(context: &Context, before: &Inventory) -> Look {
     }
     match context.cluster.inventory().await {
         Ok(after) => {
-            looked.differences = diff(before, &after);
-            let grown = resized(before, &after);
-            match context.variant.irreversible {
-                Some(Irreversible::VolumesGrow) => looked.residue = grown,
-                None => looked.differences.extend(grown),
-            }
+            let found = differences(before, &after, context.variant.irreversible);
+            (looked.differences, looked.residue) = (found.undeclared, found.declared);
         }
         Err(error) => looked.error = Some(error.to_string()),
     }

@@ -1,23 +1,25 @@
 //! Finishing what a dead run left behind: from its journal where that is at hand, from labels on the cluster where not.
 
+use super::before::{self, Compared};
 use super::endpoints::{is_data, take_away};
+use super::journals::{self, Journals, Saved};
 use crate::agent::Inside;
 use crate::clock::Clock;
 use crate::cluster::{Cluster, ClusterError, RunMark};
 use crate::fault::{self, Tools};
 use crate::lease::{Lease, LeaseError};
-use firedrill_core::event::{Event, Undo};
-use firedrill_core::journal::Journal;
+use crate::process::Progress;
+use firedrill_core::event::Undo;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-/// In a dead run's folder: what a sweep did, once nothing was left.
-const SWEPT_FILE: &str = "swept.txt";
 /// How long one undo may take.
 const UNDO_WITHIN: Duration = Duration::from_secs(90);
 /// How long the objects of one run may take to be gone.
 const GONE_WITHIN: Duration = Duration::from_secs(120);
+/// How long the cluster may take to be as before, once everything is undone.
+const SETTLED_WITHIN: Duration = Duration::from_secs(180);
 /// How long what a sweep makes itself may live.
 const SWEEP_EXPIRES: Duration = Duration::from_secs(600);
 
@@ -30,9 +32,11 @@ pub struct Swept {
     pub alive: Option<String>,
     /// What is still left behind, with why.
     pub left: Vec<String>,
+    /// What could not be known, a line each.
+    pub warnings: Vec<String>,
 }
 
-/// Sweeps one dead run, or all. A run that lives is never touched.
+/// Sweeps one dead run, or all, and waits until the cluster is as before the last one. A run that lives is never touched.
 ///
 /// # Errors
 /// Where the cluster does not answer, or is not marked for drills.
@@ -41,6 +45,7 @@ pub async fn sweep(
     runs: &Path,
     only: Option<&str>,
     agent_image: Option<&str>,
+    progress: Progress<'_>,
 ) -> Result<Swept, ClusterError> {
     if !cluster.is_allowed().await? {
         return Err(ClusterError::Other(format!(
@@ -50,11 +55,15 @@ pub async fn sweep(
     }
     let mut swept = Swept::default();
     let mut undos: BTreeMap<String, Vec<Undo>> = BTreeMap::new();
-    let journals = from_journals(cluster, runs, only).await?;
-    for (run, journal) in &journals {
-        if !journal.open.is_empty() {
-            undos.entry(run.clone()).or_default().extend(journal.open.iter().cloned());
+    let journals = Journals::read(runs, &cluster.info().await?.uid);
+    for (run, why) in &journals.unread {
+        match only == Some(run) {
+            true => swept.left.push(format!("run {run}: what it left cannot be known: {why}")),
+            false => swept.warnings.push(format!("{why}; what it left is known from the cluster alone")),
         }
+    }
+    for saved in journals.runs.iter().filter(|saved| !saved.open.is_empty()) {
+        undos.entry(saved.run_id.clone()).or_default().extend(saved.open.iter().cloned());
     }
     for held in fault::find_held(cluster).await? {
         undos.entry(held.run_id).or_default().extend(held.undos);
@@ -63,21 +72,33 @@ pub async fn sweep(
         undos.entry(leftover.run_id).or_default();
     }
     for (run, mut noted) in cluster.noted_undos().await? {
-        // Noted before the fault, and not taken back: what its journal says is undone must not be undone again, over what was
-        // installed since.
-        noted.retain(|undo| journals.get(&run).is_none_or(|journal| !journal.done.contains(undo)));
+        // What its journal says is undone must not be undone again, over what was installed since.
+        noted.retain(|undo| journals.of(&run).is_none_or(|saved| !saved.done.contains(undo)));
         undos.entry(run).or_default().extend(noted);
     }
-    undos.retain(|run, _| only.is_none_or(|only| only == run));
-    if undos.is_empty() {
+    let asked = |run: &str| only.is_none_or(|only| only == run);
+    undos.retain(|run, _| asked(run));
+    let last = journals.unsettled();
+    let unsettled = last.filter(|saved| asked(&saved.run_id));
+    if let Some(run) = only.and_then(|only| journals.of(only))
+        && run.unsettled
+        && last.is_none_or(|last| last.run_id != run.run_id)
+    {
+        swept
+            .warnings
+            .push(format!("run {}: a later run began with what it left; it is not compared with", run.run_id));
+    }
+    if undos.is_empty() && unsettled.is_none() {
         return Ok(swept);
     }
-    let lease = match Lease::acquire(cluster, "sweep", &mut |text| tracing::warn!("{text}")).await {
+    let lease = match Lease::acquire(cluster, "sweep", progress).await {
         Ok(lease) => lease,
         Err(LeaseError::Cluster(error)) => return Err(error),
         Err(LeaseError::Held { holder }) => {
             swept.alive = Some(holder);
-            swept.left = undos.into_keys().map(|run| format!("run {run}")).collect();
+            let last = unsettled.map(|saved| saved.run_id.clone());
+            let runs: BTreeSet<String> = undos.into_keys().chain(last).collect();
+            swept.left = runs.into_iter().map(|run| format!("run {run}")).collect();
             return Ok(swept);
         }
     };
@@ -85,20 +106,40 @@ pub async fn sweep(
     for (run_id, undos) in undos.into_iter().rev() {
         let left = swept.left.len();
         one_run(cluster, &run_id, undos, agent_image, &mut swept).await;
-        // The dead run's journal stays as it ended; a file beside it says that what it names is done.
-        let folder = runs.join(&run_id);
-        if swept.left.len() == left && folder.is_dir() {
-            let text = swept.done.join("\n") + "\n";
-            if let Err(error) = std::fs::write(folder.join(SWEPT_FILE), text) {
-                swept.left.push(format!("run {run_id}: all is undone, but {}: {error}", folder.display()));
-            }
+        let saved = journals.of(&run_id).filter(|_| swept.left.len() == left);
+        let noted = saved.map_or(Ok(()), |saved| journals::note_swept(&saved.folder, &swept.done));
+        if let Err(error) = noted {
+            swept.left.push(format!("run {run_id}: all is undone, but {error}"));
         }
+    }
+    // What is still to be undone makes it differ.
+    if let Some(last) = unsettled.filter(|_| swept.left.is_empty()) {
+        settle(cluster, last, &mut swept, progress).await;
     }
     // One that cannot be given back runs out by itself, and what was done and what is left must be said.
     if let Err(error) = lease.release().await {
         tracing::warn!("the lease runs out by itself: {error}");
     }
     Ok(swept)
+}
+
+/// Waits until the cluster is as before its last run: what differs still is beyond what a sweep can undo.
+async fn settle(cluster: &Cluster, last: &Saved, swept: &mut Swept, progress: Progress<'_>) {
+    let run = format!("run {}", last.run_id);
+    match before::wait_until_as(cluster, &last.folder, last.irreversible, SETTLED_WITHIN, progress).await {
+        Compared::Same => {
+            swept.done.push(format!("{run}: the cluster is as before it"));
+            if let Err(error) = journals::note_settled(&last.folder) {
+                swept.left.push(format!("{run}: the cluster is as before it, but {error}"));
+            }
+        }
+        Compared::Differs(what) => swept.left.push(format!(
+            "{run}: not as before, and nothing is left to undo: {what}; put it right, or make the cluster anew"
+        )),
+        Compared::Unknown(why) => {
+            swept.left.push(format!("{run}: whether the cluster is as before it is not known: {why}"));
+        }
+    }
 }
 
 /// The other runs of which something is on a cluster.
@@ -109,54 +150,6 @@ pub(super) async fn left_behind(cluster: &Cluster, own: &str) -> Result<BTreeSet
     let held = fault::find_held(cluster).await?.into_iter().map(|held| held.run_id);
     let objects = cluster.objects_of_runs().await?.into_iter().map(|left| left.run_id);
     Ok(held.chain(objects).filter(|run| run != own).map(|run| format!("run {run}")).collect())
-}
-
-/// What a saved run's journal says of its undos.
-struct Recorded {
-    /// Not undone, the last first.
-    open: Vec<Undo>,
-    /// Undone.
-    done: Vec<Undo>,
-}
-
-/// What saved runs on this cluster have recorded.
-async fn from_journals(
-    cluster: &Cluster,
-    runs: &Path,
-    only: Option<&str>,
-) -> Result<BTreeMap<String, Recorded>, ClusterError> {
-    let uid = cluster.info().await?.uid;
-    let mut found = BTreeMap::new();
-    for entry in std::fs::read_dir(runs).into_iter().flatten().flatten() {
-        if entry.path().join(SWEPT_FILE).exists() {
-            continue;
-        }
-        let Ok(text) = std::fs::read_to_string(entry.path().join("events.jsonl")) else { continue };
-        let Ok(journal) = Journal::parse(&text) else { continue };
-        let Ok(start) = journal.start() else { continue };
-        if start.cluster.uid != uid || only.is_some_and(|only| only != start.plan.run_id) {
-            continue;
-        }
-        found.insert(start.plan.run_id.clone(), recorded(&journal));
-    }
-    Ok(found)
-}
-
-fn recorded(journal: &Journal) -> Recorded {
-    let mut open: BTreeMap<u32, Undo> = BTreeMap::new();
-    let mut done = Vec::new();
-    for record in &journal.records {
-        match &record.event {
-            Event::UndoRecorded { id, undo } => {
-                open.insert(*id, undo.clone());
-            }
-            Event::Undone { id, error: None, .. } => {
-                done.extend(open.remove(id));
-            }
-            _ => {}
-        }
-    }
-    Recorded { open: open.into_values().rev().collect(), done }
 }
 
 async fn one_run(cluster: &Cluster, run_id: &str, undos: Vec<Undo>, agent_image: Option<&str>, swept: &mut Swept) {

@@ -52,6 +52,12 @@ impl UndoLog {
         entries.open.iter().rev().filter(|(id, _)| !entries.failed.contains(id)).cloned().collect()
     }
 
+    /// What is not undone yet and nothing else on the cluster tells of, in the order in which it was recorded.
+    pub(super) fn to_note(&self) -> Vec<Undo> {
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.open.iter().filter(|(_, undo)| leaves_no_trace(undo)).map(|(_, undo)| undo.clone()).collect()
+    }
+
     /// All that was recorded, done or not.
     pub(super) fn recorded(&self) -> Vec<Undo> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner).all.clone()
@@ -70,10 +76,30 @@ impl UndoLog {
     }
 }
 
+/// Whether nothing that lasts, on the cluster or its machines, tells a sweep that it is there and how it is undone.
+pub(super) fn leaves_no_trace(undo: &Undo) -> bool {
+    match undo {
+        // A node's mark goes with its object, which a runbook may delete.
+        Undo::RollBack { .. }
+        | Undo::Restore { .. }
+        | Undo::LetDetach { .. }
+        | Undo::PowerOn { .. }
+        | Undo::PurgeSubject { .. }
+        | Undo::DropTable { .. } => true,
+        Undo::Thaw { .. }
+        | Undo::MendFiles { .. }
+        | Undo::RemoveFiller { .. }
+        | Undo::HealsItself { .. }
+        | Undo::DeleteObject { .. }
+        | Undo::RemoveNode { .. } => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::clock::Clock;
+    use firedrill_core::plan::Target;
 
     #[test]
     fn an_undo_that_failed_stays_open_with_its_own_reason() {
@@ -87,5 +113,30 @@ mod tests {
         undo.done(ids[1], Some("no answer".to_owned()), None);
         assert_eq!(undo.open(), [(ids[2], power_on("c")), (ids[1], power_on("b"))]);
         assert_eq!(undo.untried(), [(ids[2], power_on("c"))]);
+    }
+
+    #[test]
+    fn what_is_noted_on_the_cluster_is_what_nothing_else_there_tells_of_while_it_is_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let (progress, _seen) = tokio::sync::mpsc::channel(8);
+        let recorder = Recorder::create(&folder.path().join("events.jsonl"), Clock::start(), progress).unwrap();
+        let log = UndoLog::new(recorder);
+        let of = |text: &str| text.to_owned();
+        let target = Target::Volume {
+            namespace: of("n"),
+            pod: of("p-0"),
+            uid: of("u"),
+            claim: of("data-p-0"),
+            volume: of("pv"),
+            node: of("w"),
+        };
+        let held = Undo::LetDetach { target: target.clone() };
+        let off = Undo::PowerOn { node: of("w") };
+        log.before(Undo::Thaw { target }).unwrap();
+        let id = log.before(held.clone()).unwrap();
+        log.before(off.clone()).unwrap();
+        assert_eq!(log.to_note(), [held, off.clone()]);
+        log.done(id, None, None);
+        assert_eq!(log.to_note(), [off], "a sweep that comes later does not undo it again");
     }
 }

@@ -1,0 +1,325 @@
+//! What the journals of saved runs say is left.
+
+use super::before;
+use firedrill_core::event::{Event, Undo};
+use firedrill_core::journal::Journal;
+use firedrill_core::scenario::Irreversible;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// In a dead run's folder: what a sweep did, once nothing of the run was left.
+const SWEPT_FILE: &str = "swept.txt";
+/// In a run's folder, once a sweep saw the cluster as before that run.
+const SETTLED_FILE: &str = "settled.txt";
+
+/// A saved run on the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Saved {
+    pub(super) run_id: String,
+    pub(super) folder: PathBuf,
+    /// When it began, on the wall clock.
+    began: String,
+    /// Its undos that were not carried out, the last first, and those that were in vain.
+    pub(super) open: Vec<Undo>,
+    /// Its undos that were carried out.
+    pub(super) done: Vec<Undo>,
+    /// Of those that are open, those that were carried out, and the fault was still in.
+    vain: Vec<Undo>,
+    /// Whether it came so far that it could change the cluster.
+    could_change: bool,
+    /// Whether nobody saw the cluster as before since.
+    pub(super) unsettled: bool,
+    /// What it is said to leave.
+    pub(super) irreversible: Option<Irreversible>,
+}
+
+/// The saved runs of a folder.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Journals {
+    /// Those on the cluster, by when they began.
+    pub(super) runs: Vec<Saved>,
+    /// Those that cannot be read, by name, with why: on which cluster they were is not known.
+    pub(super) unread: Vec<(String, String)>,
+}
+
+impl Journals {
+    /// Reads those in a folder that were on the cluster of this UID.
+    pub(super) fn read(folder: &Path, cluster: &str) -> Self {
+        let mut journals = Self::default();
+        let entries = match fs::read_dir(folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == ErrorKind::NotFound => return journals,
+            Err(error) => {
+                journals.unread.push((String::new(), format!("{}: {error}", folder.display())));
+                return journals;
+            }
+        };
+        for entry in entries.flatten() {
+            match one(&entry.path(), cluster) {
+                Ok(Some(saved)) => journals.runs.push(saved),
+                Ok(None) => {}
+                Err(error) => {
+                    let name = entry.file_name().to_string_lossy().into_owned();
+                    journals.unread.push((name, format!("{}: {error}", entry.path().display())));
+                }
+            }
+        }
+        journals.runs.sort_by(|a, b| a.began.cmp(&b.began));
+        journals.unread.sort();
+        // What one run undid in vain was not there any more when a later one saw the cluster as it must be.
+        let settled = journals.runs.iter().rposition(|saved| saved.could_change && !saved.unsettled).unwrap_or(0);
+        for saved in &mut journals.runs[..settled] {
+            let vain = std::mem::take(&mut saved.vain);
+            saved.open.retain(|undo| !vain.contains(undo));
+            saved.done.extend(vain);
+        }
+        journals
+    }
+
+    /// The run of that name.
+    pub(super) fn of(&self, run_id: &str) -> Option<&Saved> {
+        self.runs.iter().find(|saved| saved.run_id == run_id)
+    }
+
+    /// The last run that could change the cluster, where nobody saw the cluster as before it since. What an earlier one
+    /// changed, the last one has found.
+    pub(super) fn unsettled(&self) -> Option<&Saved> {
+        self.runs.iter().rfind(|saved| saved.could_change).filter(|saved| saved.unsettled)
+    }
+}
+
+/// Notes in a dead run's folder that nothing of it is left. Its journal stays as it ended.
+///
+/// # Errors
+/// Where it cannot be written.
+pub(super) fn note_swept(folder: &Path, done: &[String]) -> Result<(), String> {
+    note(folder, SWEPT_FILE, &(done.join("\n") + "\n"))
+}
+
+/// Notes in a run's folder that the cluster was seen as before it.
+///
+/// # Errors
+/// Where it cannot be written.
+pub(super) fn note_settled(folder: &Path) -> Result<(), String> {
+    note(folder, SETTLED_FILE, "the cluster was seen as before the run\n")
+}
+
+fn note(folder: &Path, file: &str, text: &str) -> Result<(), String> {
+    let path = folder.join(file);
+    fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn one(folder: &Path, cluster: &str) -> Result<Option<Saved>, String> {
+    let text = match fs::read_to_string(folder.join("events.jsonl")) {
+        Ok(text) => text,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
+        Err(error) => return Err(error.to_string()),
+    };
+    let (swept, settled) = (folder.join(SWEPT_FILE).exists(), folder.join(SETTLED_FILE).exists());
+    // Of one that is settled, nothing matters but when it began.
+    let first = || text.split_inclusive('\n').next().unwrap_or_default();
+    let journal = match Journal::parse(if swept && settled { first() } else { &text }) {
+        Ok(journal) => journal,
+        Err(_) if swept => return Ok(None),
+        Err(error) => return Err(error.to_string()),
+    };
+    let start = journal.start().map_err(|error| error.to_string())?;
+    if start.cluster.uid != cluster {
+        return Ok(None);
+    }
+    let began = journal.records.first().map(|record| record.wall.clone()).unwrap_or_default();
+    let variant = start.scenario.variants.get(&start.plan.variant);
+    let (mut open, done, vain) = undos(&journal);
+    let could_change = before::was_kept(folder);
+    let unsettled = could_change && !settled && !(open.is_empty() && is_settled(&journal));
+    if swept {
+        open.clear();
+    }
+    Ok(Some(Saved {
+        run_id: start.plan.run_id.clone(),
+        folder: folder.to_owned(),
+        began,
+        open,
+        done,
+        vain,
+        could_change,
+        unsettled,
+        irreversible: variant.and_then(|variant| variant.irreversible),
+    }))
+}
+
+/// Whether the run itself saw the cluster as before.
+fn is_settled(journal: &Journal) -> bool {
+    let last = journal.records.iter().rev().find_map(|record| match &record.event {
+        Event::CleanChecked { made, gone, differences, still_faulty, .. } => {
+            Some(made == gone && differences.is_empty() && still_faulty.is_empty())
+        }
+        _ => None,
+    });
+    last == Some(true)
+}
+
+/// The undos that are open, those that are done, and of those that are open those that were done in vain.
+fn undos(journal: &Journal) -> (Vec<Undo>, Vec<Undo>, Vec<Undo>) {
+    let mut open: BTreeMap<u32, Undo> = BTreeMap::new();
+    let (mut done, mut vain): (Vec<(u32, Undo)>, Vec<Undo>) = (Vec::new(), Vec::new());
+    for record in &journal.records {
+        match &record.event {
+            Event::UndoRecorded { id, undo } => {
+                open.insert(*id, undo.clone());
+            }
+            Event::Undone { id, error: None, .. } => {
+                done.extend(open.remove(id).map(|undo| (*id, undo)));
+            }
+            Event::CleanChecked { still_faulty, .. } => {
+                let still = |undo: &Undo| undo.is_of_a_fault() && still_faulty.iter().any(|line| is_about(line, undo));
+                for (id, undo) in done.extract_if(.., |(_, undo)| still(undo)) {
+                    vain.push(undo.clone());
+                    open.insert(id, undo);
+                }
+            }
+            _ => {}
+        }
+    }
+    (open.into_values().rev().collect(), done.into_iter().map(|(_, undo)| undo).collect(), vain)
+}
+
+/// Whether a line about a fault that is still in is about that undo: it is the undo in words, and why after a colon.
+fn is_about(line: &str, undo: &Undo) -> bool {
+    let rest = line.strip_prefix(&undo.to_string());
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(": "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::recorder::Recorder;
+    use super::*;
+    use crate::clock::Clock;
+    use firedrill_core::event::{ClusterInfo, JOURNAL_VERSION, RunStarted};
+    use firedrill_core::plan::Plan;
+    use firedrill_core::scenario::{Scenario, parse};
+
+    fn scenario() -> Scenario {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios/postgres-primary-down");
+        let read = |file: &str| std::fs::read_to_string(folder.join(file)).ok();
+        parse("postgres-primary-down", ("scenario.toml", &read("scenario.toml").unwrap()), read).unwrap()
+    }
+
+    /// A saved run on the cluster `here` that recorded this.
+    fn saved(runs: &Path, run_id: &str, events: Vec<Event>) -> PathBuf {
+        // The wall clock of journals has milliseconds.
+        std::thread::sleep(std::time::Duration::from_millis(3));
+        let folder = runs.join(run_id);
+        std::fs::create_dir_all(&folder).unwrap();
+        let (progress, _seen) = tokio::sync::mpsc::channel(8);
+        let recorder = Recorder::create(&folder.join("events.jsonl"), Clock::start(), progress).unwrap();
+        let text = |text: &str| text.to_owned();
+        let plan = Plan {
+            run_id: text(run_id),
+            scenario: text("postgres-primary-down"),
+            variant: text("pod"),
+            seed: 1,
+            faults: Vec::new(),
+            series: Vec::new(),
+            phases: Vec::new(),
+            expires_after: std::time::Duration::from_secs(1),
+        };
+        let cluster =
+            ClusterInfo { name: text("c"), provider: text("kind"), uid: text("here"), version: text("1"), nodes: 4 };
+        let (journal_version, firedrill) = (JOURNAL_VERSION, text("0"));
+        let start = RunStarted { journal_version, firedrill, plan, scenario: scenario(), noop: false, cluster };
+        recorder.record(Event::RunStarted(Box::new(start)));
+        for event in events {
+            recorder.record(event);
+        }
+        folder
+    }
+
+    fn checked(differences: &[&str]) -> Event {
+        let differences = differences.iter().map(|text| (*text).to_owned()).collect();
+        let (still_faulty, residue) = (Vec::new(), Vec::new());
+        Event::CleanChecked { made: 1, gone: 1, differences, still_faulty, residue }
+    }
+
+    fn power_on(node: &str) -> Undo {
+        Undo::PowerOn { node: node.to_owned() }
+    }
+
+    #[test]
+    fn the_last_run_is_unsettled_until_the_cluster_was_seen_as_before() {
+        let runs = tempfile::tempdir().unwrap();
+        let unsettled = || {
+            let journals = Journals::read(runs.path(), "here");
+            journals.unsettled().map(|saved| saved.run_id.clone())
+        };
+        let first = saved(runs.path(), "z-first", vec![checked(&["Deployment n/a: 2 of 3 ready, was 3 of 3 ready"])]);
+        assert_eq!(unsettled(), None, "it ended before it could change anything");
+        before::keep(&first, &Default::default()).unwrap();
+        assert_eq!(unsettled().as_deref(), Some("z-first"));
+        saved(runs.path(), "b-refused", Vec::new());
+        assert_eq!(unsettled().as_deref(), Some("z-first"), "a run that was refused changes nothing");
+        note_swept(&first, &[]).unwrap();
+        assert_eq!(unsettled().as_deref(), Some("z-first"), "that all is undone is not that it is as before");
+        note_settled(&first).unwrap();
+        assert_eq!(unsettled(), None);
+        let second = saved(runs.path(), "a-second", Vec::new());
+        before::keep(&second, &Default::default()).unwrap();
+        assert_eq!(unsettled().as_deref(), Some("a-second"), "one that was killed did not look");
+        let third = saved(runs.path(), "m-third", vec![checked(&[])]);
+        before::keep(&third, &Default::default()).unwrap();
+        assert_eq!(unsettled(), None, "what the second one left was there before the third");
+        assert!(Journals::read(runs.path(), "elsewhere").runs.is_empty());
+    }
+
+    #[test]
+    fn what_was_undone_is_told_apart_and_what_cannot_be_read_is_told() {
+        let runs = tempfile::tempdir().unwrap();
+        let undos = vec![
+            Event::UndoRecorded { id: 0, undo: power_on("a") },
+            Event::UndoRecorded { id: 1, undo: power_on("b") },
+            Event::UndoRecorded { id: 2, undo: power_on("c") },
+            Event::Undone { id: 0, error: None, finish_with: None },
+            Event::Undone { id: 1, error: Some("no answer".to_owned()), finish_with: None },
+        ];
+        let folder = saved(runs.path(), "r", undos);
+        std::fs::create_dir(runs.path().join("broken")).unwrap();
+        std::fs::write(runs.path().join("broken/events.jsonl"), "{}\n{}\n").unwrap();
+        let journals = Journals::read(runs.path(), "here");
+        let run = journals.of("r").unwrap();
+        assert_eq!((&run.open, &run.done), (&vec![power_on("c"), power_on("b")], &vec![power_on("a")]));
+        assert_eq!(journals.unread.len(), 1);
+        assert_eq!(journals.unread[0].0, "broken");
+        assert!(journals.unread[0].1.contains("broken: line 1 of the journal"), "{}", journals.unread[0].1);
+        note_swept(&folder, &[]).unwrap();
+        assert!(Journals::read(runs.path(), "here").of("r").unwrap().open.is_empty());
+    }
+
+    #[test]
+    fn what_was_undone_in_vain_is_undone_again_until_a_later_run_saw_it_out() {
+        let runs = tempfile::tempdir().unwrap();
+        let still_faulty = vec!["power on node a: no answer".to_owned()];
+        let folder = saved(
+            runs.path(),
+            "r",
+            vec![
+                Event::UndoRecorded { id: 0, undo: power_on("a") },
+                Event::UndoRecorded { id: 1, undo: power_on("b") },
+                Event::Undone { id: 1, error: None, finish_with: None },
+                Event::Undone { id: 0, error: None, finish_with: None },
+                Event::CleanChecked { made: 1, gone: 1, differences: Vec::new(), still_faulty, residue: Vec::new() },
+            ],
+        );
+        before::keep(&folder, &Default::default()).unwrap();
+        let of = |open: &[Undo], done: &[Undo]| {
+            let journals = Journals::read(runs.path(), "here");
+            let run = journals.of("r").unwrap();
+            assert_eq!((run.open.as_slice(), run.done.as_slice()), (open, done));
+        };
+        of(&[power_on("a")], &[power_on("b")]);
+        let later = saved(runs.path(), "later", vec![checked(&[])]);
+        before::keep(&later, &Default::default()).unwrap();
+        of(&[], &[power_on("b"), power_on("a")]);
+    }
+}
