@@ -16,7 +16,7 @@ const PAGE: u32 = 500;
 
 /// Kinds that say nothing about what is in the cluster: records of the moment, and what controllers derive from other
 /// objects, labels included, and take away with them.
-const PASSING: [&str; 11] = [
+pub(super) const PASSING: [&str; 10] = [
     "Event",
     "Lease",
     "Endpoints",
@@ -26,7 +26,6 @@ const PASSING: [&str; 11] = [
     "NodeMetrics",
     "PodMetrics",
     "CertificateSigningRequest",
-    "VolumeAttachment",
     "CSIStorageCapacity",
 ];
 

@@ -2,6 +2,7 @@
 
 use super::compare::{diff, resized};
 use super::*;
+use crate::cluster::discovery::PASSING;
 use firedrill_core::scenario::Irreversible;
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::json;
@@ -121,6 +122,7 @@ fn a_volume_that_moved_or_was_made_anew_is_the_same_and_one_that_hangs_is_not() 
         ["VolumeAttachment d: 2 volumes, 1 attached, was 2 volumes, 2 attached"]
     );
     assert_eq!(digest(&json!({"volumeName": "pvc-1", "a": 1})), digest(&json!({"a": 1})));
+    assert!(!PASSING.contains(&attachments.resource.kind.as_str()), "it is listed at all");
 }
 
 #[test]
