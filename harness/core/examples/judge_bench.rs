@@ -172,7 +172,7 @@ fn journal(end: At) -> Result<Journal, Box<dyn Error>> {
         (middle, seen(Moment::Inject, middle)),
         (middle, seen(Moment::Effect, middle)),
         (end, seen(Moment::Redundancy, end)),
-        (end, Event::RunEnded { interrupted: false }),
+        (end, Event::RunEnded { interrupted: false, samples: None }),
     ];
     let records = (0u64..).zip(events).map(|(seq, (at, event))| Record { seq, at, wall: String::new(), event });
     let lines: Result<Vec<String>, _> = records.map(|record| serde_json::to_string(&record)).collect();

@@ -190,6 +190,8 @@ pub struct SampleReader<R> {
     buffer: Vec<u8>,
     start: usize,
     end: usize,
+    /// How many samples it gave.
+    pub count: u64,
     /// Set once the file turned out to end in the middle of a record.
     pub truncated: bool,
 }
@@ -205,7 +207,7 @@ impl<R: Read> SampleReader<R> {
         if header[..MAGIC.len()] != MAGIC {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "not a samples file of this version"));
         }
-        Ok(Self { from, buffer: vec![0; RECORD_BYTES * 8_192], start: 0, end: 0, truncated: false })
+        Ok(Self { from, buffer: vec![0; RECORD_BYTES * 8_192], start: 0, end: 0, count: 0, truncated: false })
     }
 
     /// The next sample, or `None` at the end of the file.
@@ -227,6 +229,7 @@ impl<R: Read> SampleReader<R> {
         let record: &[u8; RECORD_BYTES] =
             self.buffer[self.start..self.start + RECORD_BYTES].try_into().map_err(io::Error::other)?;
         self.start += RECORD_BYTES;
+        self.count += 1;
         Sample::decode(record)
             .map(Some)
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a record of unknown kind"))
@@ -278,6 +281,7 @@ mod tests {
         assert_eq!(reader.next_sample().unwrap(), Some(sample));
         assert_eq!(reader.next_sample().unwrap(), None);
         assert!(reader.truncated);
+        assert_eq!(reader.count, 1);
     }
 
     #[test]

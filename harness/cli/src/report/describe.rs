@@ -115,7 +115,7 @@ fn words(event: &Event) -> (&'static str, String, bool) {
         }
         Event::Note { text } => ("note", text.clone(), false),
         Event::Interrupted { count } => ("interrupted", format!("for the {count}. time"), true),
-        Event::RunEnded { interrupted } => {
+        Event::RunEnded { interrupted, samples: _ } => {
             let how = if *interrupted { "interrupted" } else { "by itself" };
             ("run ended", how.to_owned(), *interrupted)
         }

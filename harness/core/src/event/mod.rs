@@ -217,6 +217,10 @@ pub enum Event {
     RunEnded {
         /// Whether it was interrupted.
         interrupted: bool,
+        /// How many samples are in its file, that it was closed with; `None` where it could not be written whole, and in a
+        /// journal from before they were counted.
+        #[serde(default)]
+        samples: Option<u64>,
     },
 }
 
@@ -333,6 +337,9 @@ pub struct Observation {
     /// Whether that is a healthy state; `None` where it is neither.
     pub healthy: Option<bool>,
 }
+
+/// In the state of a database cluster whose primary is to be another instance: before that one's name.
+pub const MOVING_TO: &str = "moving to";
 
 /// What a look into a volume found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -14,7 +14,7 @@ use crate::plan::Phase;
 use crate::sample::SampleReader;
 use crate::scenario::{Fault, Moment, Scenario, Variant};
 use crate::time::{human, millis};
-use crate::verdict::{Finding, FindingKind, Measured, ObjectiveResult, Part, VERDICT_VERSION, Value, Verdict};
+use crate::verdict::{Finding, FindingKind, Measured, ObjectiveResult, Part, VERDICT_VERSION, Value, Verdict, grouped};
 use std::io::{self, Read};
 use std::time::Duration;
 
@@ -43,8 +43,9 @@ pub fn judge<R: Read>(
         return Err(none());
     }
     let variant = start.scenario.variants.get(&plan.variant).ok_or_else(none)?;
-    let history = History::read(journal, start);
+    let mut history = History::read(journal, start);
     let series = gather(&history, variant, &mut samples)?;
+    history.not_whole = not_whole(&history, &samples);
 
     let injection = parts::injection(&history, variant, &series);
     let blocked = blocked(&history, variant, scenario, &injection);
@@ -77,7 +78,7 @@ pub fn judge<R: Read>(
         findings.push(Finding { kind: FindingKind::Measurement, text: text.to_owned(), section: None });
     }
     findings.extend(misplaced(&history));
-    findings.extend(measurement(&history, &series, journal.truncated, samples.truncated, variant.sustained));
+    findings.extend(measurement(&history, &series, journal.truncated, variant.sustained));
 
     Ok(Verdict {
         version: VERDICT_VERSION,
@@ -138,6 +139,19 @@ fn gather<'a, R: Read>(
     let mut all: Vec<_> = gathers.into_iter().map(|gather| gather.finish(history)).collect();
     mind_controls(&mut all);
     Ok(all)
+}
+
+/// Why the samples that were read are not those of the whole run.
+fn not_whole<R>(history: &History<'_>, samples: &SampleReader<R>) -> Option<String> {
+    let of = |what: &str| Some(format!("the samples are not whole: {what}"));
+    match history.samples {
+        _ if samples.truncated => of("their last record was cut off"),
+        Some(written) if written != samples.count => {
+            of(&format!("the file holds {}, and the run wrote {}", grouped(samples.count), grouped(written)))
+        }
+        _ if !history.ended => of("the run died before it closed their file"),
+        _ => None,
+    }
 }
 
 /// Why no time that was measured can say anything.
@@ -255,15 +269,11 @@ fn measurement(
     history: &History<'_>,
     series: &[Seen<'_>],
     journal_truncated: bool,
-    samples_truncated: bool,
     sustained: Duration,
 ) -> Vec<Finding> {
     let mut texts = Vec::new();
     if journal_truncated {
         texts.push("the journal's last line was cut off".to_owned());
-    }
-    if samples_truncated {
-        texts.push("the samples' last record was cut off".to_owned());
     }
     let unnoticed = |seen: &PhaseSeen<'_>| {
         seen.phase == Phase::Detect && seen.end.is_some_and(|(end, _)| *end == PhaseEnd::DeadlinePassed)

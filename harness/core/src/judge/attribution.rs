@@ -6,6 +6,7 @@
 use super::moments::History;
 use super::objectives::relevant;
 use super::series::Seen;
+use crate::event::{MOVING_TO, Observation};
 use crate::scenario::Moment;
 use crate::time::At;
 use crate::verdict::{ObjectiveResult, Share};
@@ -65,21 +66,32 @@ fn inside_outage(history: &History<'_>, from: At, until: At, ended: bool) -> Vec
     cuts
 }
 
-/// When the consensus or the primary was back, and what that took.
+/// When the consensus or the primary was back, and what that took. Only where it was seen to be gone: a replica that lagged for
+/// a moment, or an instance that was missing, is no election and no promotion.
 fn system_back(history: &History<'_>, after: At, before: At) -> Option<(At, &'static str)> {
-    let back = [("nats", "election"), ("cnpg", "promotion")];
-    back.into_iter().find_map(|(source, name)| last_healthy(history, source, after, before).map(|at| (at, name)))
+    let inject = history.moment(Moment::Inject)?;
+    let within = |from: At| move |(at, _): &&(At, &Observation)| *at > from && *at < before;
+    let back = |is_it: fn(&Observation) -> bool, is_gone: fn(&Observation) -> bool| {
+        let mut seen = history.observed.iter().filter(within(inject));
+        let gone = seen.find(|(_, seen)| is_it(seen) && is_gone(seen)).map(|(at, _)| *at)?;
+        let mut later = history.observed.iter().rev().filter(within(gone.max(after)));
+        later.find(|(_, seen)| is_it(seen) && seen.healthy == Some(true)).map(|(at, _)| *at)
+    };
+    let quorum =
+        back(|seen| seen.source == "nats" && seen.object.ends_with("quorum"), |seen| seen.healthy == Some(false));
+    let primary = || back(|seen| seen.source == "cnpg", |seen| seen.state.contains(MOVING_TO));
+    quorum.map(|at| (at, "election")).or_else(|| primary().map(|at| (at, "promotion")))
 }
 
 fn last_healthy(history: &History<'_>, source: &str, after: At, before: At) -> Option<At> {
-    let healthy = |(at, seen): &&(At, &crate::event::Observation)| {
+    let healthy = |(at, seen): &&(At, &Observation)| {
         seen.source == source && seen.healthy == Some(true) && *at > after && *at < before
     };
     history.observed.iter().rev().find(healthy).map(|(at, _)| *at)
 }
 
 fn first_unhealthy(history: &History<'_>, source: &str, after: At, before: At) -> Option<At> {
-    let unhealthy = |(at, seen): &&(At, &crate::event::Observation)| {
+    let unhealthy = |(at, seen): &&(At, &Observation)| {
         seen.source == source && seen.healthy == Some(false) && *at > after && *at < before
     };
     history.observed.iter().find(unhealthy).map(|(at, _)| *at)

@@ -27,6 +27,10 @@ pub(crate) struct History<'a> {
     pub(crate) not_redundant: &'a [String],
     /// What was lost of the run's own, its lease or samples.
     pub(crate) lost: Option<&'a str>,
+    /// Why the samples that were read are not those of the whole run.
+    pub(crate) not_whole: Option<String>,
+    /// How many samples its file was closed with, where the run said so.
+    pub(crate) samples: Option<u64>,
     pub(crate) ledger: Vec<&'a LedgerCount>,
     /// The file systems that the fault may have harmed, by claim, `None` where one was not looked into; `None` of all where the
     /// run did not look which there are.
@@ -125,6 +129,8 @@ impl<'a> History<'a> {
             observed: Vec::new(),
             not_redundant: &[],
             lost: None,
+            not_whole: None,
+            samples: None,
             ledger: Vec::new(),
             volumes: None,
             not_looked_into: &[],
@@ -222,8 +228,9 @@ impl<'a> History<'a> {
                 self.clean = Some(CleanSeen { made: *made, gone: *gone, differences, still_faulty, residue });
             }
             Event::Interrupted { .. } => self.interrupted = true,
-            Event::RunEnded { interrupted } => {
+            Event::RunEnded { interrupted, samples } => {
                 self.ended = true;
+                self.samples = *samples;
                 self.interrupted |= interrupted;
             }
             Event::RunStarted(_)

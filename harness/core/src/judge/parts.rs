@@ -170,6 +170,7 @@ pub(crate) fn data(
         );
     }
     unknown.extend(history.lost.map(str::to_owned));
+    unknown.extend(history.not_whole.clone());
     for (claim, found) in history.volumes.iter().flatten() {
         match found {
             Some(FileSystem::Whole | FileSystem::Gone) => {}

@@ -181,7 +181,7 @@ pub(crate) fn broken_off(history: &History<'_>) -> Option<String> {
 
 /// Why the run did not look to the end, or what it saw cannot be relied on.
 fn cut_short(history: &History<'_>) -> Option<String> {
-    broken_off(history).or_else(|| history.lost.map(str::to_owned)).or_else(|| {
+    let not_reached = || {
         let reached = history.phases.iter().any(|seen| (Phase::SustainedOk..=Phase::Alerts).contains(&seen.phase));
         match (reached, history.interrupted, history.ended) {
             (true, ..) => None,
@@ -189,7 +189,9 @@ fn cut_short(history: &History<'_>) -> Option<String> {
             (false, false, false) => Some("the run died before the service had recovered".to_owned()),
             (false, false, true) => Some("the run ended before the service had recovered".to_owned()),
         }
-    })
+    };
+    let lost = || history.lost.map(str::to_owned);
+    broken_off(history).or_else(lost).or_else(not_reached).or_else(|| history.not_whole.clone())
 }
 
 /// `publish outage: 31.42 - 31.53 s, accepted 60.0 s`, with the reason where there is one.

@@ -252,7 +252,7 @@ impl Run {
 
     pub(crate) fn detected(&mut self) -> &mut Self {
         self.moment(44_000, Moment::Detected, "nats");
-        let lost = ("nats", "meta leader", "none", Some(false));
+        let lost = ("nats", "quorum", "lost: 1 of 3 servers answer, 2 are a majority", Some(false));
         self.observed(44_000, lost)
     }
 
@@ -327,7 +327,7 @@ impl Run {
     pub(crate) fn cleaned(&mut self, at_ms: u64) -> &mut Self {
         self.phase(at_ms, Phase::Undo, at_ms + 500, PhaseEnd::Done);
         self.undone(at_ms + 100, 0, None).undone(at_ms + 200, 1, None);
-        self.clean_checked(at_ms + 700, &[]).event(at_ms + 800, Event::RunEnded { interrupted: false })
+        self.clean_checked(at_ms + 700, &[]).event(at_ms + 800, Event::RunEnded { interrupted: false, samples: None })
     }
 
     /// A series that always answers, from 5 s on.
@@ -348,6 +348,20 @@ impl Run {
 
     pub(crate) fn change_samples(&mut self, change: impl FnMut(&mut Sample)) -> &mut Self {
         self.samples.iter_mut().for_each(change);
+        self
+    }
+
+    pub(crate) fn sample_count(&self) -> u64 {
+        self.samples.len() as u64
+    }
+
+    /// What the run's last record says of how many samples it wrote.
+    pub(crate) fn ended_with(&mut self, count: Option<u64>) -> &mut Self {
+        for (_, event) in &mut self.events {
+            if let Event::RunEnded { samples, .. } = event {
+                *samples = count;
+            }
+        }
         self
     }
 

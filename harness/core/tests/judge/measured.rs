@@ -37,6 +37,42 @@ fn a_probe_that_never_failed_is_bounded_by_its_density() {
 }
 
 #[test]
+fn a_replica_that_lagged_for_a_moment_is_no_election() {
+    let shares = |object: &str| {
+        let mut run = Run::recovered(62_000);
+        run.observed(61_500, ("nats", object, "all current", Some(true)));
+        let shares: Vec<_> = run.judge().attribution.into_iter().map(|share| share.name).collect();
+        shares.join(", ")
+    };
+    assert!(shares("quorum").contains("election"), "{}", shares("quorum"));
+    assert!(!shares("replicas").contains("election"), "{}", shares("replicas"));
+}
+
+#[test]
+fn samples_that_were_lost_after_the_run_pass_nothing() {
+    let mut run = Run::recovered(62_000);
+    let all = run.sample_count();
+    run.ended_with(Some(all));
+    assert_eq!(run.judge().exit_code, 0);
+    run.ended_with(Some(all + 1));
+    let verdict = run.judge();
+    assert_eq!((verdict.recovery.value, verdict.exit_code), (Value::Unknown, 2));
+    assert_eq!(verdict.recovery.reasons[0], "the samples are not whole: the file holds 2,680, and the run wrote 2,681");
+    // Nobody counted them, but a record was cut in two.
+    run.ended_with(None).cut_off = true;
+    assert_eq!(run.judge().exit_code, 2);
+}
+
+#[test]
+fn a_run_that_died_after_all_was_measured_is_no_pass() {
+    let mut run = Run::recovered(62_000);
+    run.die(74_750);
+    run.cut_off = false;
+    let verdict = run.judge();
+    assert_eq!((verdict.cleanup.value, verdict.exit_code), (Value::Pass, 2), "{}", shown(&verdict));
+}
+
+#[test]
 fn a_sweep_hours_later_does_not_make_the_outage_longer() {
     let mut run = Run::recovered(62_000);
     run.die(50_000);

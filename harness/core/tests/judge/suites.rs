@@ -34,7 +34,7 @@ fn noop(is_steady: bool) -> Run {
         run.phase(5_000, Phase::SteadyState, 39_000, PhaseEnd::DeadlinePassed);
     }
     run.ledger(61_000, 0, 0).up(PUBLISH, 60_000).up(CONTROL, 60_000).clean_checked(62_000, &[]);
-    run.event(62_100, Event::RunEnded { interrupted: false });
+    run.event(62_100, Event::RunEnded { interrupted: false, samples: None });
     run
 }
 

@@ -66,7 +66,7 @@ fn parts(verdict: &Verdict) -> [(&'static str, &Part); 4] {
 fn recovered() {
     let mut run = Run::recovered(62_000);
     run.observed(58_000, ("pods", "ironflow-nats-0", "Running", Some(true)));
-    run.observed(61_500, ("nats", "meta leader", "ironflow-nats-2", Some(true)));
+    run.observed(61_500, ("nats", "quorum", "meta leader ironflow-nats-2", Some(true)));
     insta::assert_snapshot!(shown(&run.judge()));
 }
 
@@ -140,7 +140,7 @@ fn noop() {
     run.phase(5_000, Phase::SteadyState, 39_000, PhaseEnd::Done).load(20.0);
     run.phase(40_000, Phase::Effect, 60_000, PhaseEnd::DeadlinePassed).ledger(61_000, 0, 0);
     run.up(PUBLISH, 60_000).up(CONTROL, 60_000).clean_checked(62_000, &[]);
-    run.event(62_100, Event::RunEnded { interrupted: false });
+    run.event(62_100, Event::RunEnded { interrupted: false, samples: None });
     insta::assert_snapshot!(shown(&run.judge()));
     run.start.noop = false;
     run.start.scenario.variants.get_mut("hung").unwrap().fault = Fault::Noop;
@@ -290,7 +290,7 @@ fn interrupted() {
     run.die(50_000);
     run.cut_off = false;
     run.event(50_000, Event::Interrupted { count: 1 }).undone(51_000, 0, None).undone(51_000, 1, None);
-    run.clean_checked(52_000, &[]).event(52_100, Event::RunEnded { interrupted: true });
+    run.clean_checked(52_000, &[]).event(52_100, Event::RunEnded { interrupted: true, samples: None });
     insta::assert_snapshot!(shown(&run.judge()));
 }
 
@@ -300,7 +300,7 @@ fn steady_state_never_came() {
     run.event(5_000, Event::PhaseStarted { phase: Phase::SteadyState, deadline: Duration::from_secs(60) });
     let detail = "publish was refused 312 times".to_owned();
     run.event(65_000, Event::PhaseEnded { phase: Phase::SteadyState, end: PhaseEnd::DeadlinePassed, detail });
-    run.clean_checked(66_000, &[]).event(66_100, Event::RunEnded { interrupted: false });
+    run.clean_checked(66_000, &[]).event(66_100, Event::RunEnded { interrupted: false, samples: None });
     insta::assert_snapshot!(shown(&run.judge()));
 }
 

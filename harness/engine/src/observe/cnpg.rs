@@ -4,7 +4,7 @@ use super::condition::NotHeld;
 use super::kubernetes::pod_is_ready;
 use super::nats_view::proxied;
 use crate::cluster::{Cluster, ClusterError};
-use firedrill_core::event::Observation;
+use firedrill_core::event::{MOVING_TO, Observation};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::{Api, ApiResource, DynamicObject, ListParams};
@@ -56,7 +56,7 @@ impl std::fmt::Display for ClusterState {
         let phase = if self.phase.is_empty() { "no phase" } else { &self.phase };
         write!(f, "{phase}, primary {}, {} of {} ready", self.primary, self.ready, self.instances)?;
         if self.primary != self.target_primary {
-            write!(f, ", moving to {}", self.target_primary)?;
+            write!(f, ", {MOVING_TO} {}", self.target_primary)?;
         }
         Ok(())
     }

@@ -48,7 +48,8 @@ struct SeriesState {
 }
 
 impl Board {
-    /// Opens the samples file and starts to take samples. The task ends when every sender is gone, with the file on disk.
+    /// Opens the samples file and starts to take samples. The task ends when every sender is gone, with the file on disk, and
+    /// says how many it holds.
     ///
     /// # Errors
     /// As the file system.
@@ -56,7 +57,7 @@ impl Board {
         path: &Path,
         series: &[Series],
         sustained: Duration,
-    ) -> io::Result<(Self, mpsc::Sender<Sample>, JoinHandle<io::Result<()>>)> {
+    ) -> io::Result<(Self, mpsc::Sender<Sample>, JoinHandle<io::Result<u64>>)> {
         let mut file = BufWriter::with_capacity(1 << 16, File::create_new(path)?);
         write_header(&mut file)?;
         file.flush()?;
@@ -223,7 +224,8 @@ impl State {
     }
 }
 
-async fn take(board: Board, mut receiver: mpsc::Receiver<Sample>, mut file: BufWriter<File>) -> io::Result<()> {
+async fn take(board: Board, mut receiver: mpsc::Receiver<Sample>, mut file: BufWriter<File>) -> io::Result<u64> {
+    let mut count = 0;
     let mut tick = tokio::time::interval(FLUSH_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -231,11 +233,12 @@ async fn take(board: Board, mut receiver: mpsc::Receiver<Sample>, mut file: BufW
             sample = receiver.recv() => match sample {
                 Some(sample) => {
                     board.push(&sample);
+                    count += 1;
                     file.write_all(&sample.encode())
                 }
                 None => {
                     file.flush()?;
-                    return file.get_ref().sync_data();
+                    return file.get_ref().sync_data().map(|()| count);
                 }
             },
             _ = tick.tick() => file.flush(),

@@ -108,15 +108,23 @@ pub async fn run(options: Options, progress: mpsc::Sender<Progress>, interrupts:
     let counting = tokio::spawn(count_interrupts(context.clone()));
     let losing = tokio::spawn(record_loss(context.clone()));
     let ended = whole(&context, sink).await;
-    if let Ok(Err(error)) = samples.await {
-        context.board.lose(format!("the samples file is not whole: {error}"));
-    }
+    let samples = match samples.await {
+        Ok(Ok(count)) => Some(count),
+        Ok(Err(error)) => {
+            context.board.lose(format!("the samples file is not whole: {error}"));
+            None
+        }
+        Err(error) => {
+            context.board.lose(format!("the samples file may not be whole: {error}"));
+            None
+        }
+    };
     // What was lost just now is not recorded yet; twice would do no harm.
     losing.abort();
     if let (Some(what), false) = (context.lost_now(), losing.is_finished()) {
         context.recorder.record(Event::Lost { what });
     }
-    context.recorder.record(Event::RunEnded { interrupted: context.interrupts.count() > 0 });
+    context.recorder.record(Event::RunEnded { interrupted: context.interrupts.count() > 0, samples });
     counting.abort();
     show.abort();
     give_back(lease).await;

@@ -183,7 +183,7 @@ impl Lines {
                 2 => "interrupted again: skipping the settling; a third time leaves at once",
                 _ => "interrupted for good: leaving",
             }),
-            Event::RunEnded { interrupted: _ } => String::new(),
+            Event::RunEnded { .. } => String::new(),
         }
     }
 

@@ -323,7 +323,7 @@ fn end(to: &mut Writer, series: &[Series]) {
     );
     to.moment(Moment::Clean, END_MS + 2_900, "listing as before");
     to.done(Phase::Clean, END_MS + 2_901, "18 objects made, 18 gone; listing as before");
-    to.at(END_MS + 2_950, Event::RunEnded { interrupted: false });
+    to.at(END_MS + 2_950, Event::RunEnded { interrupted: false, samples: None });
 }
 
 /// Samples from 10 s on: latency with a tail, failures while down, a slow start after it, one stall of the prober.
