@@ -10,6 +10,7 @@ mod report;
 use args::{Cli, Command, SchemaOf};
 use clap::{CommandFactory, Parser};
 use error::CliError;
+use firedrill_core::suite::worst_exit_code;
 use printer::Printer;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
@@ -25,10 +26,15 @@ fn main() -> ExitCode {
     };
     let mut printer = Printer::detect();
     let result = start(cli, &mut printer);
-    let code = result.unwrap_or_else(|error| {
+    let mut code = result.unwrap_or_else(|error| {
         printer.error(&error.to_string(), error.hint());
         error.exit_code()
     });
+    // What a script was to read and did not get is no success.
+    if let Some(error) = printer.unwritten() {
+        printer.error(&format!("standard output: {error}"), None);
+        code = worst_exit_code([code, error::exit::ENVIRONMENT]);
+    }
     ExitCode::from(code)
 }
 

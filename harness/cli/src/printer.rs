@@ -34,6 +34,8 @@ pub(crate) struct Printer {
     pub(crate) quiet: bool,
     width: usize,
     frame: Option<Frame>,
+    /// The first result that could not be written, though somebody reads.
+    unwritten: Option<io::Error>,
 }
 
 fn write_whole(to: &mut dyn Write, text: &str) -> io::Result<()> {
@@ -68,6 +70,7 @@ impl Printer {
             quiet: false,
             width,
             frame: None,
+            unwritten: None,
         }
     }
 
@@ -95,9 +98,19 @@ impl Printer {
         write_whole(&mut *self.out, text)
     }
 
-    /// The same where the exit code says enough: what nobody reads is dropped.
+    /// The same where the exit code says enough: what nobody reads is dropped. What cannot be written for another reason is kept
+    /// for [`Printer::unwritten`].
     pub(crate) fn line(&mut self, text: &str) {
-        drop(self.result(text));
+        if let Err(error) = self.result(text)
+            && error.kind() != io::ErrorKind::BrokenPipe
+        {
+            self.unwritten.get_or_insert(error);
+        }
+    }
+
+    /// Why a result could not be written; a pipe that was closed is no reason.
+    pub(crate) fn unwritten(&mut self) -> Option<io::Error> {
+        self.unwritten.take()
     }
 
     /// Writes a line about the way there; nothing where quiet. What cannot be written is dropped: a run never fails
@@ -196,6 +209,7 @@ mod tests {
             quiet,
             width: WIDTH_DEFAULT,
             frame: None,
+            unwritten: None,
         });
         let text = |kept: Kept| String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
         (text(out), text(err))
