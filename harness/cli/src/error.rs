@@ -63,6 +63,22 @@ impl CliError {
         Self::Dirty { message: message.to_string(), hint: None }
     }
 
+    /// Several as one, a line each with its hint; `None` of none. It is bad input where one of them is.
+    pub(crate) fn together(mut errors: Vec<Self>) -> Option<Self> {
+        if errors.len() < 2 {
+            return errors.pop();
+        }
+        let line = |error: &Self| match error.hint() {
+            Some(hint) => format!("{error}\n  {hint}"),
+            None => error.to_string(),
+        };
+        let message = errors.iter().map(line).collect::<Vec<_>>().join("\n");
+        Some(match errors.iter().any(|error| matches!(error, Self::Input { .. })) {
+            true => Self::input(message),
+            false => Self::environment(message),
+        })
+    }
+
     /// The same with what to do about it.
     #[must_use]
     pub(crate) fn with_hint(mut self, text: impl ToString) -> Self {

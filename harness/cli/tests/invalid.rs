@@ -33,8 +33,9 @@ fn every_bad_file_is_refused_with_its_mistakes_shown() {
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
         let text = fs::read_to_string(&path).unwrap();
         let shown = format!("fixtures/invalid/{name}.toml");
-        let runbook = |file: &str| fs::read_to_string(root().join("fixtures/invalid").join(file)).ok();
-        let mistakes = match scenario::parse("bad", (&shown, &text), runbook) {
+        let read = |file: &str| fs::read_to_string(root().join("fixtures/invalid").join(file));
+        let runbook = |file: &str| read(file).ok();
+        let mistakes = match scenario::parse("bad", (&shown, &text), read) {
             Ok(_) => panic!("{name}: no mistake was found"),
             Err(mistakes) => mistakes,
         };
@@ -54,8 +55,9 @@ fn the_shipped_scenarios_have_no_mistake() {
         let name = folder.file_name().unwrap().to_str().unwrap().to_owned();
         let text = fs::read_to_string(folder.join("scenario.toml")).unwrap();
         let shown = format!("scenarios/{name}/scenario.toml");
-        let runbook = |file: &str| fs::read_to_string(folder.join(file)).ok();
-        if let Err(mistakes) = scenario::parse(&name, (&shown, &text), runbook) {
+        let read = |file: &str| fs::read_to_string(folder.join(file));
+        let runbook = |file: &str| read(file).ok();
+        if let Err(mistakes) = scenario::parse(&name, (&shown, &text), read) {
             panic!("{}", diagnostics::render(&mistakes, &shown, &text, runbook));
         }
         count += 1;
@@ -68,7 +70,7 @@ fn catalog() -> Catalog {
     let read = |folder: PathBuf| -> Scenario {
         let name = folder.file_name().unwrap().to_str().unwrap();
         let text = fs::read_to_string(folder.join("scenario.toml")).unwrap();
-        scenario::parse(name, ("scenario.toml", &text), |file| fs::read_to_string(folder.join(file)).ok()).unwrap()
+        scenario::parse(name, ("scenario.toml", &text), |file| fs::read_to_string(folder.join(file))).unwrap()
     };
     let folders = fs::read_dir(root().join("scenarios")).unwrap().map(|entry| entry.unwrap().path());
     let scenarios = folders.filter(|path| path.join("scenario.toml").is_file()).map(read);

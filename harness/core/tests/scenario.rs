@@ -7,6 +7,7 @@ use firedrill_core::scenario::{
 };
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 const RUNBOOK: &str = "# Book\n\n## 1. Delete\n\n```sh variants=hung\nkubectl delete pod -n ironflow <target-pods>\n```\n\n\
@@ -17,7 +18,7 @@ const FULL: &str = include_str!("everything/scenario.toml");
 
 fn read(text: &str) -> Result<Scenario, Vec<Mistake>> {
     parse("everything", ("scenarios/everything/scenario.toml", text), |file| {
-        (file == "runbook.md").then(|| RUNBOOK.to_owned())
+        (file == "runbook.md").then(|| RUNBOOK.to_owned()).ok_or_else(|| ErrorKind::NotFound.into())
     })
 }
 
@@ -220,9 +221,20 @@ fn mistakes_have_their_places() {
 }
 
 #[test]
+fn a_runbook_that_cannot_be_read_is_not_one_that_is_missing() {
+    let message = |kind: ErrorKind| {
+        let read = |_: &str| Err(kind.into());
+        let mistakes = parse("everything", ("scenarios/everything/scenario.toml", FULL), read).unwrap_err();
+        mistakes[0].message.clone()
+    };
+    assert_eq!(message(ErrorKind::NotFound), "there is no scenarios/everything/runbook.md");
+    assert!(message(ErrorKind::PermissionDenied).contains("runbook.md cannot be read: permission denied"));
+}
+
+#[test]
 fn a_volume_is_named_only_where_the_fault_hits_one() {
     let message = |text: &str, runbook: &str| {
-        let read = |file: &str| (file == "runbook.md").then(|| runbook.to_owned());
+        let read = |_: &str| Ok(runbook.to_owned());
         let mistakes = parse("everything", ("scenarios/everything/scenario.toml", text), read).unwrap_err();
         assert_eq!(mistakes.len(), 1, "{mistakes:?}");
         mistakes[0].message.clone()

@@ -8,9 +8,10 @@ use firedrill_core::judge;
 use firedrill_core::sample::SampleReader;
 use firedrill_core::scenario::{self, Scenario};
 use firedrill_core::verdict::Verdict;
-use firedrill_engine::cluster::Cluster;
-use firedrill_engine::provider::{existing, kind};
+use firedrill_engine::cluster::{Cluster, ClusterError};
+use firedrill_engine::provider::{ProviderError, existing, kind};
 use std::fs::{self, File};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 /// The file of a scenario in its folder.
@@ -25,9 +26,35 @@ pub(crate) fn load_scenario_file(path: &Path) -> Result<Scenario, CliError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let name = folder.file_name().map_or_else(|| "scenario".to_owned(), |name| name.to_string_lossy().into_owned());
     let shown = path.display().to_string();
-    let runbook = |file: &str| fs::read_to_string(folder.join(file)).ok();
+    let runbook = |file: &str| fs::read_to_string(folder.join(file));
     scenario::parse(&name, (&shown, &text), runbook)
-        .map_err(|mistakes| CliError::input(diagnostics::render(&mistakes, &shown, &text, runbook)))
+        .map_err(|mistakes| CliError::input(diagnostics::render(&mistakes, &shown, &text, |file| runbook(file).ok())))
+}
+
+/// What is there of each, or all that is wrong with them.
+///
+/// # Errors
+/// With every error, where there is one.
+pub(crate) fn each<T>(all: impl IntoIterator<Item = Result<T, CliError>>) -> Result<Vec<T>, CliError> {
+    let (mut found, mut wrong) = (Vec::new(), Vec::new());
+    for one in all {
+        match one {
+            Ok(one) => found.push(one),
+            Err(error) => wrong.push(error),
+        }
+    }
+    match CliError::together(wrong) {
+        None => Ok(found),
+        Some(error) => Err(error),
+    }
+}
+
+/// Whether a folder is a scenario's. One that cannot be looked into counts, so that reading it says why.
+fn is_scenario(folder: &Path) -> bool {
+    match fs::metadata(folder.join(SCENARIO_FILE)) {
+        Ok(_) => true,
+        Err(error) => !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
+    }
 }
 
 /// The scenario, as it is for the variant, and the variant that `NAME[/VARIANT]` means.
@@ -35,7 +62,7 @@ pub(crate) fn load_scenario_file(path: &Path) -> Result<Scenario, CliError> {
 /// # Errors
 /// Where there is none, with what there is.
 pub(crate) fn load_drill(folders: &Folders, name: &str) -> Result<(Scenario, String), CliError> {
-    let by_path = |path: &Path| path.join(SCENARIO_FILE).is_file().then(|| path.to_owned());
+    let by_path = |path: &Path| is_scenario(path).then(|| path.to_owned());
     let (folder, variant) = match by_path(Path::new(name)).or_else(|| by_path(&folders.scenarios.join(name))) {
         Some(folder) => (folder, None),
         None => match name.rsplit_once('/') {
@@ -60,7 +87,10 @@ pub(crate) fn load_drill(folders: &Folders, name: &str) -> Result<(Scenario, Str
 }
 
 fn no_scenario(folders: &Folders, name: &str) -> CliError {
-    let found = scenario_folders(folders);
+    let found = match scenario_folders(folders) {
+        Ok(found) => found,
+        Err(error) => return error,
+    };
     let known: Vec<_> = found.iter().filter_map(|path| path.file_name()).map(|name| name.to_string_lossy()).collect();
     let hint = match known.is_empty() {
         true => format!("{} holds no scenario; name another folder with --scenarios", folders.scenarios.display()),
@@ -70,11 +100,32 @@ fn no_scenario(folders: &Folders, name: &str) -> CliError {
 }
 
 /// The folders of all scenarios, in order of their names.
-pub(crate) fn scenario_folders(folders: &Folders) -> Vec<PathBuf> {
-    let entries = fs::read_dir(&folders.scenarios).into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut found: Vec<PathBuf> = entries.filter(|path| path.join(SCENARIO_FILE).is_file()).collect();
+///
+/// # Errors
+/// Where the folder that holds them cannot be read.
+pub(crate) fn scenario_folders(folders: &Folders) -> Result<Vec<PathBuf>, CliError> {
+    let fail = |error: io::Error| {
+        CliError::input(format!("{}: {error}", folders.scenarios.display()))
+            .with_hint("name the folder of scenarios with --scenarios")
+    };
+    let entries = fs::read_dir(&folders.scenarios).map_err(fail)?.collect::<Result<Vec<_>, _>>().map_err(fail)?;
+    let mut found: Vec<PathBuf> =
+        entries.into_iter().map(|entry| entry.path()).filter(|path| is_scenario(path)).collect();
     found.sort();
-    found
+    Ok(found)
+}
+
+/// Every scenario, in order of their names.
+///
+/// # Errors
+/// With all that is wrong with them, or where there is none.
+pub(crate) fn load_scenarios(folders: &Folders) -> Result<Vec<Scenario>, CliError> {
+    let found = scenario_folders(folders)?;
+    if found.is_empty() {
+        return Err(CliError::input(format!("{} holds no scenario", folders.scenarios.display()))
+            .with_hint("name another folder with --scenarios"));
+    }
+    each(found.iter().map(|folder| load_scenario_file(&folder.join(SCENARIO_FILE))))
 }
 
 /// A run's folder, read.
@@ -128,20 +179,28 @@ impl SavedRun {
 /// Where there is none, or several of firedrill's own and no name.
 pub(crate) async fn open_cluster(args: &ClusterArgs) -> Result<Cluster, CliError> {
     if let (Some(context), Some(kubeconfig)) = (&args.context, &args.kubeconfig) {
-        return existing::open(kubeconfig, context).await.map_err(CliError::environment);
+        return existing::open(kubeconfig, context).await.map_err(|error| match error {
+            ProviderError::Cluster(ClusterError::Kubeconfig { .. }) => CliError::input(error),
+            error => CliError::environment(format!("context {context} of {}: {error}", kubeconfig.display())),
+        });
     }
     let found = kind::find().await.map_err(CliError::environment)?;
     let names = || found.iter().map(|cluster| cluster.name.as_str()).collect::<Vec<_>>().join(", ");
     let name = match (&args.cluster, found.as_slice()) {
         (Some(name), _) if found.iter().any(|cluster| cluster.name == *name) => name.clone(),
         (Some(name), _) => {
-            return Err(CliError::environment(format!("no cluster of firedrill's own is named `{name}`"))
-                .with_hint(format!("there are: {}", names())));
+            let there = match found.is_empty() {
+                true => "none is up".to_owned(),
+                false => format!("there are: {}", names()),
+            };
+            return Err(
+                CliError::environment(format!("no cluster of firedrill's own is named `{name}`")).with_hint(there)
+            );
         }
         (None, [one]) => one.name.clone(),
         (None, []) => {
             return Err(CliError::environment("no cluster of firedrill's own is up")
-                .with_hint("bring one up: firedrill up, or firedrill run NAME --up"));
+                .with_hint("bring one up: firedrill up; or name another one with --kubeconfig and --context"));
         }
         (None, _) => {
             return Err(CliError::environment(format!("several clusters are up: {}", names()))

@@ -5,6 +5,8 @@ use crate::args::{JudgeArgs, Output, ReportArgs};
 use crate::error::CliError;
 use crate::printer::Printer;
 use crate::report;
+use firedrill_core::verdict::Verdict;
+use std::fs;
 
 /// Judges a saved run again and prints the verdict; the run's own files stay as they are.
 ///
@@ -28,9 +30,14 @@ pub(crate) fn judge(args: &JudgeArgs, printer: &mut Printer) -> Result<u8, CliEr
 pub(crate) fn write_report(args: &ReportArgs, printer: &mut Printer) -> Result<u8, CliError> {
     let run = SavedRun::open(&args.folders.runs, &args.run)?;
     let verdict = run.judge(None)?;
+    let before = fs::read_to_string(run.folder.join("verdict.json")).ok();
+    let before: Option<Verdict> = before.and_then(|text| serde_json::from_str(&text).ok());
     report::write_all(&run.folder, &verdict, &run.journal, &run.samples_path()).map_err(CliError::environment)?;
     for name in ["verdict.json", "junit.xml", "report.html"] {
         printer.line(&run.folder.join(name).display().to_string());
+    }
+    if let Some(before) = before.filter(|before| before.exit_code != verdict.exit_code) {
+        printer.status(&format!("was: {}, is: {}", before.headline, verdict.headline));
     }
     Ok(verdict.exit_code)
 }

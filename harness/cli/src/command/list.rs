@@ -1,6 +1,6 @@
 //! `firedrill list`: clusters or scenarios.
 
-use super::common::{SCENARIO_FILE, load_scenario_file, scenario_folders};
+use super::common::load_scenarios;
 use crate::args::{Folders, ListArgs, ListWhat};
 use crate::error::CliError;
 use crate::printer::Printer;
@@ -9,6 +9,7 @@ use firedrill_core::verdict::Verdict;
 use firedrill_engine::provider::kind;
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 
 /// Prints a line for each.
 ///
@@ -31,9 +32,8 @@ pub(crate) async fn list(args: &ListArgs, printer: &mut Printer) -> Result<u8, C
 }
 
 fn scenarios(folders: &Folders, printer: &mut Printer) -> Result<(), CliError> {
-    let last = last_verdicts(folders);
-    let files = scenario_folders(folders).into_iter().map(|folder| load_scenario_file(&folder.join(SCENARIO_FILE)));
-    let scenarios = files.collect::<Result<Vec<_>, _>>()?;
+    let scenarios = load_scenarios(folders)?;
+    let last = last_verdicts(folders)?;
     let named = |scenario: &Scenario, variant: &str| format!("{}/{variant}", scenario.name);
     let names = scenarios.iter().flat_map(|all| all.variants.keys().map(move |variant| named(all, variant).len()));
     let width = names.max().unwrap_or(0);
@@ -64,9 +64,17 @@ fn scenarios(folders: &Folders, printer: &mut Printer) -> Result<(), CliError> {
 }
 
 /// The headline of the latest saved run of each drill, with its whole runbook.
-fn last_verdicts(folders: &Folders) -> BTreeMap<(String, String), String> {
+///
+/// # Errors
+/// Where there is a folder of runs that cannot be read.
+fn last_verdicts(folders: &Folders) -> Result<BTreeMap<(String, String), String>, CliError> {
     let mut latest: BTreeMap<(String, String), (String, String)> = BTreeMap::new();
-    for entry in fs::read_dir(&folders.runs).into_iter().flatten().flatten() {
+    let fail = |error: io::Error| CliError::input(format!("{}: {error}", folders.runs.display()));
+    let entries = match fs::read_dir(&folders.runs) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        entries => entries.and_then(|entries| entries.collect::<Result<Vec<_>, _>>()).map_err(fail)?,
+    };
+    for entry in entries {
         let Ok(text) = fs::read_to_string(entry.path().join("verdict.json")) else { continue };
         let Ok(verdict) = serde_json::from_str::<Verdict>(&text) else { continue };
         if verdict.without.is_some() {
@@ -78,5 +86,5 @@ fn last_verdicts(folders: &Folders) -> BTreeMap<(String, String), String> {
             *held = shown;
         }
     }
-    latest.into_iter().map(|(key, (_, text))| (key, text)).collect()
+    Ok(latest.into_iter().map(|(key, (_, text))| (key, text)).collect())
 }

@@ -1,5 +1,6 @@
 //! `firedrill merge`: the results of all shards of a suite as one, without a cluster.
 
+use super::common::each;
 use super::suite::{SUITE_FILE, make_folder, relative, show};
 use crate::args::MergeArgs;
 use crate::error::CliError;
@@ -7,6 +8,7 @@ use crate::printer::Printer;
 use crate::report;
 use firedrill_core::suite::{self, Outcome, Part, SuiteResult};
 use firedrill_core::verdict::Verdict;
+use serde::Deserialize;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -25,7 +27,7 @@ pub(crate) fn merge(args: &MergeArgs, printer: &mut Printer) -> Result<u8, CliEr
 /// # Errors
 /// As [`merge`].
 pub(crate) fn merged(shards: &[PathBuf], into: &Path) -> Result<SuiteResult, CliError> {
-    let parts = shards.iter().map(|folder| read(folder)).collect::<Result<Vec<_>, _>>()?;
+    let parts = each(shards.iter().map(|folder| read(folder)))?;
     // Before a folder is made: what cannot be merged leaves nothing.
     let mut result = suite::merge(parts).map_err(|wrong| {
         CliError::input(wrong.join("\n")).with_hint("name the folders of all shards of one suite, each once")
@@ -48,12 +50,23 @@ pub(crate) fn merged(shards: &[PathBuf], into: &Path) -> Result<SuiteResult, Cli
     Ok(result)
 }
 
+/// What the results of every version have.
+#[derive(Deserialize)]
+struct Format {
+    version: u32,
+}
+
 /// A shard's results, with the folders of its runs as seen from here.
 fn read(folder: &Path) -> Result<Part, CliError> {
     let path = folder.join(SUITE_FILE);
     let fail = |why: String| CliError::input(format!("{}: {why}", path.display()));
     let text = fs::read_to_string(&path)
         .map_err(|error| fail(error.to_string()).with_hint("name the folders that hold suite.json"))?;
+    let Format { version } = serde_json::from_str(&text).map_err(|error| fail(error.to_string()))?;
+    if version != suite::SUITE_VERSION {
+        return Err(fail(format!("format {version}, {} is read", suite::SUITE_VERSION))
+            .with_hint("another firedrill wrote it: run the suite again"));
+    }
     let mut result: SuiteResult = serde_json::from_str(&text).map_err(|error| fail(error.to_string()))?;
     for run in &mut result.results {
         if let Outcome::Ran(ran) = &mut run.outcome {

@@ -1,6 +1,6 @@
 //! `firedrill runbook check`: what in runbooks cannot work against a cluster. Breaks and changes nothing.
 
-use super::common::{SCENARIO_FILE, load_scenario_file, open_cluster};
+use super::common::{SCENARIO_FILE, each, load_scenario_file, open_cluster};
 use crate::args::ClusterArgs;
 use crate::error::{CliError, exit};
 use crate::printer::Printer;
@@ -74,17 +74,12 @@ enum CheckOutput {
 /// Where a file cannot be read, its scenario has mistakes, or the cluster does not answer.
 pub(crate) async fn runbook(args: &RunbookArgs, printer: &mut Printer) -> Result<u8, CliError> {
     let RunbookCommand::Check(args) = &args.command;
-    let mut runbooks = Vec::new();
-    for file in &args.files {
-        runbooks.extend(read(file)?);
-    }
+    let no_chart =
+        || CliError::input(format!("{} holds no chart", args.chart.display())).with_hint("name it with --chart");
+    let chart = if args.chart.join("Chart.yaml").is_file() { Ok(Vec::new()) } else { Err(no_chart()) };
+    let runbooks = each(args.files.iter().map(|file| read(file)).chain([chart]))?.concat();
     if runbooks.is_empty() {
         return Err(CliError::input("none of these scenarios has a runbook"));
-    }
-    if !args.chart.join("Chart.yaml").is_file() {
-        return Err(
-            CliError::input(format!("{} holds no chart", args.chart.display())).with_hint("name it with --chart")
-        );
     }
     let cluster = open_cluster(&args.cluster).await?;
     healthy(&cluster).await?;

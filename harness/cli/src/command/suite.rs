@@ -1,11 +1,11 @@
 //! `firedrill suite`: several drills one after the other, in this process, on one cluster as long as it is clean.
 
-use super::common::{SCENARIO_FILE, load_scenario_file, open_cluster, scenario_folders};
+use super::common::{load_scenarios, open_cluster};
 use super::down::take_down;
 use super::plan::agent_image;
 use super::run::{CtrlC, drive};
 use super::up::{ensure_up, failed};
-use crate::args::{ClusterArgs, Folders, Output, SuiteArgs};
+use crate::args::{ClusterArgs, Output, SuiteArgs};
 use crate::diagnostics;
 use crate::error::{CliError, exit};
 use crate::printer::Printer;
@@ -30,7 +30,8 @@ pub(crate) const SUITE_FILE: &str = "suite.json";
 /// # Errors
 /// Where the suite or a scenario has mistakes, or the folder of the results cannot be made. Nothing was run then.
 pub(crate) async fn suite(args: &SuiteArgs, printer: &mut Printer) -> Result<u8, CliError> {
-    let scenarios = load_scenarios(&args.folders)?;
+    let scenarios = load_scenarios(&args.folders)?.into_iter();
+    let scenarios: BTreeMap<_, _> = scenarios.map(|scenario| (scenario.name.clone(), scenario)).collect();
     let suite = load_suite(args, &scenarios)?;
     if let Some(shard) = args.shard
         && shard.of as usize > suite.drills.len()
@@ -196,25 +197,6 @@ impl Stage<'_> {
                 Outcome::Failed { exit_code: error.exit_code(), message: error.to_string() }
             }
         }
-    }
-}
-
-/// Every scenario, by name.
-fn load_scenarios(folders: &Folders) -> Result<BTreeMap<String, Scenario>, CliError> {
-    let (mut scenarios, mut wrong) = (BTreeMap::new(), Vec::new());
-    for folder in scenario_folders(folders) {
-        match load_scenario_file(&folder.join(SCENARIO_FILE)) {
-            Ok(scenario) => drop(scenarios.insert(scenario.name.clone(), scenario)),
-            Err(error) => wrong.push(error.to_string()),
-        }
-    }
-    match wrong.is_empty() {
-        true if scenarios.is_empty() => {
-            Err(CliError::input(format!("{} holds no scenario", folders.scenarios.display()))
-                .with_hint("name another folder with --scenarios"))
-        }
-        true => Ok(scenarios),
-        false => Err(CliError::input(wrong.join("\n"))),
     }
 }
 

@@ -1,5 +1,7 @@
 //! `firedrill up`: a cluster with the stack on it.
 
+use super::common::each;
+use super::run::CtrlC;
 use crate::args::ClusterArgs;
 use crate::error::CliError;
 use crate::printer::Printer;
@@ -13,6 +15,7 @@ use firedrill_engine::lease::Lease;
 use firedrill_engine::process::Progress;
 use firedrill_engine::provider::{ProviderError, kind};
 use firedrill_engine::stack::{self, Installed, StackError, StackOptions};
+use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -96,18 +99,26 @@ impl StackArgs {
         self.volumes_image.clone().map(|image| kind::VolumesDriver { image, manifest })
     }
 
+    fn driver_is_there(&self) -> Result<(), CliError> {
+        let Some(driver) = self.driver() else { return Ok(()) };
+        let unread = |error| CliError::input(format!("{}: {error}", driver.manifest.display()));
+        fs::read(&driver.manifest).map(drop).map_err(|error| unread(error).with_hint("name it with --volumes-manifest"))
+    }
+
     fn options(&self, layout: Layout, needed: Option<&str>) -> Result<StackOptions, CliError> {
-        let cnpg_manifest = self.cnpg_manifest.clone().ok_or_else(|| {
-            CliError::environment("the manifest of the CloudNativePG operator is not known")
-                .with_hint("run ci/setup, then: eval \"$(ci/setup --env)\"; or name it with --cnpg-manifest")
-        })?;
+        let mut wrong = Vec::new();
+        if self.cnpg_manifest.is_none() {
+            let error = CliError::input("the manifest of the CloudNativePG operator is not known");
+            let hint = "run ci/setup, then: eval \"$(ci/setup --env)\"; or name it with --cnpg-manifest";
+            wrong.push(error.with_hint(hint));
+        }
         let templates = layout.templates();
         let template = self.template.as_deref().or(needed).unwrap_or(templates[0]).to_owned();
         if !templates.contains(&template.as_str())
             && Layout::ALL.iter().any(|of| of.templates().contains(&template.as_str()))
         {
             let error = CliError::input(format!("template {template} is not of the {layout} layout"));
-            return Err(error.with_hint(format!("it has: {}", templates.join(", "))));
+            wrong.push(error.with_hint(format!("it has: {}", templates.join(", "))));
         }
         let usual =
             |name: &str| Some(PathBuf::from(format!("{STACK_VALUES}/{name}.yaml"))).filter(|file| file.is_file());
@@ -115,17 +126,28 @@ impl StackArgs {
         if values.is_empty() {
             values.extend(usual(&template));
         }
-        Ok(StackOptions {
+        let options = StackOptions {
             layout,
             template,
             chart: self.chart.clone(),
             values,
             dependency_values: usual(DEPENDENCY_VALUES).into_iter().collect(),
             ironflow_image: self.ironflow_image.clone(),
-            cnpg_manifest,
+            cnpg_manifest: self.cnpg_manifest.clone().unwrap_or_default(),
             monitoring: self.monitoring.clone(),
-        })
+        };
+        wrong.extend(options.unreadable().into_iter().map(unreadable));
+        match CliError::together(wrong) {
+            None => Ok(options),
+            Some(error) => Err(error),
+        }
     }
+}
+
+/// A file that the stack is made from and that cannot be read.
+fn unreadable(error: StackError) -> CliError {
+    CliError::input(error)
+        .with_hint("run from the repository's root, or name it: --chart, --values, --cnpg-manifest, --monitoring")
 }
 
 /// Brings a cluster up, or uses the one that is up.
@@ -164,10 +186,10 @@ async fn bring_up(
     printer: &mut Printer,
 ) -> Result<Cluster, CliError> {
     let options = |layout: Layout, wanted: &Wanted| args.options(layout, wanted.template.as_deref());
-    if let Some(wanted) = &wanted {
-        // What is wrong with them is said before a cluster is made.
-        options(wanted.layout.unwrap_or_default(), wanted)?;
-    }
+    // What is wrong is said before a cluster is made.
+    let named = name.map_or(Ok(()), is_own_name);
+    let wanted_options = wanted.as_ref().map(|wanted| options(wanted.layout.unwrap_or_default(), wanted).map(drop));
+    each([Some(named), wanted_options, Some(args.driver_is_there())].into_iter().flatten())?;
     shown(printer, async move |say| {
         let cluster = cluster_for(name, workers, args, say).await?;
         if let Some(wanted) = &wanted {
@@ -179,9 +201,7 @@ async fn bring_up(
             let released = lease.release().await;
             let hint = format!("look into it: kubectl --kubeconfig {} get pods -A", cluster.kubeconfig.display());
             let installed = installed.map_err(|error| match error {
-                StackError::Input { .. } => {
-                    CliError::input(error).with_hint("run from the repository's root, or name it with --chart")
-                }
+                StackError::Input { .. } => unreadable(error),
                 error => CliError::environment(error).with_hint(hint),
             })?;
             released.map_err(CliError::environment)?;
@@ -215,20 +235,29 @@ async fn cluster_for(
     };
     if let Some(existing) = existing {
         say(format!("using cluster {existing}"));
-        return kind::ensure_ready(&existing, node_image, driver.as_ref(), say)
-            .await
-            .map_err(|error| half_made(&existing, error));
+        let ready = kind::ensure_ready(&existing, node_image, driver.as_ref(), say).await;
+        return ready.map_err(|error| half_made(&existing, error));
     }
     let name = name.map_or_else(kind::random_name, str::to_owned);
-    if !name.starts_with(kind::NAME_PREFIX) {
-        let hint = format!("{}{name} would do", kind::NAME_PREFIX);
-        return Err(CliError::input(format!("a cluster's name begins with {}", kind::NAME_PREFIX)).with_hint(hint));
-    }
     let mut options = kind::KindOptions::named(&name);
     options.workers = workers;
     options.volumes = driver;
     options.node_image = node_image.map(str::to_owned);
-    kind::create(&options, say).await.map_err(|error| half_made(&name, error))
+    match kind::create(&options, say).await {
+        Ok(cluster) => Ok(cluster),
+        Err(error) => {
+            let is_there = kind::find().await.is_ok_and(|all| all.iter().any(|cluster| cluster.name == name));
+            Err(if is_there { half_made(&name, error) } else { failed(error) })
+        }
+    }
+}
+
+fn is_own_name(name: &str) -> Result<(), CliError> {
+    if name.starts_with(kind::NAME_PREFIX) {
+        return Ok(());
+    }
+    let hint = format!("{}{name} would do", kind::NAME_PREFIX);
+    Err(CliError::input(format!("a cluster's name begins with {}", kind::NAME_PREFIX)).with_hint(hint))
 }
 
 fn half_made(name: &str, error: ProviderError) -> CliError {
@@ -260,6 +289,7 @@ pub(crate) async fn shown<T>(
     };
     let mut work = std::pin::pin!(work(&mut say));
     let mut ticks = tokio::time::interval(TICK);
+    let ctrl_c = CtrlC::listen();
     let mut latest: Option<(At, String)> = None;
     let result = loop {
         tokio::select! {
@@ -269,8 +299,7 @@ pub(crate) async fn shown<T>(
                 latest = Some((at, text));
             }
             result = &mut work => break result,
-            interrupt = tokio::signal::ctrl_c() => {
-                interrupt.map_err(CliError::environment)?;
+            () = ctrl_c.interrupts.at_least(1) => {
                 break Err(CliError::dirty("interrupted; what was begun is still there")
                     .with_hint("firedrill up goes on with it, firedrill down --all takes it away"));
             }

@@ -1,5 +1,7 @@
 //! `firedrill watch`: the outages of any endpoint, measured with the drills' own probes and judge.
 
+use super::common::each;
+use super::run::CtrlC;
 use crate::error::{CliError, exit};
 use crate::printer::Printer;
 use clap::{Args, ValueEnum};
@@ -46,7 +48,7 @@ pub(crate) struct WatchArgs {
     /// Time between two attempts, 1ms to 60s.
     #[arg(long, value_name = "TIME", default_value = "50ms", value_parser = parse_duration)]
     every: Duration,
-    /// How long to watch; Ctrl-C ends it early with what was measured.
+    /// How long to watch; Ctrl-C or SIGTERM ends it early with what was measured.
     #[arg(long = "for", value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
     time: Duration,
     /// Each attempt's own limit.
@@ -81,12 +83,12 @@ impl WatchArgs {
         for url in &self.http {
             endpoints.push(Endpoint::Http { url: url.clone(), status: self.status, body: self.body.clone() });
         }
-        for address in &self.tcp {
+        endpoints.extend(each(self.tcp.iter().map(|address| {
             let parts = address.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
             let (host, port) = parts.ok_or_else(|| CliError::input(format!("--tcp {address}: not HOST:PORT")))?;
             let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-            endpoints.push(Endpoint::Tcp { host, port });
-        }
+            Ok(Endpoint::Tcp { host, port })
+        }))?);
         if let Some(url) = self.nats.clone() {
             endpoints.push(match (self.stream.clone(), self.subject.clone()) {
                 (Some(stream), Some(subject)) => Endpoint::Jetstream { url, stream, subject },
@@ -117,6 +119,24 @@ impl WatchArgs {
         };
         Ok(self.endpoints()?.into_iter().map(spec).collect())
     }
+
+    /// All that is wrong, before anything is asked of an endpoint.
+    fn checked(&self) -> Result<Vec<ProbeSpec>, CliError> {
+        let mut wrong = Vec::new();
+        if self.time.is_zero() {
+            wrong.push(CliError::input("--for 0s: nothing would be measured"));
+        } else if self.sustained > self.time {
+            let (sustained, time) = (human(self.sustained), human(self.time));
+            let error = CliError::input(format!("--sustained {sustained} is longer than --for {time}"));
+            wrong.push(error.with_hint("no outage could be seen to end"));
+        }
+        let specs = self.specs().unwrap_or_else(|error| {
+            wrong.push(error);
+            Vec::new()
+        });
+        wrong.extend(specs.iter().filter_map(|spec| spec.check().err()).map(CliError::input));
+        CliError::together(wrong).map_or(Ok(specs), Err)
+    }
 }
 
 /// Watches, prints the result and returns the exit code: 0 where every endpoint was measured, 2 where one was not.
@@ -124,14 +144,10 @@ impl WatchArgs {
 /// # Errors
 /// Where the arguments cannot be used, or the result cannot be written.
 pub(crate) async fn watch(args: WatchArgs, printer: &mut Printer) -> Result<u8, CliError> {
-    let specs = args.specs()?;
+    let specs = args.checked()?;
     let names: Vec<_> = specs.iter().map(|spec| spec.endpoint.to_string()).collect();
-    let interrupted = async {
-        if tokio::signal::ctrl_c().await.is_err() {
-            // Without the signal the time still ends it.
-            std::future::pending::<()>().await;
-        }
-    };
+    let ctrl_c = CtrlC::listen();
+    let interrupted = ctrl_c.interrupts.at_least(1);
     let watched = probe::watch(specs, args.sustained, args.time, interrupted).await.map_err(CliError::input)?;
     let result = match args.output {
         Output::Json => as_json(&names, &watched).to_string(),
@@ -287,6 +303,13 @@ mod tests {
         assert_eq!(specs.len(), 3);
         assert_eq!(specs[1].endpoint, Endpoint::Tcp { host: "::1".to_owned(), port: 80 });
         assert!(specs.iter().all(|spec| spec.connection == Connection::Reused));
-        assert!(parsed("--tcp nowhere").unwrap().specs().is_err());
+        let wrong = "--tcp nowhere --tcp neither --every 0s --timeout 0s --for 0s --http http://";
+        let wrong = parsed(wrong).unwrap().checked().unwrap_err().to_string();
+        assert!(["--for 0s", "nowhere", "neither"].iter().all(|what| wrong.contains(what)), "{wrong}");
+        let wrong = parsed("--http http:// --every 0s --timeout 0s --sustained 2m").unwrap().checked().unwrap_err();
+        let wrong = wrong.to_string();
+        let all = ["--sustained", "between attempts", "the timeout must"];
+        assert!(all.iter().all(|what| wrong.contains(what)), "{wrong}");
+        assert!(parsed("--tcp a:1 --sustained 2m --for 3m").unwrap().checked().is_ok());
     }
 }

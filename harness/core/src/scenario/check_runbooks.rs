@@ -6,13 +6,14 @@ use super::parse::{Parts, VariantPart, read_runbook};
 use super::read::Tab;
 use super::{Fault, Layout, Recovery, Step, check_layouts, parts};
 use crate::shell::placeholders;
+use std::io;
 
 /// Reads every runbook that a variant names.
 pub(super) fn read_all(
     parts: &mut Parts<'_>,
     mistakes: &mut Mistakes,
     scenario_path: &str,
-    runbooks: impl Fn(&str) -> Option<String>,
+    runbooks: impl Fn(&str) -> io::Result<String>,
 ) {
     let folder = scenario_path.rsplit_once('/').map(|(folder, _)| folder);
     for variant in &parts.variants {
@@ -23,14 +24,15 @@ pub(super) fn read_all(
         }
         let path = folder.map_or_else(|| file.clone(), |folder| format!("{folder}/{file}"));
         match runbooks(file) {
-            Some(text) => {
+            Ok(text) => {
                 parts.runbooks.insert(file.clone(), read_runbook(&path, &text));
             }
-            None => mistakes.add_hint(
+            Err(error) if error.kind() == io::ErrorKind::NotFound => mistakes.add_hint(
                 recovery.span.clone(),
                 format!("there is no {path}"),
                 "runbooks stand beside the scenario",
             ),
+            Err(error) => mistakes.add(recovery.span.clone(), format!("{path} cannot be read: {error}")),
         }
     }
     for variant in &parts.variants {

@@ -9,6 +9,7 @@ use super::{
     Scenario, Variant, check, check_layouts, check_objectives, check_runbooks, form, format, parts, runbook, text,
 };
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 
 /// Everything that could be taken out of the tables, for the checks that look at several of them.
 pub(super) struct Parts<'a> {
@@ -84,14 +85,14 @@ impl Parts<'_> {
 }
 
 /// Reads the scenario `name` from `scenario_file` (its path, for mistakes, and its text); `runbooks` gives the text of a
-/// runbook beside it by its file name.
+/// runbook beside it by its file name, or says why it cannot.
 ///
 /// # Errors
 /// All mistakes, in the order of the files. Those of a runbook carry its own path.
 pub fn parse(
     name: &str,
     scenario_file: (&str, &str),
-    runbooks: impl Fn(&str) -> Option<String>,
+    runbooks: impl Fn(&str) -> io::Result<String>,
 ) -> Result<Scenario, Vec<Mistake>> {
     let (path, text) = scenario_file;
     let mut mistakes = Mistakes::of(path);

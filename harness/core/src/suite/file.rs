@@ -136,7 +136,7 @@ fn drill(tab: &Tab<'_>, catalog: &Catalog, mistakes: &mut Mistakes) -> Option<Pl
         mistakes.add_unknown(run.span, &what, variant, variants.keys().map(String::as_str));
         return None;
     };
-    let repeat = u32::try_from(tab.whole("repeat")?.value).ok()?;
+    let repeat = tab.whole("repeat");
     let control = tab.has("fault");
     let without = match tab.text("without").map(|title| (section_named(&facts.sections, &title.value), title.span)) {
         None => None,
@@ -146,6 +146,7 @@ fn drill(tab: &Tab<'_>, catalog: &Catalog, mistakes: &mut Mistakes) -> Option<Pl
             return None;
         }
     };
+    let repeat = u32::try_from(repeat?.value).ok()?;
     // A run that must stay broken is waited out.
     let waits = if without.is_some() { facts.deadline } else { Duration::ZERO };
     let once = Entry::once(scenario, variant, facts);

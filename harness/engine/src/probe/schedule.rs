@@ -66,23 +66,27 @@ impl ProbeSpec {
     /// Whether this can be probed at all; nothing is asked of the endpoint.
     ///
     /// # Errors
-    /// Says what is wrong.
+    /// Says all that is wrong.
     pub fn check(&self) -> Result<(), EndpointError> {
         let Self { every, timeout, .. } = *self;
+        let mut wrong = Vec::new();
         if !(EVERY_MIN..=EVERY_MAX).contains(&every) {
-            return Err(self.endpoint.error("the time between attempts must be 1 ms to 60 s"));
+            wrong.push("the time between attempts must be 1 ms to 60 s".to_owned());
         }
         if timeout.is_zero() || timeout > TIMEOUT_MAX {
-            return Err(self.endpoint.error("the timeout must be 1 ms to 300 s"));
+            wrong.push("the timeout must be 1 ms to 300 s".to_owned());
         }
-        let least = Self::in_flight_for(every, timeout) - IN_FLIGHT_SLACK + 1;
-        if self.in_flight_max < least {
-            return Err(self.endpoint.error(format!("in flight: at least {least}, or a hang looks like a stall")));
+        if wrong.is_empty() {
+            let least = Self::in_flight_for(every, timeout) - IN_FLIGHT_SLACK + 1;
+            if self.in_flight_max < least {
+                wrong.push(format!("in flight: at least {least}, or a hang looks like a stall"));
+            }
+            if least > PENDING_MAX / 2 {
+                wrong.push("the timeout is too long for attempts this close together".to_owned());
+            }
         }
-        if least > PENDING_MAX / 2 {
-            return Err(self.endpoint.error("the timeout is too long for attempts this close together"));
-        }
-        Client::new(self).map(|_| ())
+        wrong.extend(Client::new(self).err().map(|error| error.reason));
+        if wrong.is_empty() { Ok(()) } else { Err(self.endpoint.error(wrong.join("; "))) }
     }
 }
 

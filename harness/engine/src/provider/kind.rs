@@ -16,6 +16,7 @@ use crate::lease::Lease;
 use crate::power::Power;
 use crate::process::{Progress, Tool};
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -60,7 +61,13 @@ pub async fn create(options: &KindOptions, progress: Progress<'_>) -> Result<Clu
         }
     };
     let shared = options.volumes.as_ref().map(|_| volumes::make_folder(&options.name)).transpose()?;
-    kind.input(options.yaml(shared.as_deref())).run_watched(&mut steps).await?;
+    if let Err(error) = kind.input(options.yaml(shared.as_deref())).run_watched(&mut steps).await {
+        // kind takes away what it had begun.
+        if let Err(ProviderError::NotFound { .. }) = find_named(&options.name).await {
+            drop(forget_all(&options.name));
+        }
+        return Err(error.into());
+    }
     finish(&options.name, options.node_image.as_deref(), options.volumes.as_ref(), progress).await
 }
 
@@ -127,8 +134,7 @@ pub async fn delete(name: &str) -> Result<(), ProviderError> {
     volumes::empty(&found).await;
     let kind = Tool::new("kind", CALL_LIMIT * 2).args(["delete", "cluster", "--name", name]);
     kind.arg("--kubeconfig").arg(&kubeconfig).run().await?;
-    forget(&kubeconfig)?;
-    volumes::remove_folder(name)?;
+    forget_all(name)?;
     match find_named(name).await {
         Err(ProviderError::NotFound { .. }) => Ok(()),
         Ok(_) => Err(ProviderError::Other(format!("kind deleted cluster {name}, and nodes of it are still there"))),
@@ -207,9 +213,23 @@ fn folder_of(name: &str) -> Result<PathBuf, ProviderError> {
     Ok(folder)
 }
 
+/// Removes everything of a cluster that is kept on this machine.
+fn forget_all(name: &str) -> Result<(), ProviderError> {
+    forget(&kubeconfig_of(name)?)?;
+    volumes::remove_folder(name)?;
+    let folder = folder_of(name)?;
+    match std::fs::remove_dir(&folder) {
+        // What somebody else put there stays.
+        Err(source) if source.kind() != ErrorKind::DirectoryNotEmpty => {
+            Err(ProviderError::File { path: folder, source })
+        }
+        _ => Ok(()),
+    }
+}
+
 fn forget(kubeconfig: &std::path::Path) -> Result<(), ProviderError> {
     match std::fs::remove_file(kubeconfig) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
             Err(ProviderError::File { path: kubeconfig.to_owned(), source: error })
         }
         _ => Ok(()),

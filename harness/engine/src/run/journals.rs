@@ -203,7 +203,7 @@ mod tests {
 
     fn scenario() -> Scenario {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios/postgres-primary-down");
-        let read = |file: &str| std::fs::read_to_string(folder.join(file)).ok();
+        let read = |file: &str| std::fs::read_to_string(folder.join(file));
         parse("postgres-primary-down", ("scenario.toml", &read("scenario.toml").unwrap()), read).unwrap()
     }
 

@@ -28,6 +28,22 @@ pub struct StackOptions {
 }
 
 impl StackOptions {
+    /// What of it cannot be read; empty where all can.
+    pub fn unreadable(&self) -> Vec<StackError> {
+        let folders = [self.chart.clone(), self.monitoring.clone()];
+        let unread = folders.iter().filter_map(|folder| walk(folder, &mut Vec::new()).err());
+        // One that is in a folder which cannot be read is no other mistake; without a name it was none of anybody's.
+        let alone = |file: &PathBuf| {
+            let inside = |folder: &PathBuf| file.starts_with(folder) && !folder.is_dir();
+            !file.as_os_str().is_empty() && !folders.iter().any(inside)
+        };
+        let mut files: Vec<_> = releases(self.layout).iter().flat_map(|release| release.values_files(self)).collect();
+        files.push(self.cnpg_manifest.clone());
+        files.sort();
+        files.dedup();
+        unread.chain(files.iter().filter(|file| alone(file)).filter_map(|file| read(file).err())).collect()
+    }
+
     /// The chart's values for the image.
     pub(super) fn image_values(&self) -> Vec<(String, String)> {
         let Some(image) = &self.ironflow_image else { return Vec::new() };
@@ -156,6 +172,20 @@ mod tests {
         let options = StackOptions { template: "huge".into(), ..options(folder.path()) };
         let error = Digests::of(&options).unwrap_err().to_string();
         assert!(error.contains("values-huge.yaml"), "{error}");
+        let all = options.unreadable().iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(all, [error]);
+    }
+
+    #[test]
+    fn all_that_cannot_be_read_is_named_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let good = options(folder.path());
+        assert!(good.unreadable().is_empty());
+        let nowhere = |name: &str| folder.path().join(name);
+        let bad = StackOptions { chart: nowhere("a"), values: vec![nowhere("b")], monitoring: nowhere("c"), ..good };
+        let bad = StackOptions { cnpg_manifest: nowhere("d"), ..bad };
+        let all = bad.unreadable().iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(all.len(), 4, "{all:?}");
     }
 
     #[test]
