@@ -2,21 +2,22 @@
 //!
 //! Objects count by kind, namespace and name. Pods and other objects with generated names count by their owner, volumes by their
 //! claim, and attachments of volumes by their driver: which node has one changes with the pods. Nodes, workloads, volumes and
-//! database clusters also have a state, and the wish that they were given (`spec`).
+//! database clusters also have a state, and the wish that they were given (`spec`). Where the wish is elsewhere, it is compared there: Helm's
+//! ConfigMaps, roles, what binds them, and the labels of namespaces, which policies select by. Secrets are not looked into.
 
 mod compare;
 
 pub use compare::{Differences, differences};
 
 use super::discovery::Kind;
-use super::{Cluster, ClusterError, NodeState, ObjectKey, is_ready};
+use super::{Cluster, ClusterError, LABEL_MANAGED_BY, NodeState, ObjectKey, is_ready};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::DynamicObject;
 use kube::core::ObjectMeta;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
@@ -36,6 +37,8 @@ const WITH_SPEC: [&str; 12] = [
     "Service",
     "StatefulSet",
 ];
+/// Kinds whose wish is not in `spec`, compared as well.
+const WITH_CONTENT: [&str; 6] = ["ClusterRole", "ClusterRoleBinding", "ConfigMap", "Namespace", "Role", "RoleBinding"];
 /// Where the storage stands that a kind asks for.
 const SIZES: [(&str, &str); 2] =
     [("PersistentVolumeClaim", "/resources/requests/storage"), ("Cluster", "/storage/size")];
@@ -51,7 +54,7 @@ pub struct Inventory(BTreeMap<ObjectKey, Entry>);
 struct Entry {
     /// Its state, for people; empty where only its presence counts.
     state: String,
-    /// A digest of its wish; empty where that is not compared.
+    /// A digest of its wish, in `spec` or elsewhere; empty where that is not compared.
     spec: String,
     /// The storage that it asks for; empty where it asks for none.
     size: String,
@@ -118,14 +121,22 @@ impl Cluster {
             name if WITH_SPEC.contains(&name) => {
                 Ok(self.list_whole(kind).await?.iter().map(|object| with_state(kind, object, true)).collect())
             }
+            name if WITH_CONTENT.contains(&name) => {
+                let objects = self.list_whole(kind).await?;
+                Ok(objects.iter().filter(|object| lasts(&object.metadata)).map(|it| with_content(kind, it)).collect())
+            }
             _ => {
                 let objects = self.list_metadata(kind, "").await?;
-                let lasting =
-                    objects.iter().filter(|object| !is_of_a_pod(&object.metadata) && !is_helm_record(&object.metadata));
+                let lasting = objects.iter().filter(|object| lasts(&object.metadata));
                 Ok(lasting.map(|object| (kind.key(&object.metadata), Entry::default())).collect())
             }
         }
     }
+}
+
+/// Whether it is there for longer than a pod or an upgrade.
+fn lasts(metadata: &ObjectMeta) -> bool {
+    !is_of_a_pod(metadata) && !is_helm_record(metadata)
 }
 
 fn is_of_a_pod(metadata: &ObjectMeta) -> bool {
@@ -145,6 +156,21 @@ fn with_state(kind: &Kind, object: &DynamicObject, with_spec: bool) -> (ObjectKe
     let size = size.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned();
     let spec = if with_spec { digest(&wish) } else { String::new() };
     (kind.key(&object.metadata), Entry { state: state(name, object), spec, size })
+}
+
+/// An object of [`WITH_CONTENT`]. What controllers keep in a ConfigMap, or put together from other roles, is nobody's wish.
+fn with_content(kind: &Kind, object: &DynamicObject) -> (ObjectKey, Entry) {
+    let (labels, data) = (object.metadata.labels.as_ref(), &object.data);
+    let is_helms = || labels.and_then(|labels| labels.get(LABEL_MANAGED_BY)).is_some_and(|by| by == "Helm");
+    let content = match kind.resource.kind.as_str() {
+        "ConfigMap" if is_helms() => Some(json!([data["data"], data["binaryData"]])),
+        "ClusterRole" | "Role" if data["aggregationRule"].is_null() => Some(data["rules"].clone()),
+        "ClusterRoleBinding" | "RoleBinding" => Some(json!([data["roleRef"], data["subjects"]])),
+        "Namespace" => Some(json!(labels)),
+        _ => None,
+    };
+    let spec = content.as_ref().map(digest).unwrap_or_default();
+    (kind.key(&object.metadata), Entry { spec, ..Entry::default() })
 }
 
 /// A volume, by the claim that it is bound to: one that is made anew for the same claim is the same.

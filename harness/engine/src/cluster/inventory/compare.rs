@@ -1,6 +1,6 @@
 //! What differs between two inventories of a cluster.
 
-use super::Inventory;
+use super::{Inventory, WITH_CONTENT};
 use firedrill_core::scenario::Irreversible;
 
 /// What differs between before and after, a line each.
@@ -31,7 +31,11 @@ pub(super) fn diff(before: &Inventory, after: &Inventory) -> Vec<String> {
         match after.0.get(key) {
             None => lines.push(format!("{key} is gone")),
             Some(new) if new.state != old.state => lines.push(format!("{key}: {}, was {}", new.state, old.state)),
-            Some(new) if new.spec != old.spec => lines.push(format!("{key}: its spec has changed")),
+            // Where a wish was not compared when the older of the two was made, there is none to compare with.
+            Some(new) if new.spec != old.spec && !old.spec.is_empty() => {
+                let what = if WITH_CONTENT.contains(&key.kind.as_str()) { "content" } else { "spec" };
+                lines.push(format!("{key}: its {what} has changed"));
+            }
             Some(_) => {}
         }
     }

@@ -103,6 +103,40 @@ fn records_of_a_release_are_a_trace() {
 }
 
 #[test]
+fn what_is_wished_elsewhere_than_in_a_spec_is_compared_there() {
+    let of = |group: &str, name: &str, labels: Value, more: Value| {
+        let mut json = json!({"metadata": {"name": "it", "labels": labels}});
+        json.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        Inventory([with_content(&kind(group, name), &object(json))].into())
+    };
+    let (helms, nobodys) = (json!({"app.kubernetes.io/managed-by": "Helm"}), json!({}));
+    let config = |labels: &Value, value: &str| of("", "ConfigMap", labels.clone(), json!({"data": {"LOG": value}}));
+    assert_eq!(diff(&config(&helms, "a"), &config(&helms, "b")), ["ConfigMap it: its content has changed"]);
+    assert!(diff(&config(&helms, "a"), &config(&helms, "a")).is_empty());
+    assert!(diff(&config(&nobodys, "a"), &config(&nobodys, "b")).is_empty(), "a controller may keep its notes");
+    assert!(diff(&Inventory::default(), &config(&helms, "a")).iter().any(|line| line.ends_with("is new")));
+
+    let rbac = "rbac.authorization.k8s.io";
+    let role =
+        |rules: Value, sum: Value| of(rbac, "ClusterRole", json!({}), json!({"rules": rules, "aggregationRule": sum}));
+    let differs = |one: Inventory, other: Inventory| !diff(&one, &other).is_empty();
+    assert!(differs(role(json!([]), json!(null)), role(json!([{"verbs": ["get"]}]), json!(null))));
+    assert!(!differs(role(json!([]), json!({})), role(json!([{"verbs": ["get"]}]), json!({}))));
+    let binding =
+        |to: &str| of(rbac, "RoleBinding", json!({}), json!({"roleRef": {"name": "r"}, "subjects": [{"name": to}]}));
+    assert!(differs(binding("a"), binding("b")));
+    assert!(differs(of("", "Namespace", json!({"tenant": "a"}), json!({})), of("", "Namespace", json!({}), json!({}))));
+}
+
+#[test]
+fn a_listing_that_did_not_look_into_contents_says_nothing_of_them() {
+    let key = ObjectKey { api_version: "v1".into(), kind: "Role".into(), namespace: None, name: "it".into() };
+    let listing = |spec: &str| Inventory([(key.clone(), Entry { spec: spec.into(), ..Entry::default() })].into());
+    assert!(diff(&listing(""), &listing("a")).is_empty());
+    assert_eq!(diff(&listing("a"), &listing("")).len(), 1);
+}
+
+#[test]
 fn a_volume_that_moved_or_was_made_anew_is_the_same_and_one_that_hangs_is_not() {
     let (volumes, attachments) = (kind("", "PersistentVolume"), kind("storage.k8s.io", "VolumeAttachment"));
     let volume = |name: &str| {
