@@ -4,10 +4,9 @@ use super::alerts;
 use super::attribution::attribute;
 use super::moments::{History, PhaseSeen};
 use super::objectives::Court;
-use super::outage::Gap;
 use super::parts;
 use super::recovery::{self, Judged};
-use super::series::{Bounds, COLLECTING_MAX, Gather, Seen, mind_controls};
+use super::series::{Bounds, Gather, Seen, mind_controls};
 use crate::event::PhaseEnd;
 use crate::journal::Journal;
 use crate::plan::Phase;
@@ -287,8 +286,7 @@ fn measurement(
             texts.push(format!("{}: {why}", seen.plan));
         }
         let horizon = history.horizon();
-        let at_end = |gap: &Gap| gap.until == horizon && gap.until.since(gap.from) < COLLECTING_MAX;
-        let gaps: Vec<_> = seen.blind_gaps(from, horizon).filter(|gap| !at_end(gap)).collect();
+        let gaps: Vec<_> = seen.blind_gaps_to(horizon, from).collect();
         if let Some(longest) = gaps.iter().max_by_key(|gap| gap.until.since(gap.from)) {
             let more = if gaps.len() > 1 { format!(", the longest of {}", gaps.len()) } else { String::new() };
             texts.push(format!("{}: {}{more}", seen.plan, seen.describe_gap(longest)));

@@ -175,8 +175,13 @@ impl Court<'_> {
             return fail(format!("{} was not seen", from.name()));
         };
         let end = span(to, begin_latest);
-        let blind_until = if to.is_of_a_probe() { end.latest.unwrap_or(horizon) } else { begin_latest };
-        let blind = seen.blind_gaps(inject, blind_until).next().map(|gap| seen.describe_gap(gap));
+        // An outage that nobody saw may follow the last one that was seen: then the service recovered later.
+        let blind = match end.latest {
+            Some(latest) if to.is_of_a_probe() && to != Moment::SustainedOk => seen.blind_gaps(inject, latest).next(),
+            _ if to.is_of_a_probe() => seen.blind_gaps_to(horizon, inject).next(),
+            _ => seen.blind_gaps(inject, begin_latest).next(),
+        };
+        let blind = blind.map(|gap| seen.describe_gap(gap));
         let again = outages.len() > 1 && to == Moment::SustainedOk;
         Finding {
             series: id,

@@ -17,7 +17,7 @@ pub(crate) const CONTROL_WITHIN: Duration = Duration::from_secs(5);
 const STILL_MIN: Duration = Duration::from_secs(1);
 /// How long it may take to stop the probes and collect their samples before the next phase begins: a shorter silence at
 /// the very end says nothing.
-pub(crate) const COLLECTING_MAX: Duration = Duration::from_secs(5);
+const COLLECTING_MAX: Duration = Duration::from_secs(5);
 
 /// The moments that samples are sorted by.
 #[derive(Clone, Copy, Debug)]
@@ -264,6 +264,12 @@ impl Seen<'_> {
         };
         let within = move |gap: &&Gap| gap.until > from && gap.from < until;
         self.summary.gaps.iter().filter(within).filter(move |gap| !in_outage(gap))
+    }
+
+    /// As [`Self::blind_gaps`] up to the horizon, without the short silence at its very end in which samples are collected.
+    pub(crate) fn blind_gaps_to(&self, horizon: At, from: At) -> impl Iterator<Item = &Gap> {
+        let at_end = move |gap: &&Gap| gap.until == horizon && gap.until.since(gap.from) < COLLECTING_MAX;
+        self.blind_gaps(from, horizon).filter(move |gap| !at_end(gap))
     }
 
     /// What the verdict says of it.

@@ -24,6 +24,34 @@ fn silence_at_the_end_of_an_outage_is_no_failure() {
 }
 
 #[test]
+fn silence_after_an_outage_may_hide_another() {
+    // Back at 62 s for the window of 5 s; then nothing was sent for 3 s, and all was back to normal at 71 s.
+    let mut run = Run::recovered(62_000);
+    run.change_samples(|sample| {
+        if sample.series == PUBLISH && (At::from_ms(67_500)..At::from_ms(70_500)).contains(&sample.started) {
+            (sample.outcome, sample.ended) = (Outcome::Stalled, sample.started);
+        }
+    });
+    let verdict = run.judge();
+    assert_eq!((verdict.objectives[1].value, verdict.exit_code), (Value::Unknown, 2), "{}", shown(&verdict));
+}
+
+#[test]
+fn as_documented_needs_every_documented_figure() {
+    // Nothing was sent from 61 s to 72 s: the outage took from 20 to 31 s, where 30 s are documented and 60 s accepted.
+    let mut run = Run::recovered(72_000);
+    run.change_samples(|sample| {
+        if sample.series == PUBLISH && (At::from_ms(61_000)..At::from_ms(72_000)).contains(&sample.started) {
+            (sample.outcome, sample.ended) = (Outcome::Stalled, sample.started);
+        }
+    });
+    let verdict = run.judge();
+    assert_eq!(verdict.objectives[0].documented_held, Some(true));
+    assert_eq!((verdict.objectives[1].documented_held, verdict.objectives[1].value), (None, Value::Pass));
+    assert_eq!(verdict.headline, "RECOVERED", "{}", shown(&verdict));
+}
+
+#[test]
 fn a_probe_that_never_failed_is_bounded_by_its_density() {
     let mut run = Run::recovered(62_000);
     let mut of_control = run.start.scenario.objectives[1].clone();
