@@ -1,7 +1,7 @@
 //! What a run will do, decided before anything is touched.
 
 use crate::sample::{Connection, SeriesId};
-use crate::scenario::{ExpectedAlert, Fault, ObjectRef, ProbeKind, Recovery, Scenario, Vantage};
+use crate::scenario::{ExpectedAlert, Fault, ObjectRef, ProbeKind, Recovery, Scenario, Vantage, Variant};
 use crate::time::{as_ms, human};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -287,6 +287,8 @@ impl fmt::Display for Series {
 
 /// How long the agent, the fault's helpers and the outside ports may take to be there.
 const ARM_WITHIN: Duration = Duration::from_secs(120);
+/// How much longer where nodes are made for the fault, and pods started on them.
+const NEW_NODE_WITHIN: Duration = Duration::from_secs(240);
 /// How long preflight may take.
 const PREFLIGHT_WITHIN: Duration = Duration::from_secs(60);
 /// How long the injection's calls may take, of each fault.
@@ -348,7 +350,11 @@ pub fn phases(scenario: &Scenario, variant: &str) -> Option<Vec<PlannedPhase>> {
     let phase = |phase, deadline, about: &str| PlannedPhase { phase, deadline, about: about.to_owned() };
     let mut phases = vec![
         phase(Phase::Preflight, PREFLIGHT_WITHIN, "the cluster is marked for drills, healthy, and has the targets"),
-        phase(Phase::Arm, ARM_WITHIN, "the probe agent, the fault's helper pods and the outside ports are made"),
+        phase(
+            Phase::Arm,
+            arm_within(chosen),
+            "the probe agent, the fault's helper pods and the outside ports are made",
+        ),
         phase(
             Phase::SteadyState,
             steady.within,
@@ -387,6 +393,11 @@ pub fn phases(scenario: &Scenario, variant: &str) -> Option<Vec<PlannedPhase>> {
         phases.insert(before, alerts);
     }
     Some(phases)
+}
+
+fn arm_within(variant: &Variant) -> Duration {
+    let makes_nodes = variant.faults().any(Fault::makes_nodes);
+    if makes_nodes { ARM_WITHIN + NEW_NODE_WITHIN } else { ARM_WITHIN }
 }
 
 fn inject_within(fault: &Fault) -> Duration {

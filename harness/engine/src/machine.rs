@@ -51,39 +51,38 @@ pub fn replacement_of(lost: &str) -> String {
     format!("{lost}-replacement")
 }
 
-/// Makes the replacement of a lost node, and waits until it is ready.
+/// Makes a node of that name as another one is, lost or not, and waits until it is ready.
 ///
 /// # Errors
 /// Where the provider makes no nodes, or the node does not join in time. How to take away what is there then,
 /// [`Undo::RemoveNode`], is for the caller to have journalled before.
-pub async fn add(cluster: &Cluster, mark: &RunMark, lost: &str) -> Result<String, MachineError> {
+pub async fn add(cluster: &Cluster, mark: &RunMark, like: &str, name: &str) -> Result<(), MachineError> {
     if let Power::Unavailable { why } = &cluster.power {
         return Err(MachineError::Unavailable(why.clone()));
     }
-    let name = replacement_of(lost);
-    let container = inspect(lost).await?;
+    let container = inspect(like).await?;
     let control_plane = cluster.nodes().await?.into_iter().find(|node| node.control_plane);
     let control_plane =
         control_plane.ok_or_else(|| MachineError::Unreadable("the cluster has no control plane".to_owned()))?.name;
 
-    docker(CALL_LIMIT, run_arguments(&container, &name)).await?;
+    docker(CALL_LIMIT, run_arguments(&container, name)).await?;
     wait_for(&format!("containerd on {name}"), BOOT_LIMIT, || async {
         // It says no until the node has started.
-        let active = docker(CALL_LIMIT, ["exec", &name, "systemctl", "is-active", "containerd"]).await;
+        let active = docker(CALL_LIMIT, ["exec", name, "systemctl", "is-active", "containerd"]).await;
         Ok(if active.is_ok() { Waiting::Done(()) } else { Waiting::Not("not active yet".to_owned()) })
     })
     .await?;
     // A container that is off still gives its files: where images come from, and how its kubelet joined.
-    copy(lost, "/etc/containerd", &name, "/etc/").await?;
-    docker(CALL_LIMIT, ["exec", &name, "systemctl", "restart", "containerd"]).await?;
-    copy(lost, CONFIGURATION, &name, "/kind/").await?;
-    let conf = docker(CALL_LIMIT, ["exec", &name, "cat", CONFIGURATION]).await?;
+    copy(like, "/etc/containerd", name, "/etc/").await?;
+    docker(CALL_LIMIT, ["exec", name, "systemctl", "restart", "containerd"]).await?;
+    copy(like, CONFIGURATION, name, "/kind/").await?;
+    let conf = docker(CALL_LIMIT, ["exec", name, "cat", CONFIGURATION]).await?;
 
-    let address = inspect(&name).await?.address();
+    let address = inspect(name).await?.address();
     let address = address.ok_or_else(|| MachineError::Unreadable(format!("{name} has no address")))?;
     let token = docker(CALL_LIMIT, ["exec", &control_plane, "kubeadm", "token", "create", "--ttl", TOKEN_LIFE]).await?;
     let token = token.trim();
-    let joined = join(&name, lost, &conf, &address, token).await;
+    let joined = join(name, like, &conf, &address, token).await;
     let id = token.split('.').next().unwrap_or_default();
     docker(CALL_LIMIT, ["exec", &control_plane, "kubeadm", "token", "delete", id]).await?;
     joined?;
@@ -95,12 +94,12 @@ pub async fn add(cluster: &Cluster, mark: &RunMark, lost: &str) -> Result<String
         Ok(if ready { Waiting::Done(()) } else { Waiting::Not("not ready".to_owned()) })
     })
     .await?;
-    let undo = serde_json::to_string(&[Undo::RemoveNode { node: name.clone() }]);
+    let undo = serde_json::to_string(&[Undo::RemoveNode { node: name.to_owned() }]);
     let undo = undo.map_err(|error| MachineError::Unreadable(error.to_string()))?;
     let patch = json!({"metadata": {"labels": {LABEL_RUN: mark.run_id}, "annotations": {ANNOTATION_UNDO: undo}}});
-    let marked = nodes.patch_metadata(&name, &PatchParams::default(), &Patch::Merge(&patch)).await;
+    let marked = nodes.patch_metadata(name, &PatchParams::default(), &Patch::Merge(&patch)).await;
     marked.map_err(ClusterError::api("mark a node"))?;
-    Ok(name)
+    Ok(())
 }
 
 /// Takes a node away: its pods end in order where they do so in time, then the object and the container go. Repeating it, and

@@ -95,6 +95,9 @@ fn text(drill: &Drill, cluster: &Cluster, plan: &firedrill_core::plan::Plan) -> 
             Fault::Corrupt { .. } => "a dead run leaves the files corrupt: firedrill sweep puts them back",
             Fault::Fill { .. } => "the helper pod removes the file when the run ends, is killed, or its time is up",
             Fault::HoldDetach { .. } => "a volume that is not detached until its time is up: firedrill sweep ends that",
+            Fault::NodeOff { new: true, .. } => {
+                "a dead run leaves the node that it made: firedrill sweep takes it away"
+            }
             Fault::NodeOff { .. } => "a dead run leaves the node off: firedrill sweep powers it on",
             Fault::HelmValues { .. } => "a dead run leaves the release changed: firedrill sweep rolls it back",
             Fault::Patch { .. } => "a dead run leaves the object changed: firedrill sweep puts it back",

@@ -279,6 +279,9 @@ fn targets(parts: &Parts<'_>, part: &VariantPart<'_>, mistakes: &mut Mistakes) {
         if let (Some(pods), Some(count)) = (fault.pods(), parts::count_place(&chosen.value)) {
             enough(parts, part, &fault, pods, count, mistakes);
         }
+        if let (Fault::NodeOff { new: true, with: Some(_), .. }, Chosen::Table(_, tab)) = (&fault, &chosen.value) {
+            mistakes.add(tab.place("with"), "nothing is on a new node but the one pod that is started there");
+        }
     }
 }
 

@@ -77,10 +77,14 @@ pub enum Fault {
         /// How many pods.
         count: u32,
     },
-    /// The nodes of pods powered off; undone by powering them on. The provider does it.
+    /// The nodes of pods powered off; undone by powering them on, or by taking away those that were made for it. The provider
+    /// does it.
     NodeOff {
         /// The pods whose nodes are meant.
         pods: PodSelector,
+        /// Whether the provider makes a new node for each, on which one of the pods is started before: it has no volumes.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        new: bool,
         /// How many nodes.
         count: u32,
         /// Pods that must be there as well, all of them, before it is powered off.
@@ -122,6 +126,11 @@ impl Fault {
     /// Whether its targets are volumes.
     pub fn hits_volumes(&self) -> bool {
         matches!(self, Fault::Fill { .. } | Fault::HoldDetach { .. })
+    }
+
+    /// Whether it makes the nodes that it acts on.
+    pub fn makes_nodes(&self) -> bool {
+        matches!(self, Fault::NodeOff { new: true, .. })
     }
 
     /// The pods that it chooses its targets by, where it does so.

@@ -118,6 +118,9 @@ fn count(tab: &Tab<'_>) -> Option<u32> {
     u32::try_from(tab.whole("count")?.value).ok()
 }
 
+/// The word for a node that is made for the drill.
+pub(super) const NEW_NODE: &str = "new";
+
 pub(super) fn fault(chosen: &Chosen<'_>) -> Option<Fault> {
     let (name, tab) = match chosen {
         Chosen::Word("noop") => return Some(Fault::Noop),
@@ -170,7 +173,10 @@ pub(super) fn fault(chosen: &Chosen<'_>) -> Option<Fault> {
             Some(Fault::HoldDetach { pods, container: container()?, count, path: text("path")?, lasts })
         }
         "delete-pods" => Some(Fault::DeletePods { pods, count }),
-        "node-off" => Some(Fault::NodeOff { pods, count, with: with(tab)? }),
+        "node-off" => {
+            let new = tab.text("node")?.value == NEW_NODE;
+            Some(Fault::NodeOff { pods, new, count, with: with(tab)? })
+        }
         _ => None,
     }
 }

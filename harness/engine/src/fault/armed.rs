@@ -3,8 +3,8 @@
 use super::line::Line;
 use super::node_agent::NodeAgent;
 use super::{
-    FaultError, Proof, Tools, corrupt, delete_pods, end_connections, fill, freeze, helm_values, hold_detach, node_off,
-    patch, signal, undo_of,
+    FaultError, Proof, Tools, corrupt, delete_pods, end_connections, fill, freeze, helm_values, hold_detach, new_node,
+    node_off, patch, signal, undo_of,
 };
 use crate::agent::node::wire::Process;
 use crate::cluster::ClusterError;
@@ -122,8 +122,8 @@ impl Armed {
                 hold_detach::inject(&self.tools, target, *lasts).await.map(|()| Vec::new())
             }
             (Fault::DeletePods { .. }, _) => delete_pods::inject(&self.tools, target).await.map(|()| Vec::new()),
-            (Fault::NodeOff { with, .. }, Target::Node { node, .. }) => {
-                node_off::inject(&self.tools, node, with.as_ref()).await.map(|()| Vec::new())
+            (Fault::NodeOff { new, with, .. }, Target::Node { node, .. }) => {
+                node_off::inject(&self.tools, node, *new, with.as_ref()).await.map(|()| Vec::new())
             }
             (Fault::HelmValues { set, set_json, .. }, Target::Release { namespace, release, .. }) => {
                 let injected = helm_values::inject(&self.tools, &self.chart, namespace, release, set, set_json).await;
@@ -183,8 +183,12 @@ impl Armed {
             },
             (Fault::HoldDetach { .. }, _) => hold_detach::prove(tools, target).await,
             (Fault::DeletePods { .. }, _) => delete_pods::prove(tools, target, deadline).await,
-            (Fault::NodeOff { with, .. }, Target::Node { node, .. }) => {
-                node_off::prove(tools, node, with.as_ref()).await
+            (Fault::NodeOff { pods, new, with, .. }, Target::Node { node, .. }) => {
+                let mut proofs = node_off::prove(tools, node, with.as_ref()).await?;
+                if *new {
+                    proofs.extend(new_node::prove(tools, node, pods).await?);
+                }
+                Ok(proofs)
             }
             (Fault::HelmValues { .. }, Target::Release { namespace, release, revision, .. }) => {
                 helm_values::prove(tools, namespace, release, *revision).await

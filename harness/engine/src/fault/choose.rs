@@ -1,6 +1,6 @@
 //! Choosing what a fault acts on: real pods, running and ready, drawn by the run's seed.
 
-use super::{FaultError, fill, helm_values, patch};
+use super::{FaultError, fill, helm_values, new_node, patch};
 use crate::cluster::{Cluster, ClusterError, is_ready};
 use firedrill_core::plan::Target;
 use firedrill_core::scenario::{Fault, PodSelector};
@@ -86,6 +86,7 @@ fn choose(
     for candidate in candidates {
         let target = match fault {
             Fault::NodeOff { .. } if !used_nodes.insert(candidate.node) => continue,
+            Fault::NodeOff { new: true, .. } => Ok(new_node::target(candidate.node, candidate.name)),
             Fault::NodeOff { .. } => node_target(&candidate, nodes),
             Fault::DeletePods { .. } | Fault::EndConnections { .. } => pod_target(&candidate, selector),
             Fault::Signal { container, .. } | Fault::Freeze { container, .. } | Fault::Corrupt { container, .. } => {
@@ -268,7 +269,7 @@ mod tests {
 
     #[test]
     fn nodes_are_distinct_and_never_a_control_plane() {
-        let fault = Fault::NodeOff { pods: selector(), count: 2, with: None };
+        let fault = Fault::NodeOff { pods: selector(), new: false, count: 2, with: None };
         let nodes = [node("cp", true), node("w1", false), node("w2", false)];
         let pods = [pod(0, "cp", "True"), pod(1, "w1", "True"), pod(2, "w1", "True")];
         let error = draw(&fault, 2, &pods, &nodes, 3).unwrap_err();

@@ -13,6 +13,7 @@ mod held;
 mod helm_values;
 mod hold_detach;
 mod line;
+mod new_node;
 mod node_agent;
 mod node_off;
 mod patch;
@@ -23,6 +24,7 @@ pub use armed::{Armed, Injected};
 pub use choose::choose_targets;
 pub use held::{Held, find_held};
 pub use hold_detach::detach_by_force;
+pub use new_node::make as make_node;
 pub use undo::{finish_with, is_clean, undo};
 
 use crate::clock::Clock;
@@ -117,7 +119,7 @@ pub fn undo_of(fault: &Fault, target: &Target) -> Result<Undo, FaultError> {
         (Fault::HoldDetach { .. }, Target::Volume { .. }) => Ok(hold_detach::undo_of(target)),
         (Fault::DeletePods { .. }, Target::Pod { .. }) => Ok(delete_pods::undo_of(target)),
         (Fault::EndConnections { .. }, Target::Pod { .. }) => Ok(end_connections::undo_of(target)),
-        (Fault::NodeOff { .. }, Target::Node { node, .. }) => Ok(node_off::undo_of(node)),
+        (Fault::NodeOff { new, .. }, Target::Node { node, .. }) => Ok(node_off::undo_of(node, *new)),
         (Fault::HelmValues { .. }, Target::Release { namespace, release, revision, uid }) => {
             Ok(helm_values::undo_of(namespace, release, *revision, uid.as_deref()))
         }
@@ -135,7 +137,7 @@ pub fn preview(fault: &Fault, target: &Target) -> String {
         Fault::Fill { leave_mib, .. } => fill::preview(target, *leave_mib),
         Fault::HoldDetach { lasts, .. } => hold_detach::preview(target, *lasts),
         Fault::DeletePods { .. } => delete_pods::preview(target),
-        Fault::NodeOff { .. } => node_off::preview(target),
+        Fault::NodeOff { new, .. } => node_off::preview(target, *new),
         Fault::HelmValues { set, set_json, .. } => helm_values::preview(target, set, set_json),
         Fault::Patch { merge, .. } => patch::preview(target, merge),
         Fault::EndConnections { peers, .. } => end_connections::preview(target, peers),

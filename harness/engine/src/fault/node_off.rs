@@ -13,24 +13,29 @@ use tokio::time::{Instant, interval};
 
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-pub(super) fn undo_of(node: &str) -> Undo {
-    Undo::PowerOn { node: node.to_owned() }
+pub(super) fn undo_of(node: &str, new: bool) -> Undo {
+    let node = node.to_owned();
+    if new { Undo::RemoveNode { node } } else { Undo::PowerOn { node } }
 }
 
-pub(super) fn preview(target: &Target) -> String {
-    format!("power off {target}, by its provider (patch nodes, get nodes/proxy); undone by powering it on")
+pub(super) fn preview(target: &Target, new: bool) -> String {
+    let (before, undone) = match new {
+        true => ("make a node, have one of the pods start there, and ", "taking it away"),
+        false => ("", "powering it on"),
+    };
+    format!("{before}power off {target}, by its provider (patch nodes, get nodes/proxy); undone by {undone}")
 }
 
 /// Waits until the pods that must be there are, marks the node object, so that a sweep without the journal knows what to
 /// do, and powers the node off. The injection's own limit bounds the wait.
-pub(super) async fn inject(tools: &Tools, node: &str, with: Option<&PodSelector>) -> Result<(), FaultError> {
+pub(super) async fn inject(tools: &Tools, node: &str, new: bool, with: Option<&PodSelector>) -> Result<(), FaultError> {
     if let Some(with) = with {
         let mut tick = interval(LOOK_EVERY);
         while !holds(tools, node, with).await?.held {
             tick.tick().await;
         }
     }
-    let undo = serde_json::to_string(&[undo_of(node)]);
+    let undo = serde_json::to_string(&[undo_of(node, new)]);
     let undo = undo.map_err(|error| FaultError::Mismatch(format!("the undo of node {node}: {error}")))?;
     mark(tools, node, Some((&tools.mark.run_id, &undo))).await?;
     Ok(tools.power.off(node).await?)
@@ -85,7 +90,7 @@ async fn holds(tools: &Tools, node: &str, with: &PodSelector) -> Result<Proof, F
     Ok(Proof { subject: format!("{}/{} on {node}", with.namespace, with.labels), evidence, held, at })
 }
 
-fn is_ready_on(pod: &Pod, node: &str) -> bool {
+pub(super) fn is_ready_on(pod: &Pod, node: &str) -> bool {
     let on_it = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) == Some(node);
     on_it && is_ready(pod)
 }

@@ -8,7 +8,9 @@ use crate::fault;
 use crate::observe::{self, AtRisk};
 use crate::probe;
 use firedrill_core::event::{Event, Observation, Undo};
+use firedrill_core::plan::{PlannedFault, Target};
 use firedrill_core::sample::Sample;
+use firedrill_core::scenario::Fault;
 use futures::future::join_all;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -64,6 +66,7 @@ pub(super) async fn arm(context: &Context, sink: mpsc::Sender<Sample>) -> Result
     context.doing("making the run's namespace");
     cluster.create_namespace(mark).await.map_err(Stop::failed)?;
 
+    make_nodes(context).await?;
     context.doing("starting the probe agent and the fault's helper pods");
     let targets = context.plan.targets();
     let victims: Vec<String> = targets.iter().filter_map(|target| target.node().map(str::to_owned)).collect();
@@ -139,6 +142,21 @@ pub(super) async fn arm(context: &Context, sink: mpsc::Sender<Sample>) -> Result
         watchers,
     };
     Ok((armed, text))
+}
+
+/// Makes the nodes that the faults act on, where they are not there yet.
+async fn make_nodes(context: &Context) -> Result<(), Stop> {
+    for PlannedFault { fault, targets } in &context.plan.faults {
+        let Fault::NodeOff { pods, new: true, .. } = fault else { continue };
+        for target in targets {
+            let Target::Node { node, because_of, .. } = target else { continue };
+            context.undo.before(Undo::RemoveNode { node: node.clone() }).map_err(Stop::Broken)?;
+            context.note_undos().await.map_err(Stop::failed)?;
+            context.doing(format!("making node {node}, and having one of {} start there", pods.labels));
+            fault::make_node(&context.tools(), node, pods, because_of).await.map_err(Stop::failed)?;
+        }
+    }
+    Ok(())
 }
 
 /// Has the run stop once samples of the inside vantage can no longer come. The task ends with the stream.

@@ -177,6 +177,7 @@ async fn by_provider(context: &Context, planned: &PlannedStep, step: ProviderSte
     if step == ProviderStep::ReplaceNode {
         let node = lost.map(machine::replacement_of).ok_or_else(|| nothing_to_act_on(planned, "node"))?;
         context.undo.before(Undo::RemoveNode { node }).map_err(Stop::Broken)?;
+        context.note_undos().await.map_err(Stop::failed)?;
     }
     context.doing(format!("step {}: {about}", planned.number));
     context.recorder.record(Event::StepStarted {
@@ -190,8 +191,9 @@ async fn by_provider(context: &Context, planned: &PlannedStep, step: ProviderSte
     let acting = async {
         match (step, lost) {
             (ProviderStep::ReplaceNode, Some(lost)) => {
-                let made = machine::add(&context.cluster, &context.mark, lost).await;
-                made.map(|node| format!("node {node} has joined\n")).map_err(|error| error.to_string())
+                let node = machine::replacement_of(lost);
+                let made = machine::add(&context.cluster, &context.mark, lost, &node).await;
+                made.map(|()| format!("node {node} has joined\n")).map_err(|error| error.to_string())
             }
             _ => fault::detach_by_force(&context.tools(), &targets).await.map_err(|error| error.to_string()),
         }

@@ -84,14 +84,14 @@ pub(super) fn leaves_no_trace(undo: &Undo) -> bool {
         | Undo::Restore { .. }
         | Undo::LetDetach { .. }
         | Undo::PowerOn { .. }
+        | Undo::RemoveNode { .. }
         | Undo::PurgeSubject { .. }
         | Undo::DropTable { .. } => true,
         Undo::Thaw { .. }
         | Undo::MendFiles { .. }
         | Undo::RemoveFiller { .. }
         | Undo::HealsItself { .. }
-        | Undo::DeleteObject { .. }
-        | Undo::RemoveNode { .. } => false,
+        | Undo::DeleteObject { .. } => false,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The format of faults.
 
+use super::super::parts::NEW_NODE;
 use super::super::text::Rule;
 use super::signs::PODS_ONLY;
 use super::{CONTAINER, COUNT, Kind, M, NAMESPACE, PODS, S, Shape, default, optional, required};
@@ -128,6 +129,12 @@ static NODE_OFF: Shape = Shape {
         PODS,
         NAMESPACE,
         COUNT,
+        default(
+            "node",
+            "theirs",
+            Kind::OneOf { what: "node", words: &["theirs", NEW_NODE] },
+            "the pods' own, or a new one without volumes: it is made for the drill, and one of the pods started on it before",
+        ),
         optional(
             "with",
             Kind::Table(&PODS_ONLY),
