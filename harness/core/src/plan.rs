@@ -1,7 +1,7 @@
 //! What a run will do, decided before anything is touched.
 
 use crate::sample::{Connection, SeriesId};
-use crate::scenario::{ExpectedAlert, Fault, ObjectRef, ProbeKind, Recovery, Scenario, Vantage, Variant};
+use crate::scenario::{ExpectedAlert, Fault, ObjectRef, ProbeKind, Recovery, Scenario, Step, Vantage, Variant};
 use crate::time::{as_ms, human};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -335,10 +335,10 @@ pub fn phases(scenario: &Scenario, variant: &str) -> Option<Vec<PlannedPhase>> {
         Recovery::Unattended => "nobody acts: it has to heal by itself".to_owned(),
         Recovery::StaysBroken => "nobody acts: it has to stay broken, since it needs its runbook".to_owned(),
         Recovery::Runbook { file, start, without } => {
-            let steps = scenario
-                .runbooks
-                .get(file)
-                .map_or(0, |runbook| runbook.steps.iter().filter(|step| step.is_for(variant, chosen.layout)).count());
+            let steps = scenario.runbooks.get(file).map_or(0, |runbook| {
+                let is_run = |step: &&Step| step.manual.is_none() && step.is_for(variant, chosen.layout);
+                runbook.steps.iter().filter(is_run).count()
+            });
             match without {
                 None => format!("the {steps} commands of {file}, starting at {start}"),
                 Some(section) => format!(
@@ -401,7 +401,7 @@ fn arm_within(variant: &Variant) -> Duration {
 }
 
 fn inject_within(fault: &Fault) -> Duration {
-    if matches!(fault, Fault::Fill { .. }) { FILL_WITHIN } else { INJECT_WITHIN }
+    if matches!(fault, Fault::Fill { .. } | Fault::FillStream { .. }) { FILL_WITHIN } else { INJECT_WITHIN }
 }
 
 /// The wait for the expected alerts; `None` where none is expected.

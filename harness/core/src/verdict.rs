@@ -284,6 +284,8 @@ pub enum FindingKind {
     CorrectionNotNeeded,
     /// A step's expectation did not hold.
     StepNotAsExpected,
+    /// A step is a person's, and was not run.
+    ManualStep,
     /// Something ran on a victim's node.
     Placement,
     /// The measurement itself had gaps.

@@ -79,8 +79,21 @@ fn every_key_is_read() {
     };
     assert_eq!(scenario.objectives[0].accepted, accepted(&[("hung", 60), ("dead", 20)]));
     assert_eq!(scenario.objectives[0].because, "measured");
-    let names =
-        ["hung", "dead", "node", "deleted", "values", "patch", "corrupt", "filled", "held", "ended", "elsewhere"];
+    let names = [
+        "hung",
+        "dead",
+        "node",
+        "deleted",
+        "values",
+        "patch",
+        "corrupt",
+        "filled",
+        "held",
+        "slow",
+        "messages",
+        "ended",
+        "elsewhere",
+    ];
     let all = accepted(&names.map(|name| (name, 100)));
     assert_eq!(scenario.objectives[1].accepted, all);
     assert_eq!(

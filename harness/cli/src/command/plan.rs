@@ -85,6 +85,9 @@ fn text(drill: &Drill, cluster: &Cluster, plan: &firedrill_core::plan::Plan) -> 
     }
     for step in &commands {
         let _ = writeln!(out, "    {:>2}. {}", step.number, step.step.command);
+        if let Some(because) = &step.step.manual {
+            let _ = writeln!(out, "        left to people: {because}");
+        }
         if let Some(correction) = &step.correction {
             let _ = writeln!(out, "        where that fails: {}", correction.instead);
         }
@@ -94,7 +97,11 @@ fn text(drill: &Drill, cluster: &Cluster, plan: &firedrill_core::plan::Plan) -> 
             Fault::Freeze { .. } => "the helper pod thaws by itself when the run ends, is killed, or its time is up",
             Fault::Corrupt { .. } => "a dead run leaves the files corrupt: firedrill sweep puts them back",
             Fault::Fill { .. } => "the helper pod removes the file when the run ends, is killed, or its time is up",
+            Fault::FillStream { .. } => "a dead run leaves the messages in the stream: firedrill sweep purges them",
             Fault::HoldDetach { .. } => "a volume that is not detached until its time is up: firedrill sweep ends that",
+            Fault::SlowAttach { .. } => {
+                "a volume that is attached late until its time is up: firedrill sweep ends that"
+            }
             Fault::NodeOff { new: true, .. } => {
                 "a dead run leaves the node that it made: firedrill sweep takes it away"
             }

@@ -73,6 +73,9 @@ fn words(event: &Event) -> (&'static str, String, bool) {
             let text = format!("{step}: {}, {} of output", step_end(end), plural(kept, "byte", "bytes"));
             ("step ended", text, !end.held())
         }
+        Event::StepLeftToPeople { step, section, line, command, because } => {
+            ("step left to people", format!("{step}, {section} (line {line}): {command}; {because}"), false)
+        }
         Event::StepSkipped { step, section, because } => {
             ("step passed over", format!("{step}, {section}: {because}"), false)
         }

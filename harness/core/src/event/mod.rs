@@ -8,7 +8,7 @@ use crate::scenario::{Moment, Scenario};
 use crate::time::{At, as_ms};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-pub use undo::Undo;
+pub use undo::{StreamBefore, Undo};
 
 /// The journal's format; a reader refuses another one.
 pub const JOURNAL_VERSION: u32 = 2;
@@ -148,6 +148,19 @@ pub enum Event {
         step: u32,
         /// Its section's heading.
         section: String,
+        /// Why.
+        because: String,
+    },
+    /// A runbook step is a person's, and was not run.
+    StepLeftToPeople {
+        /// Its number.
+        step: u32,
+        /// Its section's heading.
+        section: String,
+        /// The line of the command in the runbook.
+        line: u32,
+        /// The command.
+        command: String,
         /// Why.
         because: String,
     },

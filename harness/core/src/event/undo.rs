@@ -1,7 +1,7 @@
 //! What takes back what a run did.
 
 use crate::plan::Target;
-use crate::scenario::{ObjectRef, ServiceRef};
+use crate::scenario::{ObjectRef, PodSelector, ServiceRef};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -39,8 +39,26 @@ pub enum Undo {
         /// The file's name in the volume's root.
         file: String,
     },
+    /// Purge the messages that fill a stream, and give it the configuration back that it had.
+    EmptyStream {
+        /// The NATS servers.
+        servers: PodSelector,
+        /// The stream.
+        stream: String,
+        /// The messages' subject.
+        subject: String,
+        /// The stream before the fault.
+        before: StreamBefore,
+        /// The node whose agent published: it is asked first, so that what it still publishes is purged too.
+        node: String,
+    },
     /// Let a volume be detached again.
     LetDetach {
+        /// The volume.
+        target: Target,
+    },
+    /// Let a volume be attached as fast as it can be.
+    LetAttach {
         /// The volume.
         target: Target,
     },
@@ -101,6 +119,15 @@ pub enum Undo {
     },
 }
 
+/// A stream before a fault.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamBefore {
+    /// Its configuration, as JetStream's JSON.
+    pub config: String,
+    /// When it was made, in ns since the epoch: one that was made since under the same name keeps its configuration.
+    pub created_ns: String,
+}
+
 impl Undo {
     /// Whether it takes a fault out, rather than something that the run made.
     pub fn is_of_a_fault(&self) -> bool {
@@ -108,7 +135,9 @@ impl Undo {
             Undo::Thaw { .. }
             | Undo::MendFiles { .. }
             | Undo::RemoveFiller { .. }
+            | Undo::EmptyStream { .. }
             | Undo::LetDetach { .. }
+            | Undo::LetAttach { .. }
             | Undo::PowerOn { .. }
             | Undo::RollBack { .. }
             | Undo::Restore { .. }
@@ -132,7 +161,11 @@ impl fmt::Display for Undo {
             Undo::Thaw { target } => write!(f, "thaw {target}"),
             Undo::MendFiles { target, directory } => write!(f, "put back {directory} of {target}"),
             Undo::LetDetach { target } => write!(f, "let {target} be detached"),
+            Undo::LetAttach { target } => write!(f, "let {target} be attached at once"),
             Undo::RemoveFiller { target, file } => write!(f, "remove {file} from {target}"),
+            Undo::EmptyStream { stream, subject, .. } => {
+                write!(f, "purge {subject} from stream {stream}, and put its configuration back")
+            }
             Undo::PowerOn { node } => write!(f, "power on node {node}"),
             Undo::RemoveNode { node } => write!(f, "take node {node} away"),
             Undo::RollBack { namespace, release, revision, .. } => {

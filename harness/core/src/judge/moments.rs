@@ -22,6 +22,8 @@ pub(crate) struct History<'a> {
     pub(crate) injections: Vec<Injection<'a>>,
     pub(crate) proofs: Vec<ProofSeen<'a>>,
     pub(crate) steps: Vec<StepSeen<'a>>,
+    /// Findings about steps that were left to people: section and text.
+    pub(crate) left_to_people: Vec<(&'a str, String)>,
     pub(crate) observed: Vec<(At, &'a Observation)>,
     /// What of redundancy was seen to be missing when its limit passed.
     pub(crate) not_redundant: &'a [String],
@@ -126,6 +128,7 @@ impl<'a> History<'a> {
             injections: Vec::new(),
             proofs: Vec::new(),
             steps: Vec::new(),
+            left_to_people: Vec::new(),
             observed: Vec::new(),
             not_redundant: &[],
             lost: None,
@@ -203,6 +206,10 @@ impl<'a> History<'a> {
                 if let Some(seen) = self.steps.iter_mut().rev().find(matches) {
                     seen.end = Some(end);
                 }
+            }
+            Event::StepLeftToPeople { step, section, line, command, because } => {
+                let text = format!("step {step} (line {line}) is a person's and was not run: {command}; {because}");
+                self.left_to_people.push((section, text));
             }
             Event::Observed(observation) => self.observed.push((at, observation)),
             Event::NotRedundant { missing, .. } => self.not_redundant = missing,

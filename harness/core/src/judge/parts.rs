@@ -128,6 +128,7 @@ pub(crate) fn data(
 ) -> (Part, Vec<Finding>) {
     let mut unknown = Vec::new();
     let (mut acknowledged, mut lost, mut duplicated, mut indeterminate, mut found) = (0, 0, 0, 0, 0);
+    let mut failed = Vec::new();
     let writers: Vec<_> = series.iter().filter(|seen| seen.plan.kind.writes()).collect();
     for seen in &writers {
         let Some(count) = history.ledger.iter().rev().find(|count| count.series == seen.plan.id) else {
@@ -147,6 +148,11 @@ pub(crate) fn data(
         }
         acknowledged += count.acknowledged;
         lost += count.lost;
+        let may_lose = policy.lost_acked_of.is_empty() || policy.lost_acked_of.contains(&seen.plan.probe);
+        if count.lost > 0 && !may_lose {
+            let (lost, all) = (grouped(count.lost), grouped(count.acknowledged));
+            failed.push(format!("{}: {lost} of {all} acknowledged writes lost, none accepted", seen.plan));
+        }
         duplicated += count.duplicated;
         indeterminate += count.indeterminate;
         found += count.indeterminate_found;
@@ -156,7 +162,6 @@ pub(crate) fn data(
     }
     let allowed = |by: &BTreeMap<String, u64>| by.get(variant).copied().unwrap_or(0);
     let (lost_max, duplicated_max) = (allowed(&policy.lost_acked_max), allowed(&policy.duplicated_max));
-    let mut failed = Vec::new();
     if lost > lost_max {
         let (lost, acknowledged) = (grouped(lost), grouped(acknowledged));
         failed.push(format!("{lost} of {acknowledged} acknowledged writes lost, {lost_max} accepted"));

@@ -224,6 +224,10 @@ fn describe_shortly(objective: &ObjectiveResult) -> String {
 /// Reads the steps: which did not hold, which corrections were used, which are not needed.
 pub(crate) fn steps(history: &History<'_>) -> Steps {
     let mut said = Steps::default();
+    for (section, text) in &history.left_to_people {
+        let (text, section) = (text.clone(), Some((*section).to_owned()));
+        said.findings.push(Finding { kind: FindingKind::ManualStep, text, section });
+    }
     for seen in history.steps.iter().filter(|seen| !seen.correction) {
         let correction = history.steps.iter().find(|other| other.correction && other.step == seen.step);
         let held = seen.end.is_some_and(StepEnd::held);

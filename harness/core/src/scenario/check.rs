@@ -4,7 +4,7 @@ use super::mistake::Mistakes;
 use super::parse::{Parts, ProbePart, VariantPart};
 use super::read::{Chosen, Placed, Tab};
 use super::text;
-use super::{Condition, Detector, Fault, PodSelector, Probe, ProbeKind, format, parts};
+use super::{Condition, Detector, Fault, PodSelector, Probe, ProbeKind, check_faults, format, parts};
 use crate::sample::Connection;
 use std::time::Duration;
 
@@ -272,6 +272,7 @@ fn times(parts: &Parts<'_>, part: &VariantPart<'_>, mistakes: &mut Mistakes) {
 }
 
 fn targets(parts: &Parts<'_>, part: &VariantPart<'_>, mistakes: &mut Mistakes) {
+    check_faults::in_a_row(part, mistakes);
     if let (Some(Fault::Noop), Some(then)) = (part.fault(), part.then.first()) {
         mistakes.add(then.span.clone(), "after a noop nothing is done");
     }

@@ -188,6 +188,11 @@ pub(super) fn data(parts: &Parts<'_>, mistakes: &mut Mistakes) {
             tolerates.get_or_insert(figures.span);
         }
     }
+    for probe in tab.texts("lost-acked-of") {
+        if check::known_probe(parts, mistakes, &probe).is_some_and(|known| !known.kind.writes()) {
+            mistakes.add(probe.span, format!("`{}` writes nothing that could be lost", probe.value));
+        }
+    }
     if let (Some(span), false) = (&tolerates, tab.has("because")) {
         mistakes.add_hint(
             span.clone(),

@@ -40,7 +40,8 @@ pub(super) fn read_all(
         let Recovery::Runbook { file, .. } = &recovery.value else { continue };
         let Some((draft, of_runbook)) = parts.runbooks.get(file) else { continue };
         let name = variant.name.value;
-        let has_steps = draft.steps.iter().any(|step| step.step.is_for(name, variant.layout.value));
+        let is_run = |step: &Step| step.manual.is_none() && step.is_for(name, variant.layout.value);
+        let has_steps = draft.steps.iter().any(|step| is_run(&step.step));
         if !has_steps && of_runbook.is_empty() {
             mistakes.add_hint(
                 recovery.span.clone(),
@@ -95,7 +96,8 @@ pub(super) fn references(parts: &mut Parts<'_>) {
 }
 
 /// What faults have volumes for targets, for people.
-const VOLUMES_HINT: &str = "`fill` and `hold-detach` have volumes for targets; or give the block `variants=...`";
+const VOLUMES_HINT: &str =
+    "`fill`, `fill-stream`, `hold-detach` and `slow-attach` have volumes for targets; or give the block `variants=...`";
 
 /// A variant that runs a runbook, as far as its steps depend on its fault.
 struct Running {
@@ -199,7 +201,7 @@ fn runs(parts: &Parts<'_>, running: &Running, correction: &Tab<'_>) -> bool {
         return false;
     };
     let Some((draft, _)) = parts.runbooks.get(&running.file) else { return false };
-    draft.steps.iter().map(|draft| &draft.step).any(|step| {
+    draft.steps.iter().map(|draft| &draft.step).filter(|step| step.manual.is_none()).any(|step| {
         step.section == section.value && step.command == documented.value && running.runs(&running.file, step)
     })
 }
@@ -218,7 +220,8 @@ fn documented(parts: &Parts<'_>, tab: &Tab<'_>, seen: &mut Vec<(String, String)>
         }
         return;
     }
-    let steps = || parts.runbooks.values().flat_map(|(draft, _)| &draft.steps).map(|step| &step.step);
+    let all = || parts.runbooks.values().flat_map(|(draft, _)| &draft.steps).map(|step| &step.step);
+    let steps = || all().filter(|step| step.manual.is_none());
     if !steps().any(|step| step.section == section.value) {
         let mut sections: Vec<&str> = steps().map(|step| step.section.as_str()).collect();
         sections.dedup();

@@ -56,6 +56,24 @@ pub enum Fault {
         /// What is left free, in MiB; 0 for none at all.
         leave_mib: u32,
     },
+    /// The volume that a container has mounted, filled with messages that are published to a stream whose replica is on it;
+    /// undone by purging them, and by giving the stream the configuration back that it had.
+    FillStream {
+        /// The pods to choose from: NATS servers.
+        pods: PodSelector,
+        /// The container.
+        container: String,
+        /// How many pods.
+        count: u32,
+        /// Where the container has the volume mounted.
+        path: String,
+        /// What is left free, in MiB.
+        leave_mib: u32,
+        /// The stream.
+        stream: String,
+        /// What the messages' subject begins with; the run's id follows.
+        subject: String,
+    },
     /// The volume that a container has mounted, not detached from its node whoever asks, for a while.
     HoldDetach {
         /// The pods to choose from.
@@ -66,6 +84,23 @@ pub enum Fault {
         count: u32,
         /// Where the container has the volume mounted.
         path: String,
+        /// When that ends by itself.
+        #[serde(with = "as_ms")]
+        lasts: Duration,
+    },
+    /// The volume that a container has mounted, attached wherever it goes next only after a while.
+    SlowAttach {
+        /// The pods to choose from.
+        pods: PodSelector,
+        /// The container.
+        container: String,
+        /// How many pods.
+        count: u32,
+        /// Where the container has the volume mounted.
+        path: String,
+        /// How long an attach takes at least.
+        #[serde(with = "as_ms")]
+        takes: Duration,
         /// When that ends by itself.
         #[serde(with = "as_ms")]
         lasts: Duration,
@@ -125,7 +160,10 @@ pub enum Fault {
 impl Fault {
     /// Whether its targets are volumes.
     pub fn hits_volumes(&self) -> bool {
-        matches!(self, Fault::Fill { .. } | Fault::HoldDetach { .. })
+        matches!(
+            self,
+            Fault::Fill { .. } | Fault::FillStream { .. } | Fault::HoldDetach { .. } | Fault::SlowAttach { .. }
+        )
     }
 
     /// Whether it makes the nodes that it acts on.
@@ -140,7 +178,9 @@ impl Fault {
             | Fault::Freeze { pods, .. }
             | Fault::Corrupt { pods, .. }
             | Fault::Fill { pods, .. }
+            | Fault::FillStream { pods, .. }
             | Fault::HoldDetach { pods, .. }
+            | Fault::SlowAttach { pods, .. }
             | Fault::DeletePods { pods, .. }
             | Fault::NodeOff { pods, .. }
             | Fault::EndConnections { pods, .. } => Some(pods),

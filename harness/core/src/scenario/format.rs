@@ -309,6 +309,11 @@ static DATA: Shape = Shape {
             Kind::PerVariant { of: &WRITES, because: false },
             "how many acknowledged writes may be lost: one figure, or a table by variant",
         ),
+        optional(
+            "lost-acked-of",
+            Kind::List { of: &Kind::Text(Rule::Word), min: 1, max: 16 },
+            "the probes whose writes those may be; without it any",
+        ),
         default(
             "duplicated-max",
             "0",

@@ -3,6 +3,7 @@
 //! [`parse`] reads a scenario file with its runbooks and returns either a [`Scenario`] without mistakes or all of its mistakes.
 
 mod check;
+mod check_faults;
 mod check_layouts;
 mod check_objectives;
 mod check_runbooks;

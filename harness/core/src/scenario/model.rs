@@ -401,6 +401,9 @@ pub struct Accepted(#[serde(with = "as_ms")] pub Duration);
 pub struct DataPolicy {
     /// How many acknowledged writes may be lost, by variant; none where it is not named.
     pub lost_acked_max: BTreeMap<String, u64>,
+    /// The probes whose acknowledged writes those may be; all where it is empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lost_acked_of: Vec<String>,
     /// How many writes may be there more than once, by variant; none where it is not named.
     pub duplicated_max: BTreeMap<String, u64>,
     /// Why, where that is not zero.

@@ -258,6 +258,7 @@ fn data(parts: &Parts<'_>) -> Option<DataPolicy> {
     };
     Some(DataPolicy {
         lost_acked_max: figures("lost-acked-max")?,
+        lost_acked_of: tab.texts("lost-acked-of").into_iter().map(|probe| probe.value).collect(),
         duplicated_max: figures("duplicated-max")?,
         because: tab.text("because").map(|because| because.value).unwrap_or_default(),
     })

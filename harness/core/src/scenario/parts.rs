@@ -168,9 +168,18 @@ pub(super) fn fault(chosen: &Chosen<'_>) -> Option<Fault> {
             let leave_mib = u32::try_from(tab.whole("leave-mib")?.value).ok()?;
             Some(Fault::Fill { pods, container: container()?, count, path: text("path")?, leave_mib })
         }
+        "fill-stream" => {
+            let (leave_mib, path) = (u32::try_from(tab.whole("leave-mib")?.value).ok()?, text("path")?);
+            let (container, stream, subject) = (container()?, text("stream")?, text("subject")?);
+            Some(Fault::FillStream { pods, container, count, path, leave_mib, stream, subject })
+        }
         "hold-detach" => {
             let lasts = tab.duration("lasts")?.value;
             Some(Fault::HoldDetach { pods, container: container()?, count, path: text("path")?, lasts })
+        }
+        "slow-attach" => {
+            let (takes, lasts) = (tab.duration("takes")?.value, tab.duration("lasts")?.value);
+            Some(Fault::SlowAttach { pods, container: container()?, count, path: text("path")?, takes, lasts })
         }
         "delete-pods" => Some(Fault::DeletePods { pods, count }),
         "node-off" => {

@@ -124,6 +124,9 @@ pub struct Step {
     pub layout: Option<Layout>,
     /// Only where this holds when the step's turn comes; a step passed over says so in the journal.
     pub only_if: Option<StepCondition>,
+    /// Why it is left to people: it is not run, and the verdict counts it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manual: Option<String>,
 }
 
 impl Step {

@@ -1,7 +1,8 @@
 //! Reads a runbook: its fenced `sh` blocks are its steps, one command a line, and all else is for people.
 //!
 //! What the harness needs to know of a step stands behind the fence's language:
-//! `sh expect='text' timeout=90s within=60s exit=any variants=hung,killed layout=separate only-if-down='probe after 60s'`.
+//! `sh expect='text' timeout=90s within=60s exit=any variants=hung,killed layout=separate only-if-down='probe after 60s'
+//! manual='why it is left to people'`.
 
 use super::command::{bound, object_to_step, volumes_named};
 use super::mistake::Mistakes;
@@ -23,7 +24,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// The bounds of a step's limit.
 const TIMEOUT_BOUNDS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30 * 60));
 /// The attributes of a step.
-const ATTRIBUTES: [&str; 7] = ["expect", "timeout", "within", "exit", "variants", "layout", "only-if-down"];
+const ATTRIBUTES: [&str; 8] = ["expect", "timeout", "within", "exit", "variants", "layout", "only-if-down", "manual"];
 /// Names of languages that mean a shell.
 const OTHER_SHELLS: [&str; 6] = ["bash", "shell", "console", "zsh", "shell-session", "terminal"];
 
@@ -145,6 +146,7 @@ fn read_block(text: &str, block: &Block, section: Option<&String>, draft: &mut D
             layout: None,
             within: None,
             only_if: None,
+            manual: None,
         },
         variants: Vec::new(),
         layout: None,
@@ -173,11 +175,13 @@ fn read_block(text: &str, block: &Block, section: Option<&String>, draft: &mut D
         mistakes.add_hint(first_line, "an empty step", "write the command, or take the block out");
     }
     for (command, span) in commands {
-        if let Some(objection) = object_to_step(&command) {
+        // What is not run may never end, and leave to people what they put in.
+        let is_run = pattern.step.manual.is_none();
+        if let Some(objection) = object_to_step(&command).filter(|_| is_run) {
             mistakes.add_hint(span.clone(), objection.message, objection.hint);
         }
-        let target = check_placeholders(text, &span, mistakes);
-        let volume = volumes_named(&command).map(|value| Placed { value, span: span.clone() });
+        let target = if is_run { check_placeholders(text, &span, mistakes) } else { None };
+        let volume = volumes_named(&command).filter(|_| is_run).map(|value| Placed { value, span: span.clone() });
         let line = u32::try_from(text[..span.start].matches('\n').count() + 1).unwrap_or(u32::MAX);
         draft.steps.push(DraftStep {
             step: Step { line, command, ..pattern.step.clone() },
@@ -228,6 +232,7 @@ fn attribute(text: &str, word: Range<usize>, to: &mut DraftStep, mistakes: &mut 
     }
     match &text[key.clone()] {
         "expect" => to.step.expect = Some(value.to_owned()),
+        "manual" => to.step.manual = Some(value.to_owned()),
         name @ ("timeout" | "within") => match text::duration(value, TIMEOUT_BOUNDS.0, TIMEOUT_BOUNDS.1) {
             Ok(limit) if name == "within" => to.step.within = Some(limit),
             Ok(limit) => to.step.timeout = limit,
@@ -373,6 +378,9 @@ mod tests {
             Some(StepCondition::StillDown { probe: "run".to_owned(), after: Duration::from_secs(60) })
         );
         assert_eq!(steps[0].step.command, "one two");
+        let by_hand =
+            read_ok("# B\n```sh manual='the console'\nkubectl get pods -w\nhcloud server delete <server-name>\n```\n");
+        assert_eq!(by_hand[1].step.manual.as_deref(), Some("the console"));
         assert_eq!(steps[1].target.as_ref().map(|target| target.value), Some(1));
     }
 }

@@ -88,6 +88,7 @@ fn step(line: u32, section: &str, command: &str, exit: Option<i32>) -> Step {
         layout: None,
         within: None,
         only_if: None,
+        manual: None,
     }
 }
 

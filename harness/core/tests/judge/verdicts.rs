@@ -242,6 +242,12 @@ fn lost_writes() {
     run.start.scenario.data.because = "replication is asynchronous".into();
     let verdict = run.judge();
     assert_eq!((verdict.exit_code, verdict.findings.len()), (0, 1), "{}", shown(&verdict));
+    run.start.scenario.data.lost_acked_of = vec!["publish".into()];
+    assert_eq!(run.judge().exit_code, 0);
+    run.start.scenario.data.lost_acked_of = vec!["write".into()];
+    let verdict = run.judge();
+    let why = "publish (outside, reused connections): 4 of 1,204 acknowledged writes lost, none accepted";
+    assert_eq!((verdict.data.value, verdict.data.reasons.first().map(String::as_str)), (Value::Fail, Some(why)));
 }
 
 #[test]

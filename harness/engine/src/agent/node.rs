@@ -9,6 +9,7 @@ mod conntrack;
 mod files;
 mod filler;
 mod procs;
+pub mod stream;
 pub mod wire;
 
 use std::collections::BTreeSet;
@@ -93,8 +94,18 @@ fn failed(error: &dyn std::error::Error) -> Reply {
 static ACTING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 fn acts(request: &Request) -> bool {
-    use Request::{Corrupt, Empty, Fill, Freeze, Mend, Thaw};
-    matches!(request, Freeze { .. } | Thaw { .. } | Corrupt(_) | Mend(_) | Fill { .. } | Empty { .. })
+    use Request::{Corrupt, Empty, EmptyStream, Fill, FillStream, Freeze, Mend, Thaw};
+    matches!(
+        request,
+        Freeze { .. }
+            | Thaw { .. }
+            | Corrupt(_)
+            | Mend(_)
+            | Fill { .. }
+            | Empty { .. }
+            | FillStream { .. }
+            | EmptyStream { .. }
+    )
 }
 
 async fn answer(request: Request, held: &Held) -> io::Result<Reply> {
@@ -145,6 +156,14 @@ async fn answer(request: Request, held: &Held) -> io::Result<Reply> {
         Request::Empty { filler } => {
             on_disk(filler.clone(), filler::empty).await?;
             lock(held).remove(&Guard::Filler(filler));
+            Reply::Emptied
+        }
+        Request::FillStream { messages, filler, leave_bytes, bytes_max } => {
+            Reply::Space(stream::fill(&messages, &filler, leave_bytes, bytes_max).await?)
+        }
+        Request::LookAtStream(messages) => Reply::Stream(stream::look(&messages).await?),
+        Request::EmptyStream { messages, before } => {
+            stream::empty(&messages, &before).await?;
             Reply::Emptied
         }
     })

@@ -1,13 +1,15 @@
 //! Faults made ready, so that injecting them takes one round trip and several targets are hit together.
 
+use super::fill_stream::Flood;
 use super::line::Line;
 use super::node_agent::NodeAgent;
 use super::{
-    FaultError, Proof, Tools, corrupt, delete_pods, end_connections, fill, freeze, helm_values, hold_detach, new_node,
-    node_off, patch, signal, undo_of,
+    FaultError, Proof, Tools, corrupt, delete_pods, end_connections, fill, fill_stream, freeze, helm_values,
+    hold_detach, new_node, node_off, patch, signal, slow_attach, undo_of,
 };
 use crate::agent::node::wire::Process;
 use crate::cluster::ClusterError;
+use firedrill_core::event::Undo;
 use firedrill_core::plan::{PlannedFault, Target};
 use firedrill_core::scenario::Fault;
 use futures::future::try_join_all;
@@ -22,6 +24,8 @@ pub struct Armed {
     chart: PathBuf,
     agents: BTreeMap<String, NodeAgent>,
     lines: BTreeMap<Target, Mutex<Option<Line>>>,
+    /// How streams are undone, by fault and target: with the configuration that they had when all was well.
+    streams: Vec<(Fault, Target, Undo)>,
 }
 
 /// What an injection acted on, which its proof looks for.
@@ -50,17 +54,19 @@ impl Armed {
         let mut lines = BTreeMap::new();
         for PlannedFault { fault, targets } in faults {
             for target in targets {
-                let undo = undo_of(fault, target)?;
                 let by_agent = matches!(
                     fault,
                     Fault::Signal { .. }
                         | Fault::Freeze { .. }
                         | Fault::Fill { .. }
+                        | Fault::FillStream { .. }
                         | Fault::Corrupt { .. }
                         | Fault::EndConnections { .. }
                 );
+                // What the agent keeps to itself: of a stream it cannot tell yet, and its end leaves that as it is.
+                let kept = if Flood::of(fault).is_some() { None } else { Some(undo_of(fault, target)?) };
                 if let (true, Some(node)) = (by_agent, target.node()) {
-                    undos.entry(node.to_owned()).or_default().push(undo);
+                    undos.entry(node.to_owned()).or_default().extend(kept);
                 }
                 lines.insert(target.clone(), Mutex::new(None));
             }
@@ -70,7 +76,33 @@ impl Armed {
             Ok::<_, FaultError>((node, agent))
         });
         let agents: BTreeMap<_, _> = try_join_all(ready).await?.into_iter().collect();
-        Ok(Self { tools: tools.clone(), chart: chart.to_owned(), agents, lines })
+        let streams = Vec::new();
+        let mut armed = Self { tools: tools.clone(), chart: chart.to_owned(), agents, lines, streams };
+        for PlannedFault { fault, targets } in faults {
+            let Some(flood) = Flood::of(fault) else { continue };
+            for target in targets {
+                let mut slot = None;
+                if let Some(line) = armed.line(target, &mut slot).await? {
+                    let undo = fill_stream::undo_of(tools, line, target, flood).await?;
+                    armed.streams.push((fault.clone(), target.clone(), undo));
+                }
+            }
+        }
+        Ok(armed)
+    }
+
+    /// How what a fault does to a target is undone.
+    ///
+    /// # Errors
+    /// Where the target is not of the fault's kind, or was not armed.
+    pub fn undo_of(&self, fault: &Fault, target: &Target) -> Result<Undo, FaultError> {
+        let of_stream = || self.streams.iter().find(|(of, at, _)| of == fault && at == target);
+        match fault {
+            Fault::FillStream { .. } => of_stream()
+                .map(|(.., undo)| undo.clone())
+                .ok_or_else(|| FaultError::Mismatch(format!("{target} was not armed"))),
+            _ => undo_of(fault, target),
+        }
     }
 
     /// Opens the lines to the node agents, or to the API server for faults that need no agent, so that no handshake delays
@@ -118,8 +150,17 @@ impl Armed {
                 Some(line) => fill::inject(line, target, *leave_mib).await.map(|()| Vec::new()),
                 None => Ok(Vec::new()),
             },
+            (Fault::FillStream { .. }, _) => match (self.line(target, &mut slot).await?, Flood::of(fault)) {
+                (Some(line), Some(flood)) => {
+                    fill_stream::inject(&self.tools, line, target, flood).await.map(|()| Vec::new())
+                }
+                _ => Ok(Vec::new()),
+            },
             (Fault::HoldDetach { lasts, .. }, _) => {
                 hold_detach::inject(&self.tools, target, *lasts).await.map(|()| Vec::new())
+            }
+            (Fault::SlowAttach { takes, lasts, .. }, _) => {
+                slow_attach::inject(&self.tools, target, *takes, *lasts).await.map(|()| Vec::new())
             }
             (Fault::DeletePods { .. }, _) => delete_pods::inject(&self.tools, target).await.map(|()| Vec::new()),
             (Fault::NodeOff { new, with, .. }, Target::Node { node, .. }) => {
@@ -181,7 +222,12 @@ impl Armed {
                 Some(line) => fill::prove(tools, line, target, *leave_mib).await,
                 None => Ok(Vec::new()),
             },
+            (Fault::FillStream { .. }, _) => match (self.line(target, &mut slot).await?, Flood::of(fault)) {
+                (Some(line), Some(flood)) => fill_stream::prove(tools, line, target, flood).await,
+                _ => Ok(Vec::new()),
+            },
             (Fault::HoldDetach { .. }, _) => hold_detach::prove(tools, target).await,
+            (Fault::SlowAttach { takes, .. }, _) => slow_attach::prove(tools, target, *takes).await,
             (Fault::DeletePods { .. }, _) => delete_pods::prove(tools, target, deadline).await,
             (Fault::NodeOff { pods, new, with, .. }, Target::Node { node, .. }) => {
                 let mut proofs = node_off::prove(tools, node, with.as_ref()).await?;

@@ -30,7 +30,9 @@ pub async fn choose_targets(
         | Fault::Freeze { pods, count, .. }
         | Fault::Corrupt { pods, count, .. }
         | Fault::Fill { pods, count, .. }
+        | Fault::FillStream { pods, count, .. }
         | Fault::HoldDetach { pods, count, .. }
+        | Fault::SlowAttach { pods, count, .. }
         | Fault::DeletePods { pods, count }
         | Fault::NodeOff { pods, count, .. } => (pods, *count),
         Fault::HelmValues { namespace, release, .. } => {
@@ -92,7 +94,10 @@ fn choose(
             Fault::Signal { container, .. } | Fault::Freeze { container, .. } | Fault::Corrupt { container, .. } => {
                 container_target(&candidate, selector, container)
             }
-            Fault::Fill { container, path, .. } | Fault::HoldDetach { container, path, .. } => {
+            Fault::Fill { container, path, .. }
+            | Fault::FillStream { container, path, .. }
+            | Fault::HoldDetach { container, path, .. }
+            | Fault::SlowAttach { container, path, .. } => {
                 uid(candidate.pod).and_then(|uid| fill::target(candidate.pod, &uid, container, path))
             }
             Fault::HelmValues { .. } | Fault::Patch { .. } | Fault::Noop => return Ok(Vec::new()),

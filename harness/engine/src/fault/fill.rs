@@ -3,7 +3,7 @@
 use super::line::Line;
 use super::node_agent::{ANSWER_LIMIT, NodeAgent};
 use super::{FaultError, Proof, Tools};
-use crate::agent::node::wire::{Filler, Reply, Request, Space};
+use crate::agent::node::wire::{Filler, Request, Space};
 use crate::cluster::{Cluster, ClusterError, Waiting, exactly, is_ready, wait_for};
 use firedrill_core::event::Undo;
 use firedrill_core::plan::Target;
@@ -14,14 +14,14 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 /// The file's name in the volume's root.
-const FILE: &str = "firedrill-filler";
+pub(super) const FILE: &str = "firedrill-filler";
 /// What the agent writes for one answer: 32 MiB took up to 16 s on a busy machine, twice the limit of an answer.
 const BYTES_PER_ANSWER: u64 = 8 << 20;
 /// How long filling one volume may take: 16 GiB would take it at 110 MiB/s.
 const FILL_LIMIT: Duration = Duration::from_secs(150);
 /// By how much what is left free may differ from what was asked for: the workload goes on writing.
 const LEFT_BYTES_OFF: u64 = 8 << 20;
-const MIB: u64 = 1 << 20;
+pub(super) const MIB: u64 = 1 << 20;
 /// How long a workload may take to go on by itself once it has space again.
 const GOES_ON_WITHIN: Duration = Duration::from_secs(30);
 
@@ -136,11 +136,7 @@ fn proven(space: &Space, leave_bytes: u64) -> (bool, String) {
 /// Removes the file on the node where the volume is now, looks that it is gone, and has the pod go on.
 pub(super) async fn undo(tools: &Tools, target: &Target, file: &str, deadline: Instant) -> Result<(), FaultError> {
     let Some((mut line, filler, node)) = reach(tools, target, file, deadline).await? else { return Ok(()) };
-    match line.ask(&Request::Empty { filler: filler.clone() }, ANSWER_LIMIT).await? {
-        Reply::Emptied => {}
-        Reply::Failed { reason } => return Err(FaultError::Agent { node, reason }),
-        _ => return Err(FaultError::Agent { node, reason: "it answered another question".to_owned() }),
-    }
+    line.emptied(&Request::Empty { filler: filler.clone() }, ANSWER_LIMIT).await?;
     match line.space(&Request::Space { filler, try_write: false }, ANSWER_LIMIT).await?.filler_bytes {
         None => have_go_on(tools, target).await,
         Some(_) => Err(FaultError::Agent { node, reason: format!("{file} is still there") }),

@@ -16,7 +16,8 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(15);
 
 /// A knob, as the driver lists it.
 #[derive(Debug, Deserialize)]
-struct Knob {
+pub(super) struct Knob {
+    pub(super) slow_attach_s: u64,
     hold_detach: bool,
     until_unix_s: u64,
 }
@@ -44,15 +45,20 @@ pub(super) async fn inject(tools: &Tools, target: &Target, lasts: Duration) -> R
 /// A fresh look at the knobs that the driver reads at each request.
 pub(super) async fn prove(tools: &Tools, target: &Target) -> Result<Vec<Proof>, FaultError> {
     let at = tools.clock.now();
-    let now = u64::try_from(tools.clock.unix_seconds(at)).unwrap_or_default();
-    let handle = handle(tools, target).await?.unwrap_or_default();
-    let (held, evidence) = match knobs(tools).await?.remove(&handle) {
-        Some(Knob { hold_detach: true, until_unix_s }) if until_unix_s > now => {
+    let (held, evidence) = match in_force(tools, target).await? {
+        Some(Knob { hold_detach: true, until_unix_s, .. }) => {
             (true, format!("{DRIVER} detaches it no earlier than {until_unix_s} s after the epoch"))
         }
         _ => (false, format!("{DRIVER} would detach it")),
     };
     Ok(vec![Proof { subject: target.to_string(), evidence, held, at }])
+}
+
+/// The target's knob as the driver has it now, where it has not ended.
+pub(super) async fn in_force(tools: &Tools, target: &Target) -> Result<Option<Knob>, FaultError> {
+    let now = u64::try_from(tools.clock.unix_seconds(tools.clock.now())).unwrap_or_default();
+    let handle = handle(tools, target).await?.unwrap_or_default();
+    Ok(knobs(tools).await?.remove(&handle).filter(|knob| knob.until_unix_s > now))
 }
 
 /// Clears the knob; a detach that was refused goes on within 10 s. To the provider this is the forced detach.
@@ -70,7 +76,7 @@ pub(super) async fn is_clean(tools: &Tools, target: &Target) -> Result<bool, Fau
 }
 
 /// What the driver calls the target's volume; `None` where that is gone, or another driver's.
-async fn handle(tools: &Tools, target: &Target) -> Result<Option<String>, FaultError> {
+pub(super) async fn handle(tools: &Tools, target: &Target) -> Result<Option<String>, FaultError> {
     let Target::Volume { volume, .. } = target else {
         return Err(FaultError::Mismatch(format!("{target} is no volume")));
     };
@@ -85,7 +91,7 @@ async fn knobs(tools: &Tools) -> Result<BTreeMap<String, Knob>, FaultError> {
     serde_json::from_str(&said).map_err(|error| FaultError::Mismatch(format!("the volume driver's knobs: {error}")))
 }
 
-async fn ask(tools: &Tools, args: &[&str]) -> Result<String, FaultError> {
+pub(super) async fn ask(tools: &Tools, args: &[&str]) -> Result<String, FaultError> {
     let ended = volumes_driver::ask(&tools.cluster, args, ANSWER_LIMIT).await.map_err(FaultError::Mismatch)?;
     match ended.ok {
         true => Ok(ended.stdout),

@@ -1,7 +1,7 @@
 //! A line to one node agent: a port-forward through the API server, one request and one answer at a time.
 
 use super::FaultError;
-use crate::agent::node::wire::{KeptFile, LINE_BYTES_MAX, PORT, Process, Reply, Request, Space};
+use crate::agent::node::wire::{KeptFile, LINE_BYTES_MAX, Messages, PORT, Process, Reply, Request, Space, StreamSeen};
 use crate::cluster::ClusterError;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, Portforwarder};
@@ -91,6 +91,34 @@ impl Line {
     pub(super) async fn space(&mut self, request: &Request, limit: Duration) -> Result<Space, FaultError> {
         match self.ask(request, limit).await? {
             Reply::Space(space) => Ok(space),
+            Reply::Failed { reason } => Err(self.failed(reason)),
+            _ => Err(self.failed("it answered another question".to_owned())),
+        }
+    }
+
+    /// Asks for something that is answered with how a stream is; `None` where there is none of that name.
+    ///
+    /// # Errors
+    /// As [`Line::ask`], and where the agent says that it could not.
+    pub(super) async fn stream(
+        &mut self,
+        messages: Messages,
+        limit: Duration,
+    ) -> Result<Option<StreamSeen>, FaultError> {
+        match self.ask(&Request::LookAtStream(messages), limit).await? {
+            Reply::Stream(seen) => Ok(seen),
+            Reply::Failed { reason } => Err(self.failed(reason)),
+            _ => Err(self.failed("it answered another question".to_owned())),
+        }
+    }
+
+    /// Asks for something that is answered with its being empty.
+    ///
+    /// # Errors
+    /// As [`Line::ask`], and where the agent says that it could not.
+    pub(super) async fn emptied(&mut self, request: &Request, limit: Duration) -> Result<(), FaultError> {
+        match self.ask(request, limit).await? {
+            Reply::Emptied => Ok(()),
             Reply::Failed { reason } => Err(self.failed(reason)),
             _ => Err(self.failed("it answered another question".to_owned())),
         }

@@ -1,6 +1,6 @@
 //! Faults: one file each. A fault acts on one target; how to undo it is known before it acts.
 //!
-//! The caller journals [`undo_of`] before [`Armed::inject`], and believes an injection only by [`Armed::prove`].
+//! The caller journals [`Armed::undo_of`] before [`Armed::inject`], and believes an injection only by [`Armed::prove`].
 
 mod armed;
 mod choose;
@@ -8,6 +8,7 @@ mod corrupt;
 mod delete_pods;
 mod end_connections;
 mod fill;
+mod fill_stream;
 mod freeze;
 mod held;
 mod helm_values;
@@ -18,6 +19,7 @@ mod node_agent;
 mod node_off;
 mod patch;
 mod signal;
+mod slow_attach;
 mod undo;
 
 pub use armed::{Armed, Injected};
@@ -106,17 +108,18 @@ pub struct Proof {
     pub at: At,
 }
 
-/// How what a fault does to a target is undone.
+/// How what a fault does to a target is undone, where that can be told from the two alone.
 ///
 /// # Errors
 /// Where the target is not of the fault's kind.
-pub fn undo_of(fault: &Fault, target: &Target) -> Result<Undo, FaultError> {
+fn undo_of(fault: &Fault, target: &Target) -> Result<Undo, FaultError> {
     match (fault, target) {
         (Fault::Signal { .. }, Target::Container { .. }) => Ok(signal::undo_of(target)),
         (Fault::Freeze { .. }, Target::Container { .. }) => Ok(freeze::undo_of(target)),
         (Fault::Corrupt { directory, .. }, Target::Container { .. }) => Ok(corrupt::undo_of(target, directory)),
         (Fault::Fill { .. }, Target::Volume { .. }) => Ok(fill::undo_of(target)),
         (Fault::HoldDetach { .. }, Target::Volume { .. }) => Ok(hold_detach::undo_of(target)),
+        (Fault::SlowAttach { .. }, Target::Volume { .. }) => Ok(slow_attach::undo_of(target)),
         (Fault::DeletePods { .. }, Target::Pod { .. }) => Ok(delete_pods::undo_of(target)),
         (Fault::EndConnections { .. }, Target::Pod { .. }) => Ok(end_connections::undo_of(target)),
         (Fault::NodeOff { new, .. }, Target::Node { node, .. }) => Ok(node_off::undo_of(node, *new)),
@@ -135,7 +138,11 @@ pub fn preview(fault: &Fault, target: &Target) -> String {
         Fault::Freeze { .. } => freeze::preview(target),
         Fault::Corrupt { directory, .. } => corrupt::preview(target, directory),
         Fault::Fill { leave_mib, .. } => fill::preview(target, *leave_mib),
+        Fault::FillStream { stream, subject, leave_mib, .. } => {
+            fill_stream::preview(target, stream, subject, *leave_mib)
+        }
         Fault::HoldDetach { lasts, .. } => hold_detach::preview(target, *lasts),
+        Fault::SlowAttach { takes, lasts, .. } => slow_attach::preview(target, *takes, *lasts),
         Fault::DeletePods { .. } => delete_pods::preview(target),
         Fault::NodeOff { new, .. } => node_off::preview(target, *new),
         Fault::HelmValues { set, set_json, .. } => helm_values::preview(target, set, set_json),

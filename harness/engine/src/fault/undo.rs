@@ -1,6 +1,6 @@
 //! Undoing from the record alone: whoever holds it needs nothing but the cluster, and its provider for a node.
 
-use super::{FaultError, Tools, corrupt, fill, freeze, helm_values, hold_detach, node_off, patch};
+use super::{FaultError, Tools, corrupt, fill, fill_stream, freeze, helm_values, hold_detach, node_off, patch};
 use crate::cluster::{Cluster, ClusterError, LABEL_RUN, exactly};
 use crate::machine;
 use firedrill_core::event::Undo;
@@ -23,7 +23,8 @@ pub async fn undo(tools: &Tools, undo: &Undo, within: Duration) -> Result<(), Fa
         Undo::Thaw { target } => freeze::undo(tools, target, deadline).await,
         Undo::MendFiles { target, directory } => corrupt::undo(tools, target, directory, deadline).await,
         Undo::RemoveFiller { target, file } => fill::undo(tools, target, file, deadline).await,
-        Undo::LetDetach { target } => hold_detach::undo(tools, target).await,
+        Undo::EmptyStream { .. } => fill_stream::undo(tools, undo, deadline).await,
+        Undo::LetDetach { target } | Undo::LetAttach { target } => hold_detach::undo(tools, target).await,
         Undo::PowerOn { node } => node_off::undo(tools, node).await,
         Undo::RemoveNode { node } => Ok(machine::remove(&tools.cluster, node).await?),
         Undo::RollBack { namespace, release, revision, uid } => {
@@ -96,7 +97,8 @@ pub async fn is_clean(tools: &Tools, undo: &Undo, within: Duration) -> Result<bo
         Undo::Thaw { target } => freeze::is_clean(tools, target, deadline).await,
         Undo::MendFiles { target, directory } => corrupt::is_clean(tools, target, directory, deadline).await,
         Undo::RemoveFiller { target, file } => fill::is_clean(tools, target, file, deadline).await,
-        Undo::LetDetach { target } => hold_detach::is_clean(tools, target).await,
+        Undo::EmptyStream { .. } => fill_stream::is_clean(tools, undo, deadline).await,
+        Undo::LetDetach { target } | Undo::LetAttach { target } => hold_detach::is_clean(tools, target).await,
         Undo::PowerOn { node } => node_off::is_clean(tools, node, deadline).await,
         Undo::RemoveNode { node } => Ok(machine::is_gone(&tools.cluster, node).await?),
         Undo::RollBack { namespace, release, revision, uid } => {
@@ -126,7 +128,9 @@ pub fn finish_with(tools: &Tools, undo: &Undo) -> Option<String> {
         Undo::Thaw { .. }
         | Undo::MendFiles { .. }
         | Undo::RemoveFiller { .. }
+        | Undo::EmptyStream { .. }
         | Undo::LetDetach { .. }
+        | Undo::LetAttach { .. }
         | Undo::RollBack { .. }
         | Undo::Restore { .. }
         | Undo::DeleteObject { .. }

@@ -2,7 +2,7 @@
 
 use super::context::{Context, Stop};
 use super::undo_log::leaves_no_trace;
-use crate::fault::{self, Armed, Injected};
+use crate::fault::{Armed, Injected};
 use crate::observe::{self, Baseline};
 use firedrill_core::event::Event;
 use firedrill_core::plan::{Phase, PlannedFault, Target};
@@ -49,7 +49,7 @@ pub(super) async fn inject<'a>(context: &'a Context, armed: &Armed) -> Result<((
 async fn one(context: &Context, armed: &Armed, planned: &PlannedFault) -> Result<(At, Vec<Injected>), Stop> {
     let PlannedFault { fault, targets } = planned;
     armed.connect(targets).await.map_err(Stop::failed)?;
-    let undos: Result<Vec<_>, _> = targets.iter().map(|target| fault::undo_of(fault, target)).collect();
+    let undos: Result<Vec<_>, _> = targets.iter().map(|target| armed.undo_of(fault, target)).collect();
     let undos = undos.map_err(Stop::failed)?;
     let to_note = undos.iter().any(leaves_no_trace);
     for undo in undos {

@@ -65,9 +65,20 @@ pub(super) async fn runbook(
 ) -> Result<((), String), Stop> {
     let directory = workplace(&context.folder, &context.chart).map_err(Stop::failed)?;
     let environment = Environment { variables: context.cluster.kubectl_env(), directory };
-    let (mut held, mut corrected, mut skipped) = (0, 0, 0);
+    let (mut held, mut corrected, mut skipped, mut manual) = (0, 0, 0, 0);
     for planned in steps {
         let step = &planned.step;
+        if let Some(because) = &step.manual {
+            manual += 1;
+            context.recorder.record(Event::StepLeftToPeople {
+                step: planned.number,
+                section: step.section.clone(),
+                line: step.line,
+                command: step.command.clone(),
+                because: because.clone(),
+            });
+            continue;
+        }
         if let Some(StepCondition::StillDown { probe, after }) = &step.only_if {
             context.doing(format!(
                 "step {} only if {probe} is still down {} after the effect",
@@ -117,13 +128,16 @@ pub(super) async fn runbook(
             return Err(Stop::Interrupted);
         }
     }
-    let ran = steps.len() - skipped;
+    let ran = steps.len() - skipped - manual;
     let mut detail = format!("{held} of {ran} commands as expected");
     if corrected > 0 {
         detail.push_str(&format!(", {corrected} by a correction"));
     }
     if skipped > 0 {
         detail.push_str(&format!(", {skipped} not needed"));
+    }
+    if manual > 0 {
+        detail.push_str(&format!(", {manual} left to people"));
     }
     Ok(((), detail))
 }

@@ -172,9 +172,7 @@ async fn one_run(cluster: &Cluster, run_id: &str, undos: Vec<Undo>, agent_image:
     }
     let undos = each;
     let is_fault = |undo: &Undo| undo.is_of_a_fault() && !matches!(undo, Undo::HealsItself { .. });
-    let needs_pod = undos.iter().any(|undo| {
-        is_data(undo) || matches!(undo, Undo::Thaw { .. } | Undo::MendFiles { .. } | Undo::RemoveFiller { .. })
-    });
+    let needs_pod = undos.iter().any(|undo| is_data(undo) || needs_node_agent(undo));
     if needs_pod {
         if agent_image.is_none() {
             swept.left.push(format!("run {run_id}: the agent's image is not known; give --agent-image"));
@@ -215,6 +213,10 @@ async fn one_run(cluster: &Cluster, run_id: &str, undos: Vec<Undo>, agent_image:
         Ok(gone) => swept.done.extend(gone.iter().map(|object| format!("run {run_id}: delete {object}"))),
         Err(error) => swept.left.push(format!("run {run_id}: {error}")),
     }
+}
+
+fn needs_node_agent(undo: &Undo) -> bool {
+    matches!(undo, Undo::Thaw { .. } | Undo::MendFiles { .. } | Undo::RemoveFiller { .. } | Undo::EmptyStream { .. })
 }
 
 async fn wait_clean(tools: &Tools, undo: &Undo) -> Result<(), String> {

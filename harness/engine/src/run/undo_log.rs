@@ -82,7 +82,9 @@ pub(super) fn leaves_no_trace(undo: &Undo) -> bool {
         // A node's mark goes with its object, which a runbook may delete.
         Undo::RollBack { .. }
         | Undo::Restore { .. }
+        | Undo::EmptyStream { .. }
         | Undo::LetDetach { .. }
+        | Undo::LetAttach { .. }
         | Undo::PowerOn { .. }
         | Undo::RemoveNode { .. }
         | Undo::PurgeSubject { .. }

@@ -57,6 +57,7 @@ mod tests {
             layout: None,
             within: None,
             only_if: None,
+            manual: None,
         }
     }
 

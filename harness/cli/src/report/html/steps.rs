@@ -110,6 +110,18 @@ pub(super) fn steps(journal: &Journal) -> Vec<StepRun> {
                 stdout: String::new(),
                 stderr: String::new(),
             }),
+            Event::StepLeftToPeople { step, section, line, command, because } => steps.push(StepRun {
+                number: *step,
+                correction: false,
+                section: harmless(section),
+                line: *line,
+                command: harmless(command),
+                from: record.at,
+                until: Some(record.at),
+                fate: Fate::Skipped(format!("left to people: {}", harmless(because))),
+                stdout: String::new(),
+                stderr: String::new(),
+            }),
             _ => {}
         }
     }

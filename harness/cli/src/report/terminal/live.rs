@@ -135,6 +135,10 @@ impl Lines {
                 let said = format!("step {step} passed over ({}): {}", one_line(section), one_line(because));
                 self.under(&paint.dim("–"), &said, None)
             }
+            Event::StepLeftToPeople { step, section: _, line: _, command, because } => {
+                let said = format!("step {step} is a person's ({}): {}", one_line(because), one_line(command));
+                self.under(&paint.dim("–"), &said, None)
+            }
             // The phase that ended says it.
             Event::Observed(_) | Event::NotRedundant { missing: _, unseen: _ } => String::new(),
             Event::Lost { what } => self.warn(&one_line(what)),

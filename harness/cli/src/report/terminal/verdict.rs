@@ -94,6 +94,7 @@ pub(crate) fn finding_word(kind: FindingKind) -> &'static str {
         FindingKind::CorrectionUsed => "correction used",
         FindingKind::CorrectionNotNeeded => "correction not needed",
         FindingKind::StepNotAsExpected => "step not as expected",
+        FindingKind::ManualStep => "manual step",
         FindingKind::Placement => "placement",
         FindingKind::Measurement => "measurement",
         FindingKind::Data => "data",

@@ -11,7 +11,9 @@ pub(super) const FAULTS: &[(&str, &Shape)] = &[
     ("freeze", &FREEZE),
     ("corrupt", &CORRUPT),
     ("fill", &FILL),
+    ("fill-stream", &FILL_STREAM),
     ("hold-detach", &HOLD_DETACH),
+    ("slow-attach", &SLOW_ATTACH),
     ("delete-pods", &OF_PODS),
     ("node-off", &NODE_OFF),
     ("helm-values", &HELM_VALUES),
@@ -109,6 +111,26 @@ static FILL: Shape = Shape {
         default("leave-mib", "0", Kind::Whole { min: 0, max: 1_000_000 }, "what is left free of it, in MiB"),
     ],
 };
+static FILL_STREAM: Shape = Shape {
+    keys: &[
+        PODS,
+        NAMESPACE,
+        CONTAINER,
+        COUNT,
+        required("path", Kind::Text(Rule::Path), "where the container has the volume mounted: `/data`"),
+        required(
+            "leave-mib",
+            Kind::Whole { min: 32, max: 1_000_000 },
+            "what is left free of it, in MiB: a stream without space cannot be purged",
+        ),
+        required(
+            "stream",
+            Kind::Text(Rule::Word),
+            "the stream that is filled, with a replica on each of these volumes",
+        ),
+        required("subject", Kind::Text(Rule::Subject), "what the messages' subject begins with; the run's id follows"),
+    ],
+};
 static HOLD_DETACH: Shape = Shape {
     keys: &[
         PODS,
@@ -120,6 +142,21 @@ static HOLD_DETACH: Shape = Shape {
             "lasts",
             Kind::Duration { min_ms: S, max_ms: 60 * M },
             "how long the volume is not detached; it ends by itself, and with the undo",
+        ),
+    ],
+};
+static SLOW_ATTACH: Shape = Shape {
+    keys: &[
+        PODS,
+        NAMESPACE,
+        CONTAINER,
+        COUNT,
+        required("path", Kind::Text(Rule::Path), "where the container has the volume mounted: `/data`"),
+        required("takes", Kind::Duration { min_ms: S, max_ms: 30 * M }, "how long an attach takes at least"),
+        required(
+            "lasts",
+            Kind::Duration { min_ms: S, max_ms: 60 * M },
+            "how long attaching is slow; it ends by itself, and with the undo",
         ),
     ],
 };

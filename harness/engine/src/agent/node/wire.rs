@@ -1,5 +1,6 @@
 //! What the runner and a node agent say to each other: one JSON object a line, an answer to each request, in order.
 
+use firedrill_core::event::StreamBefore;
 use firedrill_core::scenario::Signal;
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -71,6 +72,38 @@ pub enum Request {
         /// Which volume, and the file.
         filler: Filler,
     },
+    /// Publish to a stream until a volume with a replica of it is full. Asked again until it is: one answer must not take
+    /// long.
+    FillStream {
+        /// The stream.
+        messages: Messages,
+        /// The volume.
+        filler: Filler,
+        /// What is to be left free, in bytes.
+        leave_bytes: u64,
+        /// What is published for this one answer, in bytes.
+        bytes_max: u64,
+    },
+    /// How is the stream set up, and how many of the messages are in it?
+    LookAtStream(Messages),
+    /// Purge the messages, and give the stream its configuration back where it has another one.
+    EmptyStream {
+        /// The stream.
+        messages: Messages,
+        /// How it was.
+        before: StreamBefore,
+    },
+}
+
+/// Messages of a stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Messages {
+    /// A NATS server's address, `IP:PORT`.
+    pub server: String,
+    /// The stream.
+    pub stream: String,
+    /// Their subject.
+    pub subject: String,
 }
 
 /// A directory of a volume that is mounted on the node.
@@ -157,13 +190,28 @@ pub enum Reply {
     },
     /// How full the volume is.
     Space(Space),
-    /// The file that filled the volume is not there any more.
+    /// The file that filled the volume, or the messages that filled the stream, are not there any more.
     Emptied,
+    /// The stream; nothing where there is none of that name.
+    Stream(Option<StreamSeen>),
     /// It could not be done.
     Failed {
         /// Why.
         reason: String,
     },
+}
+
+/// A stream as its leader tells of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamSeen {
+    /// What is put back.
+    pub now: StreamBefore,
+    /// Why it cannot be filled, and purged after, without touching what is others'.
+    pub unfit: Option<String>,
+    /// The names of the servers that have a replica; empty outside a cluster.
+    pub servers: Vec<String>,
+    /// How many of the messages asked for are in it.
+    pub messages: u64,
 }
 
 /// A file that was corrupted.
