@@ -123,16 +123,20 @@ pub async fn read_back(store: &Store, within: Duration) -> Result<Found, LedgerE
     limited(within, work).await
 }
 
-async fn jetstream_of(url: &str) -> Result<jetstream::Context, LedgerError> {
+/// JetStream through one server, on a connection that is not made again. `within` is the limit of each answer.
+///
+/// # Errors
+/// Where the server does not take the connection.
+pub(crate) async fn jetstream_of(url: &str, within: Duration) -> Result<jetstream::Context, LedgerError> {
     let client = async_nats::ConnectOptions::new()
-        .connection_timeout(ANSWER_MAX)
-        .request_timeout(Some(ANSWER_MAX))
+        .connection_timeout(within)
+        .request_timeout(Some(within))
         .max_reconnects(1)
         .ignore_discovered_servers()
         .connect(url)
         .await
         .map_err(cannot("connecting to NATS"))?;
-    Ok(jetstream::ContextBuilder::new().timeout(ANSWER_MAX).build(client))
+    Ok(jetstream::ContextBuilder::new().timeout(within).build(client))
 }
 
 #[derive(Deserialize)]
@@ -142,7 +146,8 @@ struct Identity {
 }
 
 async fn read_jetstream(url: &str, stream: &str, subject: &str) -> Result<Found, LedgerError> {
-    let stream = jetstream_of(url).await?.get_stream(stream).await.map_err(cannot("asking for the stream"))?;
+    let stream =
+        jetstream_of(url, ANSWER_MAX).await?.get_stream(stream).await.map_err(cannot("asking for the stream"))?;
     let mut subjects = stream.info_with_subjects(subject).await.map_err(cannot("counting the messages"))?;
     let mut there = 0_u64;
     while let Some((_, count)) = subjects.try_next().await.map_err(cannot("counting the messages"))? {
@@ -351,7 +356,8 @@ async fn statement(url: &str, text: String, what: &'static str, within: Duration
 /// Where the stream is not there, refuses, or takes longer than `within`.
 pub async fn purge(url: &str, stream: &str, subject: &str, within: Duration) -> Result<u64, LedgerError> {
     let work = async {
-        let stream = jetstream_of(url).await?.get_stream(stream).await.map_err(cannot("asking for the stream"))?;
+        let stream =
+            jetstream_of(url, ANSWER_MAX).await?.get_stream(stream).await.map_err(cannot("asking for the stream"))?;
         let done = stream.purge().filter(subject).await.map_err(cannot("purging the subject"))?;
         Ok(done.purged)
     };

@@ -173,10 +173,14 @@ pub(super) async fn undo(tools: &Tools, undo: &Undo, deadline: Instant) -> Resul
             line.emptied(&Request::EmptyStream { messages, before: before.clone() }, ANSWER_LIMIT).await
         };
         match tried.await {
-            Err(_) if Instant::now() + AGAIN_AFTER < deadline => sleep(AGAIN_AFTER).await,
+            Err(_) if from_now(tools, AGAIN_AFTER) < deadline => sleep(AGAIN_AFTER).await,
             ended => return ended,
         }
     }
+}
+
+fn from_now(tools: &Tools, after: Duration) -> Instant {
+    tools.clock.deadline(tools.clock.now().plus(after))
 }
 
 /// Whether none of the messages is left, and the stream is set up as it was, by a fresh look.
@@ -199,7 +203,7 @@ async fn reach(
     let pods = listed(&tools.cluster, servers).await?;
     let none = || FaultError::Mismatch(format!("no pod of {}/{} runs", servers.namespace, servers.labels));
     let (beside, address) = beside(&pods).ok_or_else(none)?;
-    let own = NodeAgent::ensure(tools, node, &[], deadline.min(Instant::now() + OWN_WITHIN)).await;
+    let own = NodeAgent::ensure(tools, node, &[], deadline.min(from_now(tools, OWN_WITHIN))).await;
     let agent = match own {
         Ok(agent) => agent,
         Err(_) => NodeAgent::ensure(tools, &beside, &[], deadline).await?,

@@ -2,10 +2,11 @@
 
 use super::wire::{Filler, Messages, Space, StreamSeen};
 use super::{filler, on_disk};
+use crate::ledger::jetstream_of;
+use async_nats::jetstream::Context;
 use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::message::PublishMessage;
-use async_nats::jetstream::stream::{Config, Info, Stream};
-use async_nats::jetstream::{self, Context};
+use async_nats::jetstream::stream::{Config, Info, RetentionPolicy, Stream};
 use bytes::Bytes;
 use firedrill_core::event::StreamBefore;
 use futures::TryStreamExt;
@@ -21,15 +22,7 @@ const MESSAGE_BYTES: usize = 256 << 10;
 const IN_FLIGHT: usize = 2;
 
 async fn connect(server: &str) -> io::Result<Context> {
-    let client = async_nats::ConnectOptions::new()
-        .connection_timeout(ANSWER_MAX)
-        .request_timeout(Some(ANSWER_MAX))
-        .max_reconnects(1)
-        .ignore_discovered_servers()
-        .connect(server)
-        .await
-        .map_err(io::Error::other)?;
-    Ok(jetstream::ContextBuilder::new().timeout(ANSWER_MAX).build(client))
+    jetstream_of(server, ANSWER_MAX).await.map_err(io::Error::other)
 }
 
 /// The stream; `None` where JetStream says that it has none of that name.
@@ -112,6 +105,9 @@ fn unfit(config: &Config) -> Option<&'static str> {
     if config.sealed || config.deny_purge {
         return Some("it cannot be purged");
     }
+    if config.retention != RetentionPolicy::Limits {
+        return Some("its messages are work for those who read it");
+    }
     let limits = [config.max_bytes, config.max_messages, config.max_messages_per_subject];
     limits.iter().any(|limit| *limit > 0).then_some("it has a limit beyond which it discards what others published")
 }
@@ -161,5 +157,6 @@ mod tests {
         assert_eq!(unfit(&Config { max_bytes: -1, ..Config::default() }), None);
         assert!(unfit(&Config { max_messages: 9, ..Config::default() }).is_some());
         assert!(unfit(&Config { deny_purge: true, ..Config::default() }).is_some());
+        assert!(unfit(&Config { retention: RetentionPolicy::WorkQueue, ..Config::default() }).is_some());
     }
 }
