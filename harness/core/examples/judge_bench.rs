@@ -99,6 +99,7 @@ fn journal(end: At) -> Result<Journal, Box<dyn Error>> {
         probe: Some(format!("p{id}")),
         from: Moment::FirstFailure,
         to: Moment::SustainedOk,
+        longest_outage: false,
         documented: None,
         accepted: BTreeMap::from([("v".into(), Accepted(Duration::from_secs(3_600)))]),
         because: String::new(),

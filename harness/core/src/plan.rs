@@ -1,7 +1,7 @@
 //! What a run will do, decided before anything is touched.
 
 use crate::sample::{Connection, SeriesId};
-use crate::scenario::{ExpectedAlert, Fault, ObjectRef, ProbeKind, Recovery, Scenario, Step, Vantage, Variant};
+use crate::scenario::{ExpectedAlert, Fault, ObjectRef, ProbeKind, Recovery, Scenario, Vantage, Variant};
 use crate::time::{as_ms, human};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -336,8 +336,7 @@ pub fn phases(scenario: &Scenario, variant: &str) -> Option<Vec<PlannedPhase>> {
         Recovery::StaysBroken => "nobody acts: it has to stay broken, since it needs its runbook".to_owned(),
         Recovery::Runbook { file, start, without } => {
             let steps = scenario.runbooks.get(file).map_or(0, |runbook| {
-                let is_run = |step: &&Step| step.manual.is_none() && step.is_for(variant, chosen.layout);
-                runbook.steps.iter().filter(is_run).count()
+                runbook.steps.iter().filter(|step| step.is_run_for(variant, chosen.layout)).count()
             });
             match without {
                 None => format!("the {steps} commands of {file}, starting at {start}"),

@@ -108,6 +108,20 @@ fn every_key_is_read() {
     assert_eq!(scenario.data.duplicated_max.len(), names.len());
     assert_eq!(scenario.runbooks["runbook.md"].steps[0].line, 6);
     assert_eq!(scenario.corrections[0].expect.as_deref(), Some("deleted"));
+    assert!(scenario.data.lost_acked_oldest);
+    assert!(scenario.objectives.iter().all(|objective| !objective.longest_outage));
+}
+
+#[test]
+fn only_a_section_that_is_run_can_be_left_out() {
+    let by_hand = format!("{RUNBOOK}\n## 2. Console\n\n```sh manual=console\nhcloud server list\n```\n");
+    let scenario = parse("everything", ("scenarios/everything/scenario.toml", FULL), |_| Ok(by_hand.clone())).unwrap();
+    assert_eq!(scenario.runbooks["runbook.md"].steps.last().unwrap().section, "2. Console");
+    assert_eq!(scenario.sections("hung"), ["1. Delete"]);
+    let left_out = scenario.clone().without("hung", "2.").unwrap_err();
+    assert!(left_out.ends_with("it has: 1. Delete"), "{left_out}");
+    let without = scenario.without("hung", "1.").unwrap();
+    assert!(without.variants["hung"].recovery.stays_broken());
 }
 
 #[test]

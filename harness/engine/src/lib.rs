@@ -11,6 +11,7 @@ pub mod ledger;
 pub mod machine;
 pub mod observe;
 pub mod power;
+pub mod pressure;
 pub mod probe;
 pub mod process;
 pub mod provider;

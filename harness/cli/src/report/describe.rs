@@ -64,6 +64,10 @@ fn words(event: &Event) -> (&'static str, String, bool) {
         Event::Load { achieved_per_s, demanded_per_s } => {
             ("load", format!("{achieved_per_s:.1}/s, {demanded_per_s:.1}/s demanded"), achieved_per_s < demanded_per_s)
         }
+        Event::CpuPressure { stalled, over } => {
+            let text = format!("something waited for a processor for {} of {}", human(*stalled), human(*over));
+            ("processor pressure", text, false)
+        }
         Event::StepStarted { step, section, line, command, correction, deadline } => {
             let limit = limit(micros(*deadline) / 1_000);
             (step_word(*correction), format!("{step}, {section} (line {line}), limit {limit}: {command}"), false)

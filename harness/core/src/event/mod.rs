@@ -113,6 +113,15 @@ pub enum Event {
         /// What the scenario demands at least.
         demanded_per_s: f64,
     },
+    /// How short processors were on the machine that probes from outside; the nodes of a local cluster share it.
+    CpuPressure {
+        /// For how long at least one task waited for a processor (the `some` of Linux's pressure stall information).
+        #[serde(with = "as_ms")]
+        stalled: Duration,
+        /// Of how long, which ends now.
+        #[serde(with = "as_ms")]
+        over: Duration,
+    },
     /// A runbook step began.
     StepStarted {
         /// Its number, from 1.

@@ -6,6 +6,7 @@ use crate::plan::{Phase, Target};
 use crate::scenario::Moment;
 use crate::time::At;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// A journal, taken apart for judging.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub(crate) struct History<'a> {
     pub(crate) phases: Vec<PhaseSeen<'a>>,
     /// Successes per second of the steady state.
     pub(crate) load_per_s: Option<f64>,
+    /// For how long something waited for a processor of the prober's machine, and of how long.
+    pub(crate) cpu_stalled: Option<(Duration, Duration)>,
     pub(crate) injections: Vec<Injection<'a>>,
     pub(crate) proofs: Vec<ProofSeen<'a>>,
     pub(crate) steps: Vec<StepSeen<'a>>,
@@ -125,6 +128,7 @@ impl<'a> History<'a> {
             effect_by: None,
             phases: Vec::new(),
             load_per_s: None,
+            cpu_stalled: None,
             injections: Vec::new(),
             proofs: Vec::new(),
             steps: Vec::new(),
@@ -151,7 +155,8 @@ impl<'a> History<'a> {
         for record in &journal.records {
             history.last_at = history.last_at.max(record.at);
             looking &= !ends_looking(&record.event);
-            if looking && !matches!(record.event, Event::Undone { .. } | Event::Note { .. }) {
+            if looking && !matches!(record.event, Event::Undone { .. } | Event::Note { .. } | Event::CpuPressure { .. })
+            {
                 history.looked_until = history.looked_until.max(record.at);
             }
             if matches!(record.event, Event::StepEnded { .. }) {
@@ -195,6 +200,7 @@ impl<'a> History<'a> {
                     self.effect_by.get_or_insert(by);
                 }
             }
+            Event::CpuPressure { stalled, over } => self.cpu_stalled = Some((*stalled, *over)),
             Event::Load { achieved_per_s, .. } => self.load_per_s = Some(*achieved_per_s),
             Event::StepStarted { step, section, line, command, correction, .. } => {
                 self.moments.entry(Moment::RunbookStart).or_insert(at);

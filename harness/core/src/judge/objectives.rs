@@ -156,6 +156,9 @@ impl Court<'_> {
         if seen.summary.details[first].first_failure_ended < inject {
             return fail("it was already failing when the fault was put in".to_owned());
         }
+        if objective.longest_outage {
+            return self.longest_outage(objective, seen);
+        }
         let span = |moment: Moment, not_before: At| match moment {
             Moment::FirstFailure => Span {
                 earliest: first_outage.last_ok_before.unwrap_or(first_outage.first_failure),
@@ -189,6 +192,35 @@ impl Court<'_> {
             unknown: blind.map(|why| format!("{}: {why}", seen.plan)),
             beside_gap: beside_gap(seen, first, last),
             note: again.then(|| format!("it failed {} times; counted to the last recovery", outages.len())),
+        }
+    }
+
+    /// The longest of the outages that were not over at the objective's beginning, or began later.
+    fn longest_outage(&self, objective: &Objective, seen: &Seen<'_>) -> Finding {
+        let id = Some(seen.plan.id);
+        let horizon = self.history.horizon();
+        let from = self.history.moment(objective.from).unwrap_or(horizon);
+        let of_one = |index: usize| {
+            let outage = &seen.summary.outages[index];
+            let begin = Span {
+                earliest: outage.last_ok_before.unwrap_or(outage.first_failure),
+                latest: Some(outage.first_failure),
+            };
+            let end = Span { earliest: seen.summary.details[index].down_until, latest: outage.first_ok_after };
+            let measured = between(begin, end, Duration::ZERO);
+            Finding { series: id, measured, unknown: None, beside_gap: beside_gap(seen, index, index), note: None }
+        };
+        let outages: Vec<Finding> = relevant(seen, from, horizon).map(of_one).collect();
+        let count = outages.len();
+        let longer = |a: Finding, b: Finding| if by_length(&a, &b) == Ordering::Less { b } else { a };
+        let Some(longest) = outages.into_iter().reduce(longer) else {
+            return self.never_failed(objective, seen, from, horizon);
+        };
+        let blind = seen.blind_gaps_to(horizon, from).next();
+        Finding {
+            unknown: blind.map(|gap| format!("{}: {}", seen.plan, seen.describe_gap(gap))),
+            note: (count > 1).then(|| format!("the longest of {count}")),
+            ..longest
         }
     }
 
@@ -301,14 +333,19 @@ fn between(from: Span, to: Span, slack: Duration) -> Option<Measured> {
     })
 }
 
-fn worse(a: (Finding, Value, Option<String>), b: (Finding, Value, Option<String>)) -> (Finding, Value, Option<String>) {
+/// By what was measured: what had not ended is longest.
+fn by_length(a: &Finding, b: &Finding) -> Ordering {
     let rank = |finding: &Finding| match finding.measured {
         None => (0, 0.0),
         Some(Measured::Interval { upper_ms, .. }) => (1, upper_ms),
         Some(Measured::AtLeast { lower_ms }) => (2, lower_ms),
     };
-    let (ra, rb) = (rank(&a.0), rank(&b.0));
-    let order = b.1.cmp(&a.1).then(rb.0.cmp(&ra.0)).then(rb.1.total_cmp(&ra.1));
+    let (of_a, of_b) = (rank(a), rank(b));
+    of_a.0.cmp(&of_b.0).then(of_a.1.total_cmp(&of_b.1))
+}
+
+fn worse(a: (Finding, Value, Option<String>), b: (Finding, Value, Option<String>)) -> (Finding, Value, Option<String>) {
+    let order = b.1.cmp(&a.1).then(by_length(&b.0, &a.0));
     if order == Ordering::Greater { b } else { a }
 }
 

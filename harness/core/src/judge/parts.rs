@@ -153,6 +153,15 @@ pub(crate) fn data(
             let (lost, all) = (grouped(count.lost), grouped(count.acknowledged));
             failed.push(format!("{}: {lost} of {all} acknowledged writes lost, none accepted", seen.plan));
         }
+        if policy.lost_acked_oldest && count.lost > 0 {
+            if seen.lost_since_kept > 0 {
+                let newer = grouped(seen.lost_since_kept);
+                failed
+                    .push(format!("{}: {newer} of the lost writes are newer than one that is still there", seen.plan));
+            } else if !seen.some_kept {
+                unknown.push(format!("{}: none of its writes was found, so nothing shows that any is kept", seen.plan));
+            }
+        }
         duplicated += count.duplicated;
         indeterminate += count.indeterminate;
         found += count.indeterminate_found;

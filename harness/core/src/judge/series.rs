@@ -15,6 +15,8 @@ pub(crate) const CONTROL_WITHIN: Duration = Duration::from_secs(5);
 
 /// A series is down still where its last failure was so shortly before that moment, or three intervals of its schedule.
 const STILL_MIN: Duration = Duration::from_secs(1);
+/// How much later than one that is kept a write was sent that is surely newer in the store too.
+const KEPT_LATER: Duration = Duration::from_secs(1);
 /// How long it may take to stop the probes and collect their samples before the next phase begins: a shorter silence at
 /// the very end says nothing.
 const COLLECTING_MAX: Duration = Duration::from_secs(5);
@@ -61,6 +63,18 @@ pub(crate) struct Gather<'a> {
     shows_effect: bool,
     sustained: Duration,
     still: Still,
+    kept: Kept<'a>,
+}
+
+/// Which acknowledged writes of a series are still there, by the numbers of those that are not.
+#[derive(Clone, Copy, Debug, Default)]
+struct Kept<'a> {
+    /// The numbers of the lost, as closed ranges in order.
+    lost: &'a [(u32, u32)],
+    /// When the first that is still there was acknowledged.
+    first: Option<At>,
+    /// How many of the lost were sent a while after that.
+    lost_since: u64,
 }
 
 /// The last attempts before the limit passed.
@@ -98,6 +112,10 @@ pub(crate) struct Seen<'a> {
     /// Since when it was down, where it was so still when the limit passed within which it had to be back.
     pub(crate) down_still: Option<At>,
     pub(crate) succeeded: u64,
+    /// Whether any of its acknowledged writes is still there.
+    pub(crate) some_kept: bool,
+    /// How many of its lost writes were sent [`KEPT_LATER`] after one that is still there was acknowledged.
+    pub(crate) lost_since_kept: u64,
     /// How far its times can be off against the run's clock; `None` where that was never found out.
     pub(crate) uncertainty: Option<Duration>,
     steady: Latencies,
@@ -106,7 +124,14 @@ pub(crate) struct Seen<'a> {
 }
 
 impl<'a> Gather<'a> {
-    pub(crate) fn new(plan: &'a Series, sustained: Duration, effect: &Effect, bounds: Bounds) -> Self {
+    /// `lost` are the numbers of the acknowledged writes that were not found, as closed ranges in order.
+    pub(crate) fn new(
+        plan: &'a Series,
+        sustained: Duration,
+        effect: &Effect,
+        bounds: Bounds,
+        lost: &'a [(u32, u32)],
+    ) -> Self {
         let role = match &effect.shown {
             Shown::Down { probe, .. } if *probe == plan.probe => Role::Down,
             Shown::Down { control, .. } if *control == plan.probe => Role::Control,
@@ -127,6 +152,7 @@ impl<'a> Gather<'a> {
             shows_effect: false,
             sustained,
             still: Still::default(),
+            kept: Kept { lost, ..Kept::default() },
         }
     }
 
@@ -155,6 +181,7 @@ impl<'a> Gather<'a> {
         }
         if ok {
             self.last_ok = Some(sample.started);
+            self.kept.take(sample);
         }
     }
 
@@ -200,10 +227,28 @@ impl<'a> Gather<'a> {
             oks_to_horizon: self.oks_to_horizon,
             shows_effect: self.shows_effect,
             succeeded,
+            some_kept: self.kept.first.is_some(),
+            lost_since_kept: self.kept.lost_since,
             uncertainty,
             steady: self.steady,
             degraded: self.degraded,
             degraded_failed: self.degraded_failed,
+        }
+    }
+}
+
+impl Kept<'_> {
+    fn take(&mut self, acknowledged: &Sample) {
+        let seq = acknowledged.seq;
+        let range = self.lost.partition_point(|(_, last)| *last < seq);
+        let is_lost = self.lost.get(range).is_some_and(|(first, _)| *first <= seq);
+        match self.first {
+            None if is_lost => {}
+            None => self.first = Some(acknowledged.ended),
+            Some(first) if is_lost => {
+                self.lost_since += u64::from(acknowledged.started >= first.plus(KEPT_LATER));
+            }
+            Some(first) => self.first = Some(first.min(acknowledged.ended)),
         }
     }
 }

@@ -299,7 +299,9 @@ fn enough(
             mistakes.add(count.span, format!("this template has {servers} {what}"));
         }
         Some((servers, what))
-            if count.value == u64::from(servers) && what != PRIMARY && !matches!(fault, Fault::DeletePods { .. }) =>
+            if count.value == u64::from(servers)
+                && what != PRIMARY
+                && !matches!(fault, Fault::DeletePods { .. } | Fault::FillStream { .. }) =>
         {
             mistakes.add_hint(
                 count.span,

@@ -23,10 +23,10 @@ pub(super) fn in_a_row(part: &VariantPart<'_>, mistakes: &mut Mistakes) {
             }
             _ => {}
         }
-        let is_another =
-            |earlier: &Fault| discriminant(earlier) != discriminant(&fault) && earlier.pods() == fault.pods();
+        // Other pods by name may be the same ones, and what is set last of a volume is all that holds.
+        let is_another = |earlier: &Fault| discriminant(earlier) != discriminant(&fault);
         if is_knob(&fault) && before.iter().any(|earlier| is_knob(earlier) && is_another(earlier)) {
-            mistakes.add(span(), "the driver of these volumes is told something else already");
+            mistakes.add(span(), "the volumes' driver is told something else already");
         }
         before.push(fault);
     }

@@ -1,5 +1,6 @@
 //! What objectives and the data policy must be to variants and probes.
 
+use super::format::LONGEST_OUTAGE;
 use super::mistake::Mistakes;
 use super::parse::{Parts, VariantPart, because};
 use super::read::{PerVariant, Placed, Tab};
@@ -97,6 +98,15 @@ fn objective(parts: &Parts<'_>, tab: &Tab<'_>, mistakes: &mut Mistakes) -> Optio
             to.span.clone(),
             format!("`{}` does not come after `{}`", to.value, from.value),
             format!("in order: {}", Moment::ALL.map(Moment::name).join(", ")),
+        );
+    }
+    if let Some(measure) = tab.text("measure").filter(|measure| measure.value == LONGEST_OUTAGE)
+        && (from_moment.is_of_a_probe() || to_moment != Moment::SustainedOk)
+    {
+        mistakes.add_hint(
+            measure.span,
+            "the longest outage is looked for from a moment of the run until the probe's last outage is over",
+            "`from = \"inject\"` and `to = \"sustained-ok\"`",
         );
     }
     match [(&from, from_moment), (&to, to_moment)].into_iter().find(|(_, moment)| moment.is_of_a_probe()) {

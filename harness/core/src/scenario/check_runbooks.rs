@@ -40,8 +40,7 @@ pub(super) fn read_all(
         let Recovery::Runbook { file, .. } = &recovery.value else { continue };
         let Some((draft, of_runbook)) = parts.runbooks.get(file) else { continue };
         let name = variant.name.value;
-        let is_run = |step: &Step| step.manual.is_none() && step.is_for(name, variant.layout.value);
-        let has_steps = draft.steps.iter().any(|step| is_run(&step.step));
+        let has_steps = draft.steps.iter().any(|draft| draft.step.is_run_for(name, variant.layout.value));
         if !has_steps && of_runbook.is_empty() {
             mistakes.add_hint(
                 recovery.span.clone(),
@@ -112,7 +111,7 @@ struct Running {
 
 impl Running {
     fn runs(&self, file: &str, step: &Step) -> bool {
-        self.file == file && step.is_for(&self.variant, self.layout)
+        self.file == file && step.is_run_for(&self.variant, self.layout)
     }
 
     fn volumes_hit(&self) -> String {
@@ -201,7 +200,7 @@ fn runs(parts: &Parts<'_>, running: &Running, correction: &Tab<'_>) -> bool {
         return false;
     };
     let Some((draft, _)) = parts.runbooks.get(&running.file) else { return false };
-    draft.steps.iter().map(|draft| &draft.step).filter(|step| step.manual.is_none()).any(|step| {
+    draft.steps.iter().map(|draft| &draft.step).any(|step| {
         step.section == section.value && step.command == documented.value && running.runs(&running.file, step)
     })
 }

@@ -288,6 +288,12 @@ static OBJECTIVE: Shape = Shape {
         optional("probe", Kind::Text(Rule::Name), "the probe whose moments are meant; every series of it must hold"),
         required("from", Kind::OneOf { what: "moment", words: &MOMENTS }, "from when"),
         required("to", Kind::OneOf { what: "moment", words: &MOMENTS }, "until when"),
+        default(
+            "measure",
+            "time",
+            Kind::OneOf { what: "measure", words: &["time", LONGEST_OUTAGE] },
+            "the time from the one moment to the other, or the longest of the probe's outages in that time",
+        ),
         optional("documented", LIMIT, "the runbook's figure; beyond it is a finding"),
         optional(
             "accepted",
@@ -297,6 +303,9 @@ static OBJECTIVE: Shape = Shape {
         optional("because", Kind::Text(Rule::Prose), "why the accepted figures are what they are"),
     ],
 };
+
+/// The measure of an objective that bounds each outage, and not the time until the last one's end.
+pub(super) const LONGEST_OUTAGE: &str = "longest-outage";
 
 const LIMIT: Kind = Kind::Duration { min_ms: MS, max_ms: 2 * H };
 const WRITES: Kind = Kind::Whole { min: 0, max: 1_000_000 };
@@ -313,6 +322,12 @@ static DATA: Shape = Shape {
             "lost-acked-of",
             Kind::List { of: &Kind::Text(Rule::Word), min: 1, max: 16 },
             "the probes whose writes those may be; without it any",
+        ),
+        default(
+            "lost-acked-which",
+            "any",
+            Kind::OneOf { what: "choice of writes", words: &["any", "oldest"] },
+            "which of a series' writes those may be; oldest: none that is newer than one that is still there",
         ),
         default(
             "duplicated-max",

@@ -382,6 +382,9 @@ pub struct Objective {
     pub from: Moment,
     /// Until when.
     pub to: Moment,
+    /// Whether the longest of the probe's outages between the two is meant, rather than the time from the one to the other.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub longest_outage: bool,
     /// The runbook's figure; beyond it is a finding.
     #[serde(with = "as_ms_option")]
     pub documented: Option<Duration>,
@@ -404,6 +407,10 @@ pub struct DataPolicy {
     /// The probes whose acknowledged writes those may be; all where it is empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lost_acked_of: Vec<String>,
+    /// Whether only the oldest writes of a series may be lost: none that was sent a second after one that is still there was
+    /// acknowledged.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lost_acked_oldest: bool,
     /// How many writes may be there more than once, by variant; none where it is not named.
     pub duplicated_max: BTreeMap<String, u64>,
     /// Why, where that is not zero.

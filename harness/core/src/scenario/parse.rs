@@ -1,5 +1,6 @@
 //! From the text of a scenario and its runbooks to a checked [`Scenario`], or to all mistakes.
 
+use super::format::LONGEST_OUTAGE;
 use super::layout::{Layout, Names};
 use super::mistake::{Mistake, Mistakes};
 use super::read::{Chosen, PerVariant, Placed, Tab};
@@ -230,6 +231,7 @@ fn objective(parts: &Parts<'_>, tab: &Tab<'_>) -> Option<Objective> {
         probe: tab.text("probe").map(|probe| probe.value),
         from,
         to,
+        longest_outage: tab.text("measure").is_some_and(|measure| measure.value == LONGEST_OUTAGE),
         documented: tab.duration("documented").map(|documented| documented.value),
         accepted: figures.into_iter().map(|(variant, limit)| (variant, Accepted(limit))).collect(),
         because,
@@ -259,6 +261,7 @@ fn data(parts: &Parts<'_>) -> Option<DataPolicy> {
     Some(DataPolicy {
         lost_acked_max: figures("lost-acked-max")?,
         lost_acked_of: tab.texts("lost-acked-of").into_iter().map(|probe| probe.value).collect(),
+        lost_acked_oldest: tab.text("lost-acked-which").is_some_and(|which| which.value == "oldest"),
         duplicated_max: figures("duplicated-max")?,
         because: tab.text("because").map(|because| because.value).unwrap_or_default(),
     })

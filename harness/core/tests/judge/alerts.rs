@@ -155,6 +155,7 @@ fn an_objective_on_the_alert_gates() {
         probe: None,
         from: Moment::Effect,
         to: Moment::Alert,
+        longest_outage: false,
         documented: None,
         accepted: BTreeMap::from([("hung".into(), Accepted(Duration::from_secs(accepted_s)))]),
         because: "measured".into(),

@@ -70,6 +70,7 @@ fn objective(name: &str, probe: Option<&str>, times: (Moment, Moment), documente
         probe: probe.map(str::to_owned),
         from: times.0,
         to: times.1,
+        longest_outage: false,
         documented: (documented > 0).then(|| Duration::from_secs(documented)),
         accepted: BTreeMap::from([("hung".into(), Accepted(Duration::from_secs(accepted)))]),
         because: "22 runs of 2026-12".into(),
@@ -368,6 +369,11 @@ impl Run {
 
     pub(crate) fn keep_samples(&mut self, keep: impl FnMut(&Sample) -> bool) -> &mut Self {
         self.samples.retain(keep);
+        self
+    }
+
+    pub(crate) fn change_events(&mut self, change: impl FnMut(&mut Event)) -> &mut Self {
+        self.events.iter_mut().map(|(_, event)| event).for_each(change);
         self
     }
 

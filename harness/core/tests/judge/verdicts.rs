@@ -4,7 +4,7 @@ use crate::builder::{CONTROL, PUBLISH, Run};
 use firedrill_core::event::{Event, FileSystem, PhaseEnd, Place, StepEnd};
 use firedrill_core::plan::Phase;
 use firedrill_core::sample::Outcome;
-use firedrill_core::scenario::{Fault, Moment};
+use firedrill_core::scenario::{Accepted, Fault, Moment};
 use firedrill_core::time::{At, human};
 use firedrill_core::verdict::{FindingKind, Measured, Part, Value, Verdict};
 use std::fmt::Write;
@@ -251,6 +251,58 @@ fn lost_writes() {
 }
 
 #[test]
+fn the_longest_outage_is_that_of_one_and_not_until_the_last() {
+    let mut run = Run::recovered(62_000);
+    run.change_samples(|sample| {
+        let ms = sample.started.ms();
+        if sample.series == PUBLISH && ((41_500.0..52_000.0).contains(&ms) || ms >= 55_000.0) {
+            sample.outcome = Outcome::Ok;
+        }
+    });
+    let objectives = &mut run.start.scenario.objectives;
+    objectives.retain(|objective| objective.probe.as_deref() == Some("publish"));
+    objectives.truncate(1);
+    objectives[0].from = Moment::Inject;
+    objectives[0].to = Moment::SustainedOk;
+    objectives[0].accepted.insert("hung".into(), Accepted(Duration::from_secs(4)));
+    assert_eq!(run.judge().objectives[0].value, Value::Fail, "until the last one's end");
+    run.start.scenario.objectives[0].longest_outage = true;
+    let judged = run.judge().objectives.remove(0);
+    assert_eq!((judged.value, judged.reason.as_deref()), (Value::Pass, Some("the longest of 2")));
+    let Some(Measured::Interval { lower_ms, upper_ms }) = judged.measured else { panic!("{judged:?}") };
+    assert!(lower_ms <= 3_000.0 && (3_000.0..3_200.0).contains(&upper_ms), "{lower_ms} - {upper_ms}");
+    run.start.scenario.objectives[0].accepted.insert("hung".into(), Accepted(Duration::from_secs(2)));
+    assert_eq!(run.judge().objectives[0].value, Value::Fail);
+}
+
+#[test]
+fn where_the_oldest_may_be_lost_a_newer_one_may_not() {
+    let judged = |lost_ranges: Vec<(u32, u32)>| {
+        let mut run = Run::recovered(62_000);
+        let lost = lost_ranges.iter().map(|(first, last)| u64::from(last - first) + 1).sum();
+        run.drop_events(|event| matches!(event, Event::Ledger(_))).ledger(72_000, lost, 0);
+        run.change_events(|event| {
+            if let Event::Ledger(count) = event {
+                count.lost_ranges.clone_from(&lost_ranges);
+            }
+        });
+        let policy = &mut run.start.scenario.data;
+        policy.lost_acked_max.insert("hung".into(), 100_000);
+        policy.lost_acked_oldest = true;
+        let data = run.judge().data;
+        (data.value, data.reasons.first().cloned().unwrap_or_default())
+    };
+    assert_eq!(judged(vec![(0, 99)]).0, Value::Pass);
+    // As many of the newest: nothing that was announced discards those.
+    let (value, why) = judged(vec![(0, 99), (500, 501)]);
+    assert_eq!(value, Value::Fail);
+    assert!(why.ends_with("2 of the lost writes are newer than one that is still there"), "{why}");
+    let (value, why) = judged(vec![(0, 90_000)]);
+    assert_eq!(value, Value::Unknown);
+    assert!(why.ends_with("none of its writes was found, so nothing shows that any is kept"), "{why}");
+}
+
+#[test]
 fn writes_not_looked_for() {
     let mut run = Run::recovered(62_000);
     run.drop_events(|event| matches!(event, Event::Ledger(_)));
@@ -375,6 +427,22 @@ fn what_ran_on_a_victims_node_is_said() {
     let verdict = run.judge();
     let texts: Vec<_> = verdict.findings.iter().map(|finding| finding.text.as_str()).collect();
     assert_eq!(texts, ["CNPG operator (p-0) ran on worker1, a victim's node"]);
+}
+
+#[test]
+fn a_machine_without_an_idle_processor_is_said_and_no_more() {
+    let texts = |stalled_s, over_s| {
+        let (stalled, over) = (Duration::from_secs(stalled_s), Duration::from_secs(over_s));
+        let mut run = Run::recovered(62_000);
+        run.event(61_000, Event::CpuPressure { stalled, over });
+        let verdict = run.judge();
+        assert_eq!(verdict.exit_code, 0, "{}", shown(&verdict));
+        verdict.findings.into_iter().map(|finding| finding.text).collect::<Vec<_>>()
+    };
+    let [said] = texts(95, 100).try_into().unwrap();
+    assert!(said.contains("something waited for one in 95 % of the time"), "{said}");
+    assert!(texts(84, 100).is_empty());
+    assert!(texts(0, 0).is_empty());
 }
 
 #[test]

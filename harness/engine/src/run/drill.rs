@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::cluster::{Cluster, Inventory, RunMark};
 use crate::lease::Lease;
 use crate::observe;
+use crate::pressure::cpu_stalled;
 use firedrill_core::event::{Event, JOURNAL_VERSION, RunStarted};
 use firedrill_core::plan::Phase;
 use firedrill_core::scenario::{Condition, Recovery, Start};
@@ -191,7 +192,11 @@ async fn whole(context: &Context, sink: mpsc::Sender<firedrill_core::sample::Sam
             return Ended { environment: not_ready(&stop), clean };
         }
     };
+    let (from, stalled) = (context.at(), cpu_stalled());
     let drilled = drill(context, &mut armed).await;
+    if let Some(stalled) = stalled.and_then(|before| cpu_stalled()?.checked_sub(before)) {
+        context.recorder.record(Event::CpuPressure { stalled, over: context.at().since(from) });
+    }
     let recovered = drilled.is_ok();
     if let Err(stop) = &drilled
         && *stop != Stop::Interrupted
@@ -216,11 +221,12 @@ async fn drill(context: &Context, armed: &mut Armed) -> Result<(), Stop> {
     context.phase(Phase::SteadyState, limit(Phase::SteadyState), 1, steady::hold(context)).await?;
     let usual = observe::backlog(&context.cluster, &context.drill.scenario).await.ok().flatten().unwrap_or(0);
     let baseline = observe::Baseline::take(&context.cluster, &context.variant).await.map_err(Stop::failed)?;
+    let telling = alerts::telling(&context.variant.alerts, &armed.alerts.borrow());
     let injecting = break_it::inject(context, &armed.fault);
     let (injected_at, injected) = context.phase(Phase::Inject, limit(Phase::Inject), 1, injecting).await?;
     let targets = context.plan.targets();
     let baseline = Arc::new(baseline);
-    let watching = Watching::start(context, injected_at, baseline.clone(), usual, armed.alerts.clone());
+    let watching = Watching::start(context, injected_at, baseline.clone(), usual, telling, armed.alerts.clone());
     let proving = break_it::prove(context, &armed.fault, injected_at, &injected, &baseline);
     let effect_at = context.phase(Phase::Effect, limit(Phase::Effect), 1, proving).await?;
 

@@ -5,14 +5,17 @@ use super::context::Context;
 use crate::observe::{self, NotHeld};
 use firedrill_core::event::Event;
 use firedrill_core::plan::Target;
-use firedrill_core::scenario::{Condition, Moment};
+use firedrill_core::scenario::{Condition, ExpectedAlert, Moment};
 use firedrill_core::time::At;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// How often the cluster is asked.
-const ASK_EVERY: Duration = Duration::from_millis(250);
+/// How often the cluster is asked whether it has noticed the fault.
+const DETECT_EVERY: Duration = Duration::from_millis(250);
+/// How often it is asked for redundancy and the backlog: each look is several requests, of which the cluster that is measured
+/// bears the cost.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// For how long a look at redundancy says how it is: one of a silent NATS server takes a second, of several conditions some.
 const LOOK_KNOWN_FOR: Duration = Duration::from_secs(10);
 /// So many messages are work under way, not a backlog.
@@ -112,19 +115,21 @@ impl Drop for Watching {
 }
 
 impl Watching {
-    /// Starts to watch. `baseline` is how the cluster was in its steady state; `alerts` what is known of alerts.
+    /// Starts to watch. `baseline` is how the cluster was in its steady state; `alerts` what is known of alerts, of which those
+    /// that are `telling` were inactive before the injection: one that takes long may have made them pending by now.
     pub(super) fn start(
         context: &Context,
         injected_at: At,
         baseline: Arc<observe::Baseline>,
         usual_backlog: u64,
+        telling: Vec<ExpectedAlert>,
         alerts: watch::Receiver<Alerts>,
     ) -> Self {
         let (sender, seen) = watch::channel(Seen::default());
         let sender = Arc::new(sender);
         let targets = context.plan.targets();
         let detection = detection(context.clone(), targets, baseline.clone(), sender.clone());
-        let alert = alert(context.clone(), alerts, injected_at, sender.clone());
+        let alert = alert(context.clone(), telling, alerts, injected_at, sender.clone());
         let redundancy = redundancy(context.clone(), baseline, sender.clone());
         let backlog = backlog(context.clone(), usual_backlog.max(BACKLOG_IDLE), sender);
         let tasks = vec![tokio::spawn(detection), tokio::spawn(alert), tokio::spawn(redundancy), tokio::spawn(backlog)];
@@ -132,8 +137,8 @@ impl Watching {
     }
 }
 
-fn ticks() -> tokio::time::Interval {
-    let mut tick = tokio::time::interval(ASK_EVERY);
+fn ticks(every: Duration) -> tokio::time::Interval {
+    let mut tick = tokio::time::interval(every);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     tick
 }
@@ -144,7 +149,7 @@ async fn detection(
     baseline: Arc<observe::Baseline>,
     sender: Arc<watch::Sender<Seen>>,
 ) {
-    let mut tick = ticks();
+    let mut tick = ticks(DETECT_EVERY);
     loop {
         tick.tick().await;
         if let Some(by) = observe::detected(&context.cluster, &context.variant.detect, &targets, &baseline).await {
@@ -156,8 +161,13 @@ async fn detection(
     }
 }
 
-async fn alert(context: Context, alerts: watch::Receiver<Alerts>, injected_at: At, sender: Arc<watch::Sender<Seen>>) {
-    let telling = alerts::telling(&context.variant.alerts, &alerts.borrow());
+async fn alert(
+    context: Context,
+    telling: Vec<ExpectedAlert>,
+    alerts: watch::Receiver<Alerts>,
+    injected_at: At,
+    sender: Arc<watch::Sender<Seen>>,
+) {
     if let Some(at) = alerts::first(&context, &telling, alerts, injected_at).await {
         sender.send_modify(|seen| seen.alerted = Some(at));
     }
@@ -181,7 +191,7 @@ pub(super) async fn lacks<'a>(
 }
 
 async fn redundancy(context: Context, baseline: Arc<observe::Baseline>, sender: Arc<watch::Sender<Seen>>) {
-    let mut tick = ticks();
+    let mut tick = ticks(LOOK_EVERY);
     loop {
         tick.tick().await;
         let looked_at = context.at();
@@ -205,7 +215,7 @@ async fn redundancy(context: Context, baseline: Arc<observe::Baseline>, sender: 
 }
 
 async fn backlog(context: Context, enough: u64, sender: Arc<watch::Sender<Seen>>) {
-    let mut tick = ticks();
+    let mut tick = ticks(LOOK_EVERY);
     loop {
         tick.tick().await;
         let asked = observe::backlog(&context.cluster, &context.drill.scenario).await;

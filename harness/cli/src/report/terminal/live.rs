@@ -124,6 +124,8 @@ impl Lines {
                 "too little load: {achieved_per_s:.1}/s succeed, {demanded_per_s:.1}/s are needed for a verdict"
             )),
             Event::Load { achieved_per_s: _, demanded_per_s: _ } => String::new(),
+            // The verdict says it where it matters.
+            Event::CpuPressure { stalled: _, over: _ } => String::new(),
             Event::StepStarted { step, section: _, line: _, command, correction, deadline: _ } => {
                 self.step_since.insert((*step, *correction), (record.at, one_line(command)));
                 String::new()

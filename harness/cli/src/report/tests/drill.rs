@@ -284,6 +284,7 @@ fn end(to: &mut Writer, series: &[Series]) {
     to.phase(Phase::Alerts, 88_002, 90);
     to.at(91_000, Event::Observed(alert::changed("NATSDown", &AlertState::Inactive, "")));
     to.done(Phase::Alerts, 91_010, "1 of 1 fired and are resolved");
+    to.at(91_020, Event::CpuPressure { stalled: Duration::from_secs(31), over: Duration::from_secs(81) });
     to.phase(Phase::Ledger, END_MS, 120);
     for series in series.iter().filter(|series| series.kind.writes()) {
         let (acknowledged, indeterminate) = if series.probe == "run" { (540, 3) } else { (2_164, 40) };
