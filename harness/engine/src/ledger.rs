@@ -4,6 +4,7 @@ use crate::probe::postgres::{check_table, options};
 use crate::probe::{HttpClient, LIST_RUNS, redacted};
 use async_nats::jetstream;
 use async_nats::jetstream::consumer::{DeliverPolicy, pull};
+use async_nats::jetstream::stream::Stream;
 use bytes::Bytes;
 pub use firedrill_core::judge::ledger::Found;
 use firedrill_core::judge::ledger::FoundWrite;
@@ -148,11 +149,7 @@ struct Identity {
 async fn read_jetstream(url: &str, stream: &str, subject: &str) -> Result<Found, LedgerError> {
     let stream =
         jetstream_of(url, ANSWER_MAX).await?.get_stream(stream).await.map_err(cannot("asking for the stream"))?;
-    let mut subjects = stream.info_with_subjects(subject).await.map_err(cannot("counting the messages"))?;
-    let mut there = 0_u64;
-    while let Some((_, count)) = subjects.try_next().await.map_err(cannot("counting the messages"))? {
-        there += count as u64;
-    }
+    let there = count(&stream, subject).await?;
     if there == 0 {
         return Ok(Found::default());
     }
@@ -181,10 +178,24 @@ async fn read_jetstream(url: &str, stream: &str, subject: &str) -> Result<Found,
             break;
         }
     }
+    // Nobody writes any more; where the stream discards by age, what it discarded meanwhile could not be read.
     if read < there {
-        return Err(LedgerError::Incomplete { read, there });
+        let there = count(&stream, subject).await?;
+        if read < there {
+            return Err(LedgerError::Incomplete { read, there });
+        }
     }
     Ok(Found::new(keys).with_unreadable(unreadable))
+}
+
+/// How many messages of a subject a stream holds.
+async fn count(stream: &Stream, subject: &str) -> Result<u64, LedgerError> {
+    let mut subjects = stream.info_with_subjects(subject).await.map_err(cannot("counting the messages"))?;
+    let mut there = 0;
+    while let Some((_, count)) = subjects.try_next().await.map_err(cannot("counting the messages"))? {
+        there += count as u64;
+    }
+    Ok(there)
 }
 
 async fn postgres_of(url: &str) -> Result<PgConnection, LedgerError> {

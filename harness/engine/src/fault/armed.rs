@@ -131,6 +131,10 @@ impl Armed {
     /// # Errors
     /// Where it was refused or not answered; it may have worked all the same, which only a proof and the undo settle.
     pub async fn inject(&self, fault: &Fault, target: &Target) -> Result<Injected, FaultError> {
+        if let Some(flood) = Flood::of(fault) {
+            self.flood(fault, target, flood).await?;
+            return Ok(Injected { target: target.clone(), processes: Vec::new(), connections: 0 });
+        }
         let mut slot = self.slot(target)?.lock().await;
         let mut connections = 0;
         let result = match (fault, target) {
@@ -149,12 +153,6 @@ impl Armed {
             (Fault::Fill { leave_mib, .. }, _) => match self.line(target, &mut slot).await? {
                 Some(line) => fill::inject(line, target, *leave_mib).await.map(|()| Vec::new()),
                 None => Ok(Vec::new()),
-            },
-            (Fault::FillStream { .. }, _) => match (self.line(target, &mut slot).await?, Flood::of(fault)) {
-                (Some(line), Some(flood)) => {
-                    fill_stream::inject(&self.tools, line, target, flood).await.map(|()| Vec::new())
-                }
-                _ => Ok(Vec::new()),
             },
             (Fault::HoldDetach { lasts, .. }, _) => {
                 hold_detach::inject(&self.tools, target, *lasts).await.map(|()| Vec::new())
@@ -181,7 +179,7 @@ impl Armed {
                 None => Ok(Vec::new()),
             },
             (Fault::Noop, _) => Ok(Vec::new()),
-            (Fault::NodeOff { .. } | Fault::HelmValues { .. } | Fault::Patch { .. }, _) => {
+            (Fault::NodeOff { .. } | Fault::HelmValues { .. } | Fault::Patch { .. } | Fault::FillStream { .. }, _) => {
                 Err(FaultError::Mismatch(format!("{target} is no target of this fault")))
             }
         };
@@ -251,6 +249,27 @@ impl Armed {
 
     fn slot(&self, target: &Target) -> Result<&Mutex<Option<Line>>, FaultError> {
         self.lines.get(target).ok_or_else(|| FaultError::Mismatch(format!("{target} was not armed")))
+    }
+
+    /// Fills a stream, with the call of its first target for all of them: they fill together.
+    async fn flood(&self, fault: &Fault, target: &Target, flood: Flood<'_>) -> Result<(), FaultError> {
+        let of_fault = self.streams.iter().filter(|(of, ..)| of == fault);
+        let targets: Vec<&Target> = of_fault.map(|(_, target, _)| target).collect();
+        if targets.first() != Some(&target) {
+            return Ok(());
+        }
+        let mut slots = Vec::new();
+        for target in targets {
+            let mut slot = self.slot(target)?.lock().await;
+            self.line(target, &mut slot).await?;
+            slots.push((target, slot));
+        }
+        let open = slots.iter_mut().filter_map(|(target, slot)| Some((*target, slot.as_mut()?)));
+        let filled = fill_stream::inject(&self.tools, &mut open.collect::<Vec<_>>(), flood).await;
+        if filled.is_err() {
+            slots.iter_mut().for_each(|(_, slot)| **slot = None);
+        }
+        filled
     }
 
     /// The open line of a target, opened where it is not; `None` where the fault needs none.

@@ -24,8 +24,10 @@ const FILL_LIMIT: Duration = Duration::from_secs(170);
 /// After how long it is looked at again: the log of a stream's replicas holds every message once more, until the server cuts
 /// it, which it does at most every 10 s (`minSnapDelta` in nats-server's `jetstream_cluster.go`).
 const SETTLES_AFTER: Duration = Duration::from_secs(12);
-/// By how much what is left free may differ from what was asked for.
+/// By how much what is left free on the fullest may differ from what was asked for.
 const LEFT_BYTES_OFF: u64 = 16 << 20;
+/// By how much more may be left free on the others than on the fullest: what a server writes of its own differs.
+const APART_BYTES_MAX: u64 = 64 << 20;
 /// How long the agent on the node that published may take to be there.
 const OWN_WITHIN: Duration = Duration::from_secs(20);
 /// After how long an undo is tried again: a server that had no space is started anew first, and elects a leader.
@@ -106,25 +108,41 @@ pub(super) async fn undo_of(
     })
 }
 
-/// Publishes until the volume is as full as asked for, and stays so.
+/// Publishes beside the first target until the fullest of all is as full as asked for, and stays so. They fill together, whoever
+/// publishes: of volumes that are not alike one would be without any space while another one is filled.
 pub(super) async fn inject(
     tools: &Tools,
-    line: &mut Line,
-    target: &Target,
+    targets: &mut [(&Target, &mut Line)],
     flood: Flood<'_>,
 ) -> Result<(), FaultError> {
-    let request = flood.request(tools, target, &address_of(tools, target).await?)?;
+    let Some(&(first, _)) = targets.first() else { return Ok(()) };
+    let request = flood.request(tools, first, &address_of(tools, first).await?)?;
+    // The last answer's messages are written twice.
+    let near = u64::from(flood.leave_mib) * MIB + 2 * BYTES_PER_ANSWER;
     let filled = async {
         loop {
-            while !line.space(&request, ANSWER_LIMIT).await?.full {}
+            while least_left(targets).await? > near {
+                if targets[0].1.space(&request, ANSWER_LIMIT).await?.full {
+                    break;
+                }
+            }
             sleep(SETTLES_AFTER).await;
-            if left(line, target).await?.bytes_free <= most_left(flood.leave_mib) {
+            if least_left(targets).await? <= most_left(flood.leave_mib) {
                 return Ok(());
             }
         }
     };
-    let late = || FaultError::Mismatch(format!("{target} was not full after {} s", FILL_LIMIT.as_secs()));
+    let late = || FaultError::Mismatch(format!("{first} was not full after {} s", FILL_LIMIT.as_secs()));
     timeout(FILL_LIMIT, filled).await.map_err(|_| late())?
+}
+
+/// What is free on the fullest of the volumes, in bytes.
+async fn least_left(targets: &mut [(&Target, &mut Line)]) -> Result<u64, FaultError> {
+    let mut least = u64::MAX;
+    for (target, line) in targets {
+        least = least.min(left(line, target).await?.bytes_free);
+    }
+    Ok(least)
 }
 
 fn most_left(leave_mib: u32) -> u64 {
@@ -146,7 +164,9 @@ pub(super) async fn prove(
     let space = left(line, target).await?;
     let messages = flood.messages(tools, &address_of(tools, target).await?);
     let there = line.stream(messages, ANSWER_LIMIT).await?.map_or(0, |seen| seen.messages);
-    let held = space.bytes_free <= most_left(flood.leave_mib) && there > 0;
+    // What is far below is as good as full altogether, which is another fault.
+    let right = u64::from(flood.leave_mib) * MIB / 2..=most_left(flood.leave_mib) + APART_BYTES_MAX;
+    let held = right.contains(&space.bytes_free) && there > 0;
     let (free, all) = (space.bytes_free / MIB, space.bytes / MIB);
     let evidence =
         format!("{free} of {all} MiB free; {there} messages of the fault's subject in stream {}", flood.stream);
@@ -174,7 +194,11 @@ pub(super) async fn undo(tools: &Tools, undo: &Undo, deadline: Instant) -> Resul
         };
         match tried.await {
             Err(_) if from_now(tools, AGAIN_AFTER) < deadline => sleep(AGAIN_AFTER).await,
-            ended => return ended,
+            Err(error) => {
+                let hint = "where NATS has no space left for it, let its volumes grow first";
+                return Err(FaultError::Mismatch(format!("{error}; {hint}")));
+            }
+            Ok(()) => return Ok(()),
         }
     }
 }

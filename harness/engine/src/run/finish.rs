@@ -89,6 +89,7 @@ async fn undo(
     }
     // Looked at here, while the node agents that look are still there.
     let still_faulty = look_at_faults(context).await;
+    let still_in = noted && !still_faulty.is_empty();
     // A run that dies from here on must not have it undone again, over what somebody did since.
     if noted
         && still_faulty.is_empty()
@@ -114,12 +115,34 @@ async fn undo(
     let inside = stand_in.as_ref().or(own);
     let again_until = context.at().plus(UNDO_AGAIN_FOR);
     for (id, undo) in rest {
-        failed += usize::from(!carry_out(context, inside, id, &undo, again_until).await);
+        let kept = is_own_namespace(context, &undo) && keep_note(context, still_in).await;
+        failed += usize::from(kept || !carry_out(context, inside, id, &undo, again_until).await);
+        if kept {
+            let why = "kept, as it says how the rest is undone".to_owned();
+            context.undo.done(id, Some(why), fault::finish_with(&context.tools(), &undo));
+        }
     }
     match failed {
         0 => Ok(((), format!("{total} of {total} undone"))),
         _ => Err(Stop::Failed(format!("{failed} of {total} could not be undone"))),
     }
+}
+
+fn is_own_namespace(context: &Context, undo: &Undo) -> bool {
+    matches!(undo, Undo::DeleteObject { kind, name, .. } if kind == "Namespace" && *name == context.mark.namespace())
+}
+
+/// Whether the run's namespace has to stay: a sweep that has not the run's files knows from its note alone what is left, and
+/// so does the next run, which does not begin then. `still_in`: a fault of which the note tells was undone and is in still.
+async fn keep_note(context: &Context, still_in: bool) -> bool {
+    if still_in {
+        return true;
+    }
+    let keep = !context.undo.to_note().is_empty();
+    if keep && let Err(error) = context.note_undos().await {
+        context.recorder.record(Event::Note { text: error.to_string() });
+    }
+    keep
 }
 
 /// Another agent inside the cluster, where the run's own is lost or there never was one. What fails soon is tried again: an

@@ -3,6 +3,7 @@
 use super::before::{self, Compared};
 use super::endpoints::{is_data, take_away};
 use super::journals::{self, Journals, Saved};
+use super::undo_log::leaves_no_trace;
 use crate::agent::Inside;
 use crate::clock::Clock;
 use crate::cluster::{Cluster, ClusterError, RunMark};
@@ -173,24 +174,28 @@ async fn one_run(cluster: &Cluster, run_id: &str, undos: Vec<Undo>, agent_image:
     let undos = each;
     let is_fault = |undo: &Undo| undo.is_of_a_fault() && !matches!(undo, Undo::HealsItself { .. });
     let needs_pod = undos.iter().any(|undo| is_data(undo) || needs_node_agent(undo));
-    if needs_pod {
-        if agent_image.is_none() {
-            swept.left.push(format!("run {run_id}: the agent's image is not known; give --agent-image"));
-            return;
-        }
+    if needs_pod && agent_image.is_none() {
+        swept.left.push(format!("run {run_id}: the agent's image is not known; give --agent-image"));
+        return;
+    }
+    let noted: Vec<Undo> = undos.iter().filter(|undo| leaves_no_trace(undo)).cloned().collect();
+    if needs_pod || !noted.is_empty() {
+        // It has the note anew, so that a sweep that dies, or leaves something, is followed by one that knows.
         let there = async {
             cluster.wait_out_namespace(&tools.mark.namespace(), GONE_WITHIN).await?;
-            cluster.create_namespace(&tools.mark).await
+            cluster.create_namespace(&tools.mark).await?;
+            cluster.note_undos(&tools.mark, &noted).await
         };
+        // One that is stuck may wait for a node that is off: what needs no pod in it is undone all the same.
         if let Err(error) = there.await {
             swept.left.push(format!("run {run_id}: {error}"));
-            return;
         }
     }
+    let may_act = swept.left.len() == before;
     // Faults first: the service that they hold down is needed for the rest.
     let is_machine = |undo: &Undo| matches!(undo, Undo::RemoveNode { .. });
     let (faults, machines) = (undos.iter().filter(|undo| is_fault(undo)), undos.iter().filter(|undo| is_machine(undo)));
-    for undo in faults.chain(machines) {
+    for undo in faults.chain(machines).filter(|undo| may_act || !needs_node_agent(undo)) {
         let undone = fault::undo(&tools, undo, UNDO_WITHIN).await;
         let clean = match undone {
             Ok(()) => wait_clean(&tools, undo).await,
@@ -202,10 +207,19 @@ async fn one_run(cluster: &Cluster, run_id: &str, undos: Vec<Undo>, agent_image:
         }
     }
     let data: Vec<&Undo> = undos.iter().filter(|undo| is_data(undo)).collect();
-    if !data.is_empty() {
+    if may_act && !data.is_empty() {
         take_data_away(cluster, &tools, run_id, &data, swept).await;
     }
     if swept.left.len() > before {
+        if !may_act {
+            return;
+        }
+        // What is undone by now must not be undone again, over what somebody did since.
+        let done = |undo: &Undo| swept.done.contains(&format!("run {run_id}: {undo}"));
+        let open: Vec<Undo> = noted.into_iter().filter(|undo| !done(undo)).collect();
+        if let Err(error) = cluster.note_undos(&tools.mark, &open).await {
+            swept.warnings.push(format!("run {run_id}: {error}"));
+        }
         swept.left.push(format!("run {run_id}: its namespace stays until then: it says how the rest is undone"));
         return;
     }

@@ -58,15 +58,18 @@ fn space(mount: &Path) -> io::Result<(u64, u64)> {
     Ok((all.f_blocks * size, all.f_bavail * size))
 }
 
+/// Asked only before more is written: one that has grown since must still be looked at and emptied.
+pub(super) fn may_be_filled(volume: &str, bytes: u64) -> io::Result<()> {
+    if bytes > VOLUME_BYTES_MAX {
+        return Err(refused(format!("{volume} has {bytes} bytes, more than the {VOLUME_BYTES_MAX} that are filled")));
+    }
+    Ok(())
+}
+
 /// Writes up to `bytes_max` more into the filler file, until no more than `leave_bytes` are free.
 pub(super) fn fill(filler: &Filler, leave_bytes: u64, bytes_max: u64) -> io::Result<Space> {
     let mount = mounted(filler)?;
-    // Asked here alone: one that has grown since must still be looked at and emptied.
-    let total = space(&mount)?.0;
-    if total > VOLUME_BYTES_MAX {
-        let volume = &filler.volume;
-        return Err(refused(format!("{volume} has {total} bytes, more than the {VOLUME_BYTES_MAX} that are filled")));
-    }
+    may_be_filled(&filler.volume, space(&mount)?.0)?;
     let full = fill_at(&mount, &filler.file, leave_bytes, bytes_max)?;
     Ok(Space { full, ..looked(&mount, &filler.file)? })
 }

@@ -31,7 +31,14 @@ async fn stream(messages: &Messages) -> io::Result<Option<(Context, Stream)>> {
     match context.get_stream(&messages.stream).await {
         Ok(stream) => Ok(Some((context, stream))),
         Err(error) => match error.kind() {
-            GetStreamErrorKind::JetStream(answer) if answer.code() == 404 => Ok(None),
+            GetStreamErrorKind::JetStream(answer) if answer.code() == 404 => {
+                // A server that could not load its replica says so too, while there is no leader: who lists them all knows better.
+                let names: Vec<_> = context.stream_names().try_collect().await.map_err(io::Error::other)?;
+                if names.contains(&messages.stream) {
+                    return Err(io::Error::other(format!("stream {} is there and has no leader", messages.stream)));
+                }
+                Ok(None)
+            }
             _ => Err(io::Error::other(error)),
         },
     }
@@ -46,6 +53,7 @@ pub(super) async fn fill(messages: &Messages, volume: &Filler, leave_bytes: u64,
     let mut published = 0;
     loop {
         let seen = on_disk(volume.clone(), |volume| filler::look(volume, false)).await?;
+        filler::may_be_filled(&volume.volume, seen.bytes)?;
         let full = seen.bytes_free < leave_bytes + batch_bytes;
         if full || published + batch_bytes > bytes_max {
             return Ok(Space { full, ..seen });
@@ -76,23 +84,20 @@ fn payload() -> Bytes {
 
 /// How the stream is set up, and how many of the messages are in it.
 pub(super) async fn look(messages: &Messages) -> io::Result<Option<StreamSeen>> {
-    let Some((_, stream)) = stream(messages).await? else { return Ok(None) };
+    let Some((context, stream)) = stream(messages).await? else { return Ok(None) };
     let mut subjects = stream.info_with_subjects(&messages.subject).await.map_err(io::Error::other)?;
     let mut there = 0;
     while let Some((_, count)) = subjects.try_next().await.map_err(io::Error::other)? {
         there += count as u64;
     }
     let info = stream.cached_info();
+    let copied = copied_by(&context, &messages.stream).await?;
+    let unfit = unfit(&info.config).map(str::to_owned).or(copied.map(|by| format!("stream {by} copies its messages")));
     let cluster = info.cluster.iter();
     let servers = cluster.flat_map(|cluster| {
         cluster.leader.iter().cloned().chain(cluster.replicas.iter().map(|replica| replica.name.clone()))
     });
-    Ok(Some(StreamSeen {
-        now: before(info)?,
-        unfit: unfit(&info.config).map(str::to_owned),
-        servers: servers.collect(),
-        messages: there,
-    }))
+    Ok(Some(StreamSeen { now: before(info)?, unfit, servers: servers.collect(), messages: there }))
 }
 
 fn before(info: &Info) -> io::Result<StreamBefore> {
@@ -100,10 +105,25 @@ fn before(info: &Info) -> io::Result<StreamBefore> {
     Ok(StreamBefore { config, created_ns: info.created.unix_timestamp_nanos().to_string() })
 }
 
+/// Another stream that gets what is published to this one: purging this one would leave it there.
+async fn copied_by(context: &Context, stream: &str) -> io::Result<Option<String>> {
+    let mut all = context.streams();
+    while let Some(other) = all.try_next().await.map_err(io::Error::other)? {
+        let sources = other.config.sources.iter().flatten().chain(&other.config.mirror);
+        if sources.into_iter().any(|source| source.name == stream) {
+            return Ok(Some(other.config.name));
+        }
+    }
+    Ok(None)
+}
+
 /// Why a stream cannot be filled, and purged after, without touching what is others'.
 fn unfit(config: &Config) -> Option<&'static str> {
     if config.sealed || config.deny_purge {
         return Some("it cannot be purged");
+    }
+    if config.republish.is_some() {
+        return Some("its messages are published again elsewhere");
     }
     if config.retention != RetentionPolicy::Limits {
         return Some("its messages are work for those who read it");
@@ -113,15 +133,36 @@ fn unfit(config: &Config) -> Option<&'static str> {
 }
 
 /// Purges the messages, and gives the stream its configuration back. A stream that is not there has neither; one that was
-/// made since keeps its own.
+/// made since keeps its own, and so does one that keeps more by now: putting a tighter limit back would discard what is others'.
 pub(super) async fn empty(messages: &Messages, was: &StreamBefore) -> io::Result<()> {
     let Some((context, stream)) = stream(messages).await? else { return Ok(()) };
     stream.purge().filter(messages.subject.as_str()).await.map_err(io::Error::other)?;
     if !is_as_before(&before(stream.cached_info())?, was) {
         let wanted: Config = serde_json::from_str(&was.config)?;
+        if let Some(limit) = tighter(&stream.cached_info().config, &wanted) {
+            return Err(io::Error::other(format!(
+                "stream {} keeps more by its {limit} than it did, and putting that back would discard messages: do so by hand, \
+                 where they may go",
+                messages.stream
+            )));
+        }
         context.update_stream(&wanted).await.map_err(io::Error::other)?;
     }
     Ok(())
+}
+
+/// A limit by which a stream would keep less than it does now.
+fn tighter(now: &Config, wanted: &Config) -> Option<&'static str> {
+    // Neither 0 nor -1 is a limit.
+    let counts = |now: i64, wanted: i64| wanted > 0 && (now <= 0 || wanted < now);
+    let age = !wanted.max_age.is_zero() && (now.max_age.is_zero() || wanted.max_age < now.max_age);
+    let limits = [
+        ("max_age", age),
+        ("max_bytes", counts(now.max_bytes, wanted.max_bytes)),
+        ("max_msgs", counts(now.max_messages, wanted.max_messages)),
+        ("max_msgs_per_subject", counts(now.max_messages_per_subject, wanted.max_messages_per_subject)),
+    ];
+    limits.into_iter().find_map(|(limit, tighter)| tighter.then_some(limit))
 }
 
 /// Whether a stream is set up as it was, but for what the server itself notes in the metadata, or is another one by now.
@@ -150,6 +191,18 @@ mod tests {
         assert!(is_as_before(&with(60, "2.12", "2"), &with(120, "2.12", "1")), "one that was made since");
         let unreadable = StreamBefore { config: String::new(), created_ns: "1".to_owned() };
         assert!(!is_as_before(&unreadable, &unreadable));
+    }
+
+    #[test]
+    fn a_limit_is_put_back_only_where_that_discards_nothing() {
+        let age = |s: u64| Config { max_age: Duration::from_secs(s), max_bytes: -1, ..Config::default() };
+        assert_eq!(tighter(&age(120), &age(604_800)), None, "what a runbook had it keep less");
+        assert_eq!(tighter(&age(604_800), &age(120)), Some("max_age"));
+        assert_eq!(tighter(&age(0), &age(120)), Some("max_age"), "it keeps for ever by now");
+        assert_eq!(tighter(&age(120), &age(0)), None);
+        let bytes = |max_bytes| Config { max_bytes, ..Config::default() };
+        assert_eq!(tighter(&bytes(-1), &bytes(5)), Some("max_bytes"));
+        assert_eq!(tighter(&bytes(5), &bytes(-1)), None);
     }
 
     #[test]
