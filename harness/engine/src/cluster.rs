@@ -7,6 +7,7 @@ mod expose;
 mod inventory;
 mod kubelet;
 mod namespace;
+mod pages;
 mod placement;
 mod pods;
 mod wait;
@@ -17,6 +18,7 @@ pub(crate) use error::said;
 pub use exec::{Container, Ended};
 pub use expose::Door;
 pub use inventory::{Differences, Inventory, differences};
+pub(crate) use pages::SAME_PAGE_FOR;
 pub(crate) use pods::{exactly, is_ready};
 pub use wait::{Waiting, wait_and_tell, wait_for};
 
@@ -134,6 +136,7 @@ pub struct Cluster {
     /// Ports of this machine's loopback address that lead to node ports of the cluster, by node port.
     pub outside_ports: BTreeMap<u16, u16>,
     client: kube::Client,
+    pages: Arc<pages::Pages>,
     /// A home for the programs that act on it, with a kubeconfig of this context alone.
     home: Arc<TempDir>,
 }
@@ -165,6 +168,7 @@ impl Cluster {
             power: Power::Unavailable { why: "firedrill did not make this cluster's nodes".to_owned() },
             outside_ports: BTreeMap::new(),
             client,
+            pages: Arc::new(pages::Pages::new()),
             home: Arc::new(home),
         })
     }

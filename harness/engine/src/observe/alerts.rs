@@ -1,6 +1,5 @@
 //! What Prometheus says of the alerts, asked through the API server.
 
-use super::nats_view::proxied;
 use crate::cluster::Cluster;
 use firedrill_core::alert::{self, AlertState};
 use firedrill_core::event::Observation;
@@ -67,7 +66,7 @@ struct Alert {
 type Alerts = BTreeMap<String, (AlertState, String)>;
 
 async fn look(cluster: &Cluster) -> Result<Alerts, String> {
-    let (status, body) = proxied(cluster, NAMESPACE, SERVICE, RULES).await?;
+    let (status, body) = cluster.page(NAMESPACE, SERVICE, RULES).await?;
     match status {
         200 => alerts(&body),
         404 => Err(format!("this cluster has no {SERVICE} in namespace {NAMESPACE}")),

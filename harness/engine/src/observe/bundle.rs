@@ -160,9 +160,9 @@ impl Bundle<'_> {
         self.write(file, bytes).await;
     }
 
-    async fn write(&mut self, file: &str, bytes: Result<Vec<u8>, String>) {
+    async fn write(&mut self, file: &str, bytes: Result<impl AsRef<[u8]>, String>) {
         let written = match bytes {
-            Ok(bytes) => write(&self.dir.join(file), &bytes).await.map_err(|error| error.to_string()),
+            Ok(bytes) => write(&self.dir.join(file), bytes.as_ref()).await.map_err(|error| error.to_string()),
             Err(why) => Err(why),
         };
         if let Err(why) = written {

@@ -2,7 +2,6 @@
 
 use super::condition::NotHeld;
 use super::kubernetes::pod_is_ready;
-use super::nats_view::proxied;
 use crate::cluster::{Cluster, ClusterError};
 use firedrill_core::event::{MOVING_TO, Observation};
 use k8s_openapi::api::core::v1::Pod;
@@ -171,7 +170,7 @@ fn status_scheme(pod: &Pod) -> &'static str {
 
 async fn instance_status(cluster: &Cluster, namespace: &str, pod: &Pod) -> Result<InstanceStatus, String> {
     let at = format!("pods/{}{}:{STATUS_PORT}", status_scheme(pod), pod.name_any());
-    let (status, body) = proxied(cluster, namespace, &at, "pg/status").await?;
+    let (status, body) = cluster.page(namespace, &at, "pg/status").await?;
     if status != 200 {
         return Err(format!("{}'s status answered {status}", pod.name_any()));
     }

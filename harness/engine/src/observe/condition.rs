@@ -7,7 +7,7 @@ use super::nats_state::{Replicas, quorum_lost, replicas};
 use super::nats_view::views;
 use super::rows::rows;
 use super::symptom::{Occurrences, occurrences, symptom_since};
-use crate::cluster::{Cluster, ClusterError};
+use crate::cluster::{Cluster, ClusterError, SAME_PAGE_FOR};
 use firedrill_core::plan::Target;
 use firedrill_core::scenario::{Condition, Detector, Fault, PodSelector, Shown, Symptom, Variant};
 use futures::future::try_join_all;
@@ -22,7 +22,8 @@ use std::time::Duration;
 /// How often replicas of NATS are looked at for one answer, in which each has to be seen current.
 const NATS_LOOKS: u32 = 5;
 /// Time between two of these looks.
-const BETWEEN_NATS_LOOKS: Duration = Duration::from_millis(100);
+const BETWEEN_NATS_LOOKS: Duration = Duration::from_millis(250);
+const _: () = assert!(BETWEEN_NATS_LOOKS.as_millis() > SAME_PAGE_FOR.as_millis(), "else two looks would be one");
 
 /// How things were before the fault.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

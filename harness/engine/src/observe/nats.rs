@@ -1,6 +1,6 @@
 //! Watching NATS servers, which tell nobody when they lose each other.
 
-use super::nats_state::{all_current, messages, quorum_lost};
+use super::nats_state::{Lately, messages, quorum_lost};
 use super::nats_view::{ServerView, views};
 use super::subjects::Subjects;
 use crate::cluster::{Cluster, ClusterError};
@@ -37,6 +37,7 @@ pub(super) async fn watch(cluster: Cluster, servers: PodSelector, several: bool,
     let whole = if several { format!("{}/", servers.namespace) } else { String::new() };
     let mut known = BTreeMap::new();
     let mut size = 0;
+    let mut lately = Lately::default();
     let mut tick = interval(LOOK_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -47,7 +48,7 @@ pub(super) async fn watch(cluster: Cluster, servers: PodSelector, several: bool,
         if size == 0 {
             continue;
         }
-        for observation in states(&views, size, &whole) {
+        for observation in states(&views, size, &whole, &mut lately) {
             let before = known.insert(observation.object.clone(), observation.clone());
             let starts_well = before.is_none() && observation.healthy != Some(false);
             if starts_well || before.as_ref() == Some(&observation) {
@@ -60,7 +61,7 @@ pub(super) async fn watch(cluster: Cluster, servers: PodSelector, several: bool,
     }
 }
 
-fn states(views: &[ServerView], size: usize, whole: &str) -> Vec<Observation> {
+fn states(views: &[ServerView], size: usize, whole: &str, lately: &mut Lately) -> Vec<Observation> {
     let (quorum, replicas) = (&format!("{whole}quorum"), &format!("{whole}replicas"));
     let observation = |object: &str, state: String, healthy: bool| Observation {
         source: "nats".to_owned(),
@@ -86,7 +87,7 @@ fn states(views: &[ServerView], size: usize, whole: &str) -> Vec<Observation> {
             states.push(observation(quorum, format!("meta leader {}", leader.unwrap_or("none")), true));
         }
     }
-    states.push(match all_current(views, size) {
+    states.push(match lately.all_current(views, size) {
         Ok(_) => observation(replicas, "all current".to_owned(), true),
         Err(why) => observation(replicas, first_line(&why), false),
     });

@@ -2,7 +2,7 @@
 
 use super::condition::NotHeld;
 use super::nats_view::{Answer, Group, ServerView};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 /// The replicas of all groups at one look.
 #[derive(Clone, Debug, Default)]
@@ -46,13 +46,32 @@ impl Replicas {
     }
 }
 
-/// Whether every server answers, is routed to all others, and every replica of every group is current at this one look.
-///
-/// # Errors
-/// The first thing that is not so, for people.
-pub(super) fn all_current(views: &[ServerView], servers: usize) -> Result<String, String> {
-    let replicas = replicas(views, servers).map_err(|why| why.to_string())?;
-    replicas.caught_up(&mut BTreeSet::new())
+/// The replicas that were current at the last looks.
+#[derive(Debug, Default)]
+pub(super) struct Lately(VecDeque<BTreeSet<String>>);
+
+impl Lately {
+    /// How many looks are kept.
+    const LOOKS: usize = 5;
+
+    /// Whether every server answers, is routed to all others, and every replica of every group is current at this look or was
+    /// at one of the last.
+    ///
+    /// # Errors
+    /// The first thing that is not so, for people.
+    pub(super) fn all_current(&mut self, views: &[ServerView], servers: usize) -> Result<String, String> {
+        match replicas(views, servers) {
+            Ok(replicas) => {
+                self.0.truncate(Self::LOOKS - 1);
+                self.0.push_front(replicas.current.clone());
+                replicas.caught_up(&mut self.0.iter().flatten().cloned().collect())
+            }
+            Err(why) => {
+                self.0.clear();
+                Err(why.to_string())
+            }
+        }
+    }
 }
 
 /// The replicas of all groups, where every server answers, is routed to all others, and no replica is missing or offline.
@@ -225,8 +244,9 @@ mod tests {
 
     #[test]
     fn current_means_every_replica_of_every_group() {
-        assert_eq!(all_current(&healthy(), 3).unwrap(), "3 servers routed, 3 groups with every replica current");
-        let wrong = |views: Vec<ServerView>| all_current(&views, 3).unwrap_err();
+        let all_current = |views: &[ServerView]| Lately::default().all_current(views, 3);
+        assert_eq!(all_current(&healthy()).unwrap(), "3 servers routed, 3 groups with every replica current");
+        let wrong = |views: Vec<ServerView>| all_current(&views).unwrap_err();
         assert_eq!(wrong(healthy()[..2].to_vec()), "2 of 3 servers have a pod");
         let mut silent = healthy();
         silent[2].answer = Err("no answer within 1000 ms".to_owned());
@@ -242,7 +262,7 @@ mod tests {
             stream.cluster.as_mut().unwrap().replicas[1].current = false;
         };
         assert_eq!(wrong(change(0, stale)), "stream STEPS: replica on n2 is not current");
-        assert!(all_current(&change(1, stale), 3).is_ok(), "only the leader's view of its replicas counts");
+        assert!(all_current(&change(1, stale)).is_ok(), "only the leader's view of its replicas counts");
         let consumer = |a: &mut Answer| {
             let consumer = &mut a.jetstream.account_details[0].stream_detail[0].consumer_detail[0];
             consumer.cluster.as_mut().unwrap().replicas[0].offline = true;
@@ -279,6 +299,10 @@ mod tests {
         assert_eq!(look(&lagging(0)).unwrap_err(), "stream STEPS: replica on n1 is not current");
         assert_eq!(look(&lagging(0)).unwrap_err(), "stream STEPS: replica on n1 is not current");
         assert!(look(&lagging(1)).is_ok(), "n1 is current now, n2 was at the look before");
+        let mut lately = Lately::default();
+        assert!(lately.all_current(&healthy(), 3).is_ok());
+        let behind: Vec<_> = (0..5).map(|_| lately.all_current(&lagging(0), 3).is_ok()).collect();
+        assert_eq!(behind, [true, true, true, true, false], "until it was current at none of the last looks");
         let gone = change(0, |a| {
             a.jetstream.account_details[0].stream_detail[0].cluster.as_mut().unwrap().replicas[1].offline = true;
         });

@@ -1,12 +1,11 @@
 //! What each NATS server says of itself, asked at its monitor port through the API server.
 
 use crate::cluster::{Cluster, ClusterError};
+use bytes::Bytes;
 use firedrill_core::scenario::PodSelector;
 use futures::future::join_all;
-use http_body_util::{BodyExt, Limited};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams};
-use kube::client::Body;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
@@ -15,10 +14,8 @@ use tokio::time::timeout;
 
 /// The monitor's port, which the NATS chart fixes.
 const MONITOR_PORT: u16 = 8222;
-/// The limit of one answer; a frozen server accepts the connection and says nothing.
-const ANSWER_LIMIT: Duration = Duration::from_secs(1);
-/// The longest answer that is read, in bytes.
-const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// The limit of the list of servers.
+const LIST_LIMIT: Duration = Duration::from_secs(2);
 /// What is asked of the JetStream endpoint.
 const JSZ: &str = "jsz?streams=true&consumers=true&config=1&raft=1";
 
@@ -146,8 +143,8 @@ impl JetStream {
 /// Where the pods cannot be listed.
 pub(super) async fn views(cluster: &Cluster, servers: &PodSelector) -> Result<Vec<ServerView>, ClusterError> {
     let pods: Api<Pod> = Api::namespaced(cluster.client(), &servers.namespace);
-    let listed = timeout(ANSWER_LIMIT * 2, pods.list_metadata(&ListParams::default().labels(&servers.labels))).await;
-    let limit = ANSWER_LIMIT * 2;
+    let limit = LIST_LIMIT;
+    let listed = timeout(limit, pods.list_metadata(&ListParams::default().labels(&servers.labels))).await;
     let listed = listed.map_err(|_| ClusterError::Deadline { what: "the list of NATS servers".to_owned(), limit })?;
     let listed = listed.map_err(ClusterError::api("list NATS servers"))?;
     let mut asked = Vec::new();
@@ -175,7 +172,7 @@ async fn ask(cluster: &Cluster, namespace: &str, pod: &str) -> Result<Answer, St
     Ok(Answer { health, routes: json("routez", routes?)?, jetstream: json("jsz", jetstream?)? })
 }
 
-fn json<T: DeserializeOwned>(what: &str, (status, body): (u16, Vec<u8>)) -> Result<T, String> {
+fn json<T: DeserializeOwned>(what: &str, (status, body): (u16, Bytes)) -> Result<T, String> {
     if status != 200 {
         return Err(format!("{what} answered {status}"));
     }
@@ -186,28 +183,6 @@ fn json<T: DeserializeOwned>(what: &str, (status, body): (u16, Vec<u8>)) -> Resu
 ///
 /// # Errors
 /// Where it does not answer within a second, for people.
-pub(super) async fn get(cluster: &Cluster, namespace: &str, pod: &str, path: &str) -> Result<(u16, Vec<u8>), String> {
-    proxied(cluster, namespace, &format!("pods/{pod}:{MONITOR_PORT}"), path).await
-}
-
-/// One page of a pod or a Service, through the API server; `of` is such as `pods/NAME:PORT`.
-///
-/// # Errors
-/// Where it does not answer within a second, for people.
-pub(super) async fn proxied(
-    cluster: &Cluster,
-    namespace: &str,
-    of: &str,
-    path: &str,
-) -> Result<(u16, Vec<u8>), String> {
-    let url = format!("/api/v1/namespaces/{namespace}/{of}/proxy/{path}");
-    let request = http::Request::get(url).body(Body::empty()).map_err(|error| error.to_string())?;
-    let answer = async {
-        let answer = cluster.client().send(request).await.map_err(|error| error.to_string())?;
-        let status = answer.status().as_u16();
-        let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
-        Ok((status, body.map_err(|error| error.to_string())?.to_bytes().to_vec()))
-    };
-    let limit = || Err(format!("no answer within {} ms", ANSWER_LIMIT.as_millis()));
-    timeout(ANSWER_LIMIT, answer).await.unwrap_or_else(|_| limit())
+pub(super) async fn get(cluster: &Cluster, namespace: &str, pod: &str, path: &str) -> Result<(u16, Bytes), String> {
+    cluster.page(namespace, &format!("pods/{pod}:{MONITOR_PORT}"), path).await
 }
