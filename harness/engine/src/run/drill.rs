@@ -26,6 +26,9 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+/// For how long a look at how things are before the fault is tried again.
+const BASELINE_WITHIN: Duration = Duration::from_secs(10);
+
 /// Where and with what to run it.
 #[derive(Clone)]
 pub struct Options {
@@ -220,7 +223,7 @@ async fn drill(context: &Context, armed: &mut Armed) -> Result<(), Stop> {
     let limit = |phase| context.deadline(phase);
     context.phase(Phase::SteadyState, limit(Phase::SteadyState), 1, steady::hold(context)).await?;
     let usual = observe::backlog(&context.cluster, &context.drill.scenario).await.ok().flatten().unwrap_or(0);
-    let baseline = observe::Baseline::take(&context.cluster, &context.variant).await.map_err(Stop::failed)?;
+    let baseline = baseline(context).await?;
     let telling = alerts::telling(&context.variant.alerts, &armed.alerts.borrow());
     let injecting = break_it::inject(context, &armed.fault);
     let (injected_at, injected) = context.phase(Phase::Inject, limit(Phase::Inject), 1, injecting).await?;
@@ -271,6 +274,22 @@ async fn drill(context: &Context, armed: &mut Armed) -> Result<(), Stop> {
         // An alert that did not do as expected is for the judge; the service is back all the same.
         Ok(()) | Err(Stop::Deadline(_) | Stop::Failed(_)) => Ok(()),
         Err(stop) => Err(stop),
+    }
+}
+
+/// How things are before the fault. One look that fails is not the end of a run: what it lists may be slow to answer once.
+async fn baseline(context: &Context) -> Result<observe::Baseline, Stop> {
+    let again_until = context.at().plus(BASELINE_WITHIN);
+    loop {
+        match observe::Baseline::take(&context.cluster, &context.variant).await {
+            Ok(baseline) => return Ok(baseline),
+            Err(error) if context.at() >= again_until || context.interrupts.count() > 0 => {
+                let text = format!("how things are before the fault cannot be told: {error}");
+                context.recorder.record(Event::Note { text: text.clone() });
+                return Err(Stop::Failed(text));
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(500)).await,
+        }
     }
 }
 
