@@ -189,7 +189,10 @@ async fn read_jetstream(url: &str, stream: &str, subject: &str) -> Result<Found,
 }
 
 /// How many messages of a subject a stream holds.
-async fn count(stream: &Stream, subject: &str) -> Result<u64, LedgerError> {
+///
+/// # Errors
+/// Where it does not say.
+pub(crate) async fn count(stream: &Stream, subject: &str) -> Result<u64, LedgerError> {
     let mut subjects = stream.info_with_subjects(subject).await.map_err(cannot("counting the messages"))?;
     let mut there = 0;
     while let Some((_, count)) = subjects.try_next().await.map_err(cannot("counting the messages"))? {

@@ -125,10 +125,7 @@ fn gather<'a, R: Read>(
 ) -> io::Result<Vec<Seen<'a>>> {
     let plan = &history.start.plan;
     let bounds = Bounds::of(history);
-    let lost = |series: &Series| {
-        let count = history.ledger.iter().rev().find(|count| count.series == series.id);
-        count.map_or(&[][..], |count| &count.lost_ranges)
-    };
+    let lost = |series: &Series| history.ledger_of(series.id).map_or(&[][..], |count| &count.lost_ranges);
     let new = |series| Gather::new(series, variant.sustained, &variant.effect, bounds, lost(series));
     let mut gathers: Vec<_> = plan.series.iter().map(new).collect();
     let mut by_id: Vec<Option<usize>> = Vec::new();

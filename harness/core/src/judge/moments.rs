@@ -3,6 +3,7 @@
 use crate::event::{Event, FileSystem, LedgerCount, Observation, PhaseEnd, Place, RunStarted, StepEnd, Undo};
 use crate::journal::Journal;
 use crate::plan::{Phase, Target};
+use crate::sample::SeriesId;
 use crate::scenario::Moment;
 use crate::time::At;
 use std::collections::BTreeMap;
@@ -261,6 +262,11 @@ impl<'a> History<'a> {
             // A phase that was passed over may never have started.
             None => self.phases.push(PhaseSeen { phase, end: Some((end, detail)), ended_at: Some(at) }),
         }
+    }
+
+    /// What was counted last of a series' writes.
+    pub(crate) fn ledger_of(&self, series: SeriesId) -> Option<&'a LedgerCount> {
+        self.ledger.iter().rev().find(|count| count.series == series).copied()
     }
 
     /// A moment of the run as a whole.

@@ -160,10 +160,7 @@ impl Court<'_> {
             return self.longest_outage(objective, seen);
         }
         let span = |moment: Moment, not_before: At| match moment {
-            Moment::FirstFailure => Span {
-                earliest: first_outage.last_ok_before.unwrap_or(first_outage.first_failure),
-                latest: Some(first_outage.first_failure),
-            },
+            Moment::FirstFailure => beginning(first_outage),
             Moment::FirstSuccess => match seen.summary.details[first].first_success {
                 Some((earliest, latest)) => Span { earliest, latest: Some(latest) },
                 None => Span { earliest: first_outage.last_failure, latest: None },
@@ -202,12 +199,8 @@ impl Court<'_> {
         let from = self.history.moment(objective.from).unwrap_or(horizon);
         let of_one = |index: usize| {
             let outage = &seen.summary.outages[index];
-            let begin = Span {
-                earliest: outage.last_ok_before.unwrap_or(outage.first_failure),
-                latest: Some(outage.first_failure),
-            };
             let end = Span { earliest: seen.summary.details[index].down_until, latest: outage.first_ok_after };
-            let measured = between(begin, end, Duration::ZERO);
+            let measured = between(beginning(outage), end, Duration::ZERO);
             Finding { series: id, measured, unknown: None, beside_gap: beside_gap(seen, index, index), note: None }
         };
         let outages: Vec<Finding> = relevant(seen, from, horizon).map(of_one).collect();
@@ -319,6 +312,12 @@ fn beside_gap(seen: &Seen<'_>, first: usize, last: usize) -> bool {
         let after = end.first_ok_after.is_some_and(|ok| gap.until <= ok) && gap.from >= down_until;
         before || after
     })
+}
+
+/// When an outage began: after the last success before it, and with its first failure at the latest.
+fn beginning(outage: &Outage) -> Span {
+    let first = outage.first_failure;
+    Span { earliest: outage.last_ok_before.unwrap_or(first), latest: Some(first) }
 }
 
 /// The time from one moment to another, clamped to zero; `slack` is how far their clocks can be apart.

@@ -131,7 +131,7 @@ pub(crate) fn data(
     let mut failed = Vec::new();
     let writers: Vec<_> = series.iter().filter(|seen| seen.plan.kind.writes()).collect();
     for seen in &writers {
-        let Some(count) = history.ledger.iter().rev().find(|count| count.series == seen.plan.id) else {
+        let Some(count) = history.ledger_of(seen.plan.id) else {
             unknown.push(format!("{}: its writes were not looked for", seen.plan));
             continue;
         };

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod builder;
+mod data;
 mod measured;
 mod outage;
 mod simulated;

@@ -4,9 +4,9 @@ use crate::builder::{EVERY_MS, INJECT_MS, PUBLISH, Run};
 use crate::verdicts::shown;
 use firedrill_core::event::Event;
 use firedrill_core::sample::{Cause, Outcome};
-use firedrill_core::scenario::{Accepted, Recovery, Vantage};
+use firedrill_core::scenario::{Accepted, Moment, Recovery, Vantage};
 use firedrill_core::time::At;
-use firedrill_core::verdict::Value;
+use firedrill_core::verdict::{Measured, Value};
 use std::time::Duration;
 
 #[test]
@@ -197,4 +197,29 @@ fn an_objective_that_gates_other_variants_alone_is_not_shown() {
     scenario.objectives.push(extra);
     let verdict = run.judge_with(Some(&scenario)).unwrap();
     assert!(verdict.objectives.iter().all(|objective| objective.name != "of another variant"));
+}
+
+#[test]
+fn the_longest_outage_is_that_of_one_and_not_until_the_last() {
+    let mut run = Run::recovered(62_000);
+    run.change_samples(|sample| {
+        let ms = sample.started.ms();
+        if sample.series == PUBLISH && ((41_500.0..52_000.0).contains(&ms) || ms >= 55_000.0) {
+            sample.outcome = Outcome::Ok;
+        }
+    });
+    let objectives = &mut run.start.scenario.objectives;
+    objectives.retain(|objective| objective.probe.as_deref() == Some("publish"));
+    objectives.truncate(1);
+    objectives[0].from = Moment::Inject;
+    objectives[0].to = Moment::SustainedOk;
+    objectives[0].accepted.insert("hung".into(), Accepted(Duration::from_secs(4)));
+    assert_eq!(run.judge().objectives[0].value, Value::Fail, "until the last one's end");
+    run.start.scenario.objectives[0].longest_outage = true;
+    let judged = run.judge().objectives.remove(0);
+    assert_eq!((judged.value, judged.reason.as_deref()), (Value::Pass, Some("the longest of 2")));
+    let Some(Measured::Interval { lower_ms, upper_ms }) = judged.measured else { panic!("{judged:?}") };
+    assert!(lower_ms <= 3_000.0 && (3_000.0..3_200.0).contains(&upper_ms), "{lower_ms} - {upper_ms}");
+    run.start.scenario.objectives[0].accepted.insert("hung".into(), Accepted(Duration::from_secs(2)));
+    assert_eq!(run.judge().objectives[0].value, Value::Fail);
 }

@@ -1,10 +1,10 @@
 //! Verdicts on whole runs.
 
 use crate::builder::{CONTROL, PUBLISH, Run};
-use firedrill_core::event::{Event, FileSystem, PhaseEnd, Place, StepEnd};
+use firedrill_core::event::{Event, PhaseEnd, Place, StepEnd};
 use firedrill_core::plan::Phase;
 use firedrill_core::sample::Outcome;
-use firedrill_core::scenario::{Accepted, Fault, Moment};
+use firedrill_core::scenario::{Fault, Moment};
 use firedrill_core::time::{At, human};
 use firedrill_core::verdict::{FindingKind, Measured, Part, Value, Verdict};
 use std::fmt::Write;
@@ -251,67 +251,6 @@ fn lost_writes() {
 }
 
 #[test]
-fn the_longest_outage_is_that_of_one_and_not_until_the_last() {
-    let mut run = Run::recovered(62_000);
-    run.change_samples(|sample| {
-        let ms = sample.started.ms();
-        if sample.series == PUBLISH && ((41_500.0..52_000.0).contains(&ms) || ms >= 55_000.0) {
-            sample.outcome = Outcome::Ok;
-        }
-    });
-    let objectives = &mut run.start.scenario.objectives;
-    objectives.retain(|objective| objective.probe.as_deref() == Some("publish"));
-    objectives.truncate(1);
-    objectives[0].from = Moment::Inject;
-    objectives[0].to = Moment::SustainedOk;
-    objectives[0].accepted.insert("hung".into(), Accepted(Duration::from_secs(4)));
-    assert_eq!(run.judge().objectives[0].value, Value::Fail, "until the last one's end");
-    run.start.scenario.objectives[0].longest_outage = true;
-    let judged = run.judge().objectives.remove(0);
-    assert_eq!((judged.value, judged.reason.as_deref()), (Value::Pass, Some("the longest of 2")));
-    let Some(Measured::Interval { lower_ms, upper_ms }) = judged.measured else { panic!("{judged:?}") };
-    assert!(lower_ms <= 3_000.0 && (3_000.0..3_200.0).contains(&upper_ms), "{lower_ms} - {upper_ms}");
-    run.start.scenario.objectives[0].accepted.insert("hung".into(), Accepted(Duration::from_secs(2)));
-    assert_eq!(run.judge().objectives[0].value, Value::Fail);
-}
-
-#[test]
-fn where_the_oldest_may_be_lost_a_newer_one_may_not() {
-    let judged = |lost_ranges: Vec<(u32, u32)>| {
-        let mut run = Run::recovered(62_000);
-        let lost = lost_ranges.iter().map(|(first, last)| u64::from(last - first) + 1).sum();
-        run.drop_events(|event| matches!(event, Event::Ledger(_))).ledger(72_000, lost, 0);
-        run.change_events(|event| {
-            if let Event::Ledger(count) = event {
-                count.lost_ranges.clone_from(&lost_ranges);
-            }
-        });
-        let policy = &mut run.start.scenario.data;
-        policy.lost_acked_max.insert("hung".into(), 100_000);
-        policy.lost_acked_oldest = true;
-        let data = run.judge().data;
-        (data.value, data.reasons.first().cloned().unwrap_or_default())
-    };
-    assert_eq!(judged(vec![(0, 99)]).0, Value::Pass);
-    // As many of the newest: nothing that was announced discards those.
-    let (value, why) = judged(vec![(0, 99), (500, 501)]);
-    assert_eq!(value, Value::Fail);
-    assert!(why.ends_with("2 of the lost writes are newer than one that is still there"), "{why}");
-    let (value, why) = judged(vec![(0, 90_000)]);
-    assert_eq!(value, Value::Unknown);
-    assert!(why.ends_with("none of its writes was found, so nothing shows that any is kept"), "{why}");
-}
-
-#[test]
-fn writes_not_looked_for() {
-    let mut run = Run::recovered(62_000);
-    run.drop_events(|event| matches!(event, Event::Ledger(_)));
-    let verdict = run.judge();
-    assert_eq!((verdict.data.value, verdict.exit_code), (Value::Unknown, 2));
-    assert_eq!(verdict.headline, "UNKNOWN: publish (outside, reused connections): its writes were not looked for");
-}
-
-#[test]
 fn left_dirty() {
     let mut run = Run::recovered(62_000);
     run.drop_events(|event| matches!(event, Event::CleanChecked { .. } | Event::Undone { id: 1, .. }));
@@ -443,32 +382,6 @@ fn a_machine_without_an_idle_processor_is_said_and_no_more() {
     assert!(said.contains("something waited for one in 95 % of the time"), "{said}");
     assert!(texts(84, 100).is_empty());
     assert!(texts(0, 0).is_empty());
-}
-
-#[test]
-fn a_file_system_that_the_fault_reached_is_part_of_the_data() {
-    let judged = |found: Option<FileSystem>| {
-        let mut run = Run::recovered(62_000);
-        let claim = "ironflow/data-0".to_owned();
-        run.event(20_000, Event::VolumesAtRisk { claims: vec![claim.clone()], of_other_drivers: Vec::new() });
-        if let Some(found) = found {
-            run.event(63_000, Event::VolumeChecked { claim, found });
-        }
-        let verdict = run.judge();
-        (verdict.data.value, verdict.data.reasons.last().cloned().unwrap_or_default())
-    };
-    assert_eq!(judged(Some(FileSystem::Whole)), (Value::Pass, "file system of ironflow/data-0: whole".to_owned()));
-    assert_eq!(judged(Some(FileSystem::Gone)).0, Value::Pass);
-    let damaged = FileSystem::Damaged { said: "bad magic".to_owned() };
-    assert_eq!(judged(Some(damaged)), (Value::Fail, "file system of ironflow/data-0: damaged: bad magic".to_owned()));
-    assert_eq!(judged(Some(FileSystem::Unknown { why: "no driver".to_owned() })).0, Value::Unknown);
-    assert_eq!(judged(None), (Value::Unknown, "file system of ironflow/data-0: not checked".to_owned()));
-    let mut others = Run::recovered(62_000);
-    let of_other_drivers = vec!["ironflow/data-1".to_owned()];
-    others.event(20_000, Event::VolumesAtRisk { claims: Vec::new(), of_other_drivers });
-    let others = others.judge();
-    let said = "not looked into, since their driver cannot be asked: file systems of ironflow/data-1";
-    assert_eq!((others.data.value, others.data.reasons.last().unwrap().as_str()), (Value::Pass, said));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::wire::{Filler, Messages, Space, StreamSeen};
 use super::{filler, on_disk};
-use crate::ledger::jetstream_of;
+use crate::ledger::{count, jetstream_of};
 use async_nats::jetstream::Context;
 use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::message::PublishMessage;
@@ -85,11 +85,7 @@ fn payload() -> Bytes {
 /// How the stream is set up, and how many of the messages are in it.
 pub(super) async fn look(messages: &Messages) -> io::Result<Option<StreamSeen>> {
     let Some((context, stream)) = stream(messages).await? else { return Ok(None) };
-    let mut subjects = stream.info_with_subjects(&messages.subject).await.map_err(io::Error::other)?;
-    let mut there = 0;
-    while let Some((_, count)) = subjects.try_next().await.map_err(io::Error::other)? {
-        there += count as u64;
-    }
+    let there = count(&stream, &messages.subject).await.map_err(io::Error::other)?;
     let info = stream.cached_info();
     let copied = copied_by(&context, &messages.stream).await?;
     let unfit = unfit(&info.config).map(str::to_owned).or(copied.map(|by| format!("stream {by} copies its messages")));
