@@ -1,25 +1,44 @@
 # Shared by the scripts of ci/, which source it: where things are kept, and how work is planned, skipped and shown.
 # shellcheck shell=bash disable=SC2034 # set here, used by those that source it
 
-ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/firedrill
+# What belongs to one checkout alone: its programs and the names of its images. The kit and cargo's target directory are shared.
+MINE=$CACHE/checkouts/$(printf %s "$ROOT" | sha256sum | cut -c1-12)
+PROGRAMS=$MINE/bin
 RUST_TARGET=x86_64-unknown-linux-gnu # as in .cargo/config.toml
-PROGRAMS=$CACHE/target/$RUST_TARGET/debug
-export CARGO_TARGET_DIR=$CACHE/target
-export PATH=$CACHE/bin:$PATH:/usr/sbin:/sbin:/usr/local/go/bin:$HOME/.cargo/bin
+SYSTEM=${FIREDRILL_SYSTEM_ROOT:-}    # ci/selftest alone sets it: a folder in place of this machine's root
+export PATH=$PROGRAMS:$CACHE/bin:$PATH:$SYSTEM/usr/sbin:$SYSTEM/sbin:$SYSTEM/usr/local/go/bin:$HOME/.cargo/bin
 declare -A KEY=() # what stands for the content of each artifact's recipe, by its name
 
 die() { echo "error: $*" >&2; exit 1; }
+REFUSED=78
+refuse() { echo "error: $*" >&2; exit $REFUSED; } # for a step: only the user can change this, and the message says it all
+is_root() { [ "$(id -u)" = 0 ]; }
 spent() { # SECONDS, as people say it
   if (($1 < 60)); then echo "$1s"; else echo "$(($1 / 60))m$(($1 % 60))s"; fi
 }
 digest() { sha256sum | cut -c1-16; }                    # of standard input
 digest_of() { cat -- "$@" | digest; }                   # of files, by content alone: a fresh clone changes nothing
 
-# Cargo knows a workspace's own crates in a target directory by their path within the workspace, and takes what was built of
-# another checkout for fresh where the files here are older. Only the crates that no registry holds are built again.
-of_this_checkout() {
-  [ -d "$CARGO_TARGET_DIR" ] || return 0
+take_lock() { # FD FILE WHAT: waits until no other process holds FILE, which FD is opened on
+  flock -n "$1" || { echo "another $3 is running (checkout $(head -n 1 "$2")): waiting for it" >&2; flock "$1"; }
+  echo "$ROOT" > "$2"
+}
+
+# Runs a command with the shared target directory, which holds the dependencies of every checkout, already built. One checkout
+# at a time: cargo knows the workspace's crates by their path within the workspace, so it takes what it built for another
+# checkout for its own. Run other programs than cargo in here only if they must be this checkout's build.
+in_target() (
+  export CARGO_TARGET_DIR=$CACHE/target
+  mkdir -p "$CARGO_TARGET_DIR"
+  exec 8>>"$CACHE/target.lock"
+  take_lock 8 "$CACHE/target.lock" "cargo command in $CARGO_TARGET_DIR"
+  forget_other_checkout
+  "$@" 8>&- # a process that the command leaves behind must not hold the lock
+  true      # so that bash does not replace itself, and its lock, by the command
+)
+forget_other_checkout() { # only the crates that no registry holds are built again
   [ "$(cat "$CARGO_TARGET_DIR/checkout" 2>/dev/null)" != "$ROOT" ] || return 0
   local name
   while read -r name; do
@@ -27,7 +46,6 @@ of_this_checkout() {
   done < <(sed -n 's/^name = "\([a-z-]*\)"$/\1/p' "$ROOT"/harness/*/Cargo.toml "$ROOT"/fixtures/*/Cargo.toml)
   echo "$ROOT" > "$CARGO_TARGET_DIR/checkout"
 }
-of_this_checkout
 
 # A plan is a function that calls `step`. It is run once to count its steps and once to do them. `step TITLE KIND ARGS`
 # calls KIND_make ARGS unless KIND_ready ARGS holds; with --check it only tells which it is.
@@ -55,14 +73,18 @@ step() {
   log=$CACHE/log/$(tr -cs 'a-zA-Z0-9.\n' - <<<"$PLAN-$title").log
   printf '%s ' "$line" >&2
   if [ -t 2 ]; then
-    (while sleep 1; do printf '\r%s %s ' "$line" "$(spent $((SECONDS - start)))" >&2; done) & ticker=$!
+    (while sleep 1 && kill -0 $$; do printf '\r%s %s ' "$line" "$(spent $((SECONDS - start)))" >&2; done) 9>&- & ticker=$!
   fi
   set +e
   (set -e; "${kind}_make" "$@") >"$log" 2>&1 </dev/null
   status=$?
   set -e
   if [ -n "$ticker" ]; then kill "$ticker"; wait "$ticker" 2>/dev/null || true; printf '\r%s ' "$line" >&2; fi
-  if ((status != 0)); then
+  if ((status == REFUSED)); then
+    echo "stopped" >&2
+    tail -n 1 "$log" >&2
+    exit 1
+  elif ((status != 0)); then
     echo "FAILED after $(spent $((SECONDS - start))); the end of $log:" >&2
     tail -n 30 "$log" >&2
     exit 1

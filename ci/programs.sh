@@ -8,17 +8,30 @@ programs() {
   step "image firedrill.local/volumes" program volumes volumes
 }
 
+RUST_PROGRAMS=(firedrill ironflow ironflow-worker volumes)
 cargo_ready() { # cargo knows best what is fresh: it is asked every time
-  [ "$MODE" = check ] && [ -x "$PROGRAMS/firedrill" ] && [ -x "$PROGRAMS/ironflow" ] && [ -x "$PROGRAMS/ironflow-worker" ] && [ -x "$PROGRAMS/volumes" ]
+  local program
+  [ "$MODE" = check ] || return
+  for program in "${RUST_PROGRAMS[@]}"; do [ -x "$PROGRAMS/$program" ] || return; done
 }
-cargo_make() { cd "$ROOT" && cargo build --workspace --bins; }
+cargo_make() { cd "$ROOT" && in_target build_programs; }
+build_programs() { # and copies them, before another checkout's build can take their place
+  local program built
+  cargo build --workspace --bins
+  for program in "${RUST_PROGRAMS[@]}"; do
+    built=$CARGO_TARGET_DIR/$RUST_TARGET/debug/$program
+    cmp -s "$built" "$PROGRAMS/$program" && continue
+    cp "$built" "$PROGRAMS/$program.new"
+    mv "$PROGRAMS/$program.new" "$PROGRAMS/$program"
+  done
+}
 
 # Tagged by what is in them, so that a cluster runs exactly what was built, and an unchanged program is not pushed again.
 program_files() {
   local name=$1 program
   shift
   for program in "$@"; do echo "$PROGRAMS/$program"; done
-  [ "$name" != ironflow ] || printf '%s\n' "$KIT"/bin/{busybox,mksh,nc} /etc/ssl/certs/ca-certificates.crt
+  [ "$name" != ironflow ] || printf '%s\n' "$KIT"/bin/{busybox,mksh,nc} "$SYSTEM/etc/ssl/certs/ca-certificates.crt"
 }
 program_ref() {
   local files
@@ -28,7 +41,7 @@ program_ref() {
 base_key() { [ "$1" != volumes ] || echo "${KEY[firedrill.local/volumes-rootfs]}"; } # what the image stands on
 program_ready() {
   local ref
-  ref=$(program_ref "$@") && [ "$(cat "$CACHE/ref/$1")" = "$ref" ] && is_pushed "$ref"
+  ref=$(program_ref "$@") && [ "$(cat "$MINE/ref/$1")" = "$ref" ] && is_pushed "$ref"
 }
 program_make() {
   local name=$1 ref context file files
@@ -57,8 +70,15 @@ D
   fi
   docker build -q --label "firedrill=$name" -t "$ref" "$context"
   pushed_make "$ref"
-  echo "$ref" > "$CACHE/ref/$name"
+  echo "$ref" > "$MINE/ref/$name"
   rm -rf "$context"
-  # Earlier builds go from the engine; clusters that run them have pulled them, and the registry keeps them.
-  docker images -q --filter "label=firedrill=$name" --filter "before=$ref" | xargs -r docker rmi -f
+  drop_images "$name"
+}
+# Earlier builds go from the engine, except those that a checkout uses now; clusters that run them have pulled them, and the
+# registry keeps them.
+drop_images() {
+  local unused
+  mapfile -t unused < <(docker images --format '{{.ID}} {{.Repository}}:{{.Tag}}' --filter "label=firedrill=$1" |
+    awk 'NR == FNR {used[$1]; next} !($2 in used) {print $2 ~ /<none>/ ? $1 : $2}' <(cat "$CACHE"/checkouts/*/ref/"$1") -)
+  [ "${#unused[@]}" = 0 ] || docker rmi -f "${unused[@]}"
 }

@@ -72,16 +72,15 @@ prometheus_make() {
   echo "${KEY["bin/prometheus"]}" > "$KIT/key/prometheus"
 }
 
-# The tools on the PATH: kubectl is the Kubernetes binary by another name, firedrill whatever cargo built last.
+# The tools on the PATH: kubectl is the Kubernetes binary by another name.
 links_ready() {
   local name
-  for name in kind helm nats kubectl firedrill; do [ -L "$CACHE/bin/$name" ] || return 1; done
+  for name in kind helm nats kubectl; do [ -L "$CACHE/bin/$name" ] || return 1; done
 }
 links_make() {
   local name
   for name in kind helm nats; do ln -sfn "$KIT/bin/$name" "$CACHE/bin/$name"; done
   ln -sfn "$KIT/bin/kubernetes" "$CACHE/bin/kubectl"
-  ln -sfn "$PROGRAMS/firedrill" "$CACHE/bin/firedrill"
 }
 
 # CNPG's release manifest comes with its module; it is applied unchanged.
