@@ -2,6 +2,12 @@
 # Sourced by ci/setup. An image holds the programs of its original and no more, so that a command which fails there fails here.
 # shellcheck shell=bash
 
+mmdebstrap() { # makes root file systems as root or in a user namespace
+  command mmdebstrap "$@" && return
+  is_root || refuse "mmdebstrap failed; without root it needs the package uidmap, a line for $(id -un) in /etc/subuid and /etc/subgid, and a kernel that lets users make namespaces: its own words are in $CACHE/log"
+  return 1
+}
+
 rootfs() { # NAME PACKAGES [MMDEBSTRAP OPTIONS]
   KEY["firedrill.local/$1-rootfs"]=$(echo "$DEBIAN $*" | digest)
   step "root file system $1" rootfs "$@"
@@ -42,7 +48,7 @@ image_make() {
 input_path() {
   case "$1" in
     bin/*) echo "$KIT/$1" ;;
-    certificates) echo /etc/ssl/certs/ca-certificates.crt ;;
+    certificates) echo "$SYSTEM/etc/ssl/certs/ca-certificates.crt" ;;
     *) echo "$OFFLINE/$1" ;;
   esac
 }
