@@ -2,18 +2,36 @@
 # deployed, under repository names without the host, and the nodes ask it first for every host; with one, only what is built here.
 # shellcheck shell=bash
 
-REGISTRY=127.0.0.1:5000 # as this machine sees it; the nodes call it firedrill-registry:5000
-
-registry_ready() { [ "$(docker container inspect -f '{{.State.Running}}' firedrill-registry)" = true ] && curl -fsm 5 "http://$REGISTRY/v2/"; }
+# Docker chooses its port on this machine's loopback address, anew at each start, so no other program's port is in the way. The
+# nodes call it firedrill-registry:5000, on a network of their own.
+registry_address() {
+  local port
+  [ -z "${REGISTRY:-}" ] || return 0
+  port=$(docker port firedrill-registry 5000/tcp | sed -n 's/^127\.0\.0\.1://p' | head -n 1)
+  [ -n "$port" ] && REGISTRY=127.0.0.1:$port
+}
+registry_ready() {
+  REGISTRY=""
+  [ "$(docker container inspect -f '{{.State.Running}} {{index .Config.Labels "firedrill"}}' firedrill-registry)" = "true registry" ] &&
+    registry_address && curl -fsm 5 "http://$REGISTRY/v2/" && return
+  REGISTRY=""
+  return 1
+}
 registry_make() { # IMAGE; the data is in a volume of Docker's, so that it outlives the container
+  local label
   docker network inspect kind >/dev/null 2>&1 || docker network create kind
-  if docker container inspect firedrill-registry >/dev/null 2>&1; then
-    docker start firedrill-registry
-  else
-    docker run -d --name firedrill-registry --label firedrill=registry --restart unless-stopped --network kind \
-      -p "$REGISTRY:5000" -v firedrill-registry:/var/lib/registry "$1"
+  if label=$(docker container inspect -f '{{index .Config.Labels "firedrill"}}' firedrill-registry 2>/dev/null); then
+    [ "$label" = registry ] || refuse "a container named firedrill-registry exists that ci/setup did not make: rename it or remove it"
+    # One that an earlier version made has a fixed port, which another program may have taken since.
+    docker start firedrill-registry || docker rm -f firedrill-registry
   fi
-  timeout 30 bash -c "until curl -fsm 5 http://$REGISTRY/v2/; do sleep 0.2; done"
+  if ! docker container inspect firedrill-registry >/dev/null 2>&1; then
+    docker run -d --name firedrill-registry --label firedrill=registry --restart unless-stopped --network kind \
+      -p 127.0.0.1::5000 -v firedrill-registry:/var/lib/registry "$1"
+  fi
+  registry_address || refuse "the container firedrill-registry has no port on 127.0.0.1: look at docker logs firedrill-registry"
+  timeout 30 bash -c "until curl -fsm 5 http://$REGISTRY/v2/; do sleep 0.2; done" ||
+    refuse "the local registry does not answer at $REGISTRY: look at docker logs firedrill-registry; the Docker engine must be on this machine, in its network"
 }
 
 pushed_ready() { # IMAGES: each is there, and is the very one that the engine has
@@ -23,6 +41,7 @@ pushed_ready() { # IMAGES: each is there, and is the very one that the engine ha
 is_pushed() {
   local id url answer
   id=$(docker image inspect -f '{{.Id}}' "$1") || return 1
+  registry_address || return 1
   url=$(repository "$1")
   url=http://$REGISTRY/v2/${url%:*}/manifests/${url##*:}
   answer=$(curl -fsim 10 "$url" -H 'Accept: application/vnd.docker.distribution.manifest.v2+json' \
@@ -32,6 +51,7 @@ is_pushed() {
 }
 pushed_make() {
   local image target
+  registry_address
   for image in "$@"; do
     is_pushed "$image" && continue
     target=$REGISTRY/$(repository "$image")
