@@ -46,6 +46,10 @@ program_ready() {
 program_make() {
   local name=$1 ref context file files
   ref=$(program_ref "$@")
+  if is_pushed "$ref"; then # another checkout has built the very same
+    echo "$ref" > "$MINE/ref/$name"
+    return
+  fi
   context=$(mktemp -d)
   mapfile -t files < <(program_files "$@")
   for file in "${files[@]}"; do cp "$file" "$context/"; done

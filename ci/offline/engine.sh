@@ -5,7 +5,8 @@
 SOCKET=$SYSTEM/var/run/docker.sock
 ENGINE_STARTS=/proc/self/status # its CapBnd line tells what a dockerd started here may do
 
-engine_ready() { timeout 20 docker info; } # without a limit it waits for ever for an engine that hangs
+engine_ready() { timeout 20 docker info && ! is_podman; } # without a limit it waits for ever for an engine that hangs
+is_podman() { docker --version 2>/dev/null | grep -qi podman; }
 engine_answers() { engine_ready >/dev/null 2>&1; }
 
 # Whether there is an engine, or something in its place, though none answers. FOUND says what it is and what to do about it.
@@ -17,7 +18,7 @@ engine_exists() {
     return 0
   fi
   if type -P docker >/dev/null; then
-    if docker --version 2>/dev/null | grep -qi podman; then
+    if is_podman; then
       FOUND="the docker command is Podman's, and drills need a Docker engine: remove the package podman-docker"
       return 0
     fi
@@ -31,7 +32,7 @@ engine_exists() {
     FOUND="user $(id -un) may not use the Docker engine at $SOCKET: sudo usermod -aG docker $(id -un), then log in again"
     return 0
   fi
-  if [ -d "$SYSTEM/run/systemd/system" ] && [ "$(systemctl show -p LoadState --value docker.service 2>/dev/null)" = loaded ]; then
+  if [ -d "$SYSTEM/run/systemd/system" ] && [[ "$(systemctl show -p LoadState --value docker.service 2>/dev/null)" =~ ^(loaded|masked)$ ]]; then
     state=$(systemctl show -p ActiveState --value docker.service)
     FOUND="the systemd unit docker.service is $state and its engine does not answer: systemctl restart docker (its log: journalctl -u docker)"
     return 0
