@@ -198,8 +198,8 @@ async fn upgrade(asker: &mut Asker, call: &Call, found: &mut Found) -> Result<Wa
         return Ok(Way::Left);
     }
     let kinds: Vec<&str> = manifests(&answer.stdout).lines().filter_map(|line| line.strip_prefix("kind: ")).collect();
-    if let Some(name) = webhooks::with_side_effects(asker, &kinds).await? {
-        found.skip(call.span.clone(), format!("the webhook `{name}` does not say that it leaves a dry run alone"));
+    if let Some(reason) = webhooks::with_side_effects(asker, &kinds).await? {
+        found.skip(call.span.clone(), reason);
         return Ok(Way::Left);
     }
     let mut apply =

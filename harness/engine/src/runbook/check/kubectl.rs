@@ -134,8 +134,8 @@ async fn try_it(asker: &mut Asker, call: &call::Call, found: &mut Found) -> Resu
         }
     };
     let kinds = kinds(call);
-    if let Some(name) = webhooks::with_side_effects(asker, &kinds).await? {
-        found.skip(call.span.clone(), format!("the webhook `{name}` does not say that it leaves a dry run alone"));
+    if let Some(reason) = webhooks::with_side_effects(asker, &kinds).await? {
+        found.skip(call.span.clone(), reason);
         return Ok(Way::Left);
     }
     let answer = asker.run(&judged).await?;

@@ -19,7 +19,10 @@ case " $* " in
   case "$path" in
   '' | ' rollout' | ' top' | ' set' | ' create' | ' auth' | ' get' | ' show' | ' config') [ "${0##*/}$path" = 'kubectl get' ] || printf 'Available Commands:\n  x   y\n\n' ;;
   esac
+  printf "Options:\n    -n, --namespace='':\n    -l, --selector='':\n    -o, --output='':\n    -c, --container='':\n"
+  printf "    -f, --values='':\n    --set='':\n    -p, --patch='':\n    --dry-run='none':\n    -i, --stdin=false:\n\n"
   printf 'Usage:\n  %s%s [options]\n' "${0##*/}" "$path" ;;
+*webhookconfigurations*) printf '{"items": []}' ;;
 *) printf 'namespace/a\nnamespace/ironflow\nnamespace/ironflow-system\npod/b\nvalues: {}\nMANIFEST:\n---\n' ;;
 esac
 "#;
@@ -393,6 +396,23 @@ async fn a_harmless_runbook_is_run() {
         recorded[recorded.len() - 2..],
         [vec!["kubectl", "get", "--namespace=a", "pods"], vec!["grep", "-i", "--", "b"]]
     );
+}
+
+/// Changes are put to the API server with this program's own flag, and the manifests of an upgrade too.
+#[tokio::test]
+async fn a_change_is_tried_and_not_made() {
+    let mut recorders = Recorders::new();
+    let text = "```sh\nkubectl delete pod b -n a\nhelm upgrade b deploy/helm/ironflow -n a --set x=y\n```\n";
+    let report = check(&mut recorders, "a.md", text).await;
+    assert_eq!((report.checked, report.findings.len()), (2, 0), "{report:?}");
+    let recorded: Vec<String> = recorders.recorded().iter().map(|argv| argv.join(" ")).collect();
+    for wanted in [
+        "kubectl delete --namespace=a --dry-run=server pod b",
+        "helm upgrade --namespace=a --set=x=y --hide-notes --dry-run=server b deploy/helm/ironflow",
+        "kubectl apply --server-side --force-conflicts --field-manager=helm --filename=- --namespace=a --dry-run=server",
+    ] {
+        assert!(recorded.iter().any(|argv| argv == wanted), "{wanted}: {recorded:?}");
+    }
 }
 
 /// Which commands of this project's runbooks and corrections are not run and not tried, with the reason. A list that grows

@@ -7,8 +7,8 @@ use serde_json::Value;
 /// Kinds by which the names in a command are told apart: plural, singular and short names, each with its API group.
 type Kinds = Vec<(String, String)>;
 
-/// The name of a webhook with side effects that watches one of the kinds that a command changes. `kinds` are as they stand
-/// in the command or in manifests.
+/// Why a change to these kinds is not even tried: a webhook with side effects watches one of them, or nobody knows. The kinds
+/// are as they stand in the command or in manifests.
 ///
 /// # Errors
 /// Where the API server does not answer.
@@ -17,11 +17,10 @@ pub(super) async fn with_side_effects(asker: &mut Asker, kinds: &[&str]) -> Resu
     let mut acting = Vec::new();
     for resource in resources {
         let answer = asker.ask(&["kubectl", "get", resource, "-o", "json"]).await?;
-        if !answer.ok() {
-            return Ok(Some(format!("those that cannot be listed: {}", answer.why())));
+        match serde_json::from_str::<Value>(&answer.stdout) {
+            Ok(listed) if answer.ok() => acting.extend(acting_of(&listed)),
+            _ => return Ok(Some(format!("which webhooks a dry run would call is not known: {}", answer.why()))),
         }
-        let listed: Value = serde_json::from_str(&answer.stdout).unwrap_or_default();
-        acting.extend(acting_of(&listed));
     }
     if acting.is_empty() {
         return Ok(None);
@@ -30,7 +29,7 @@ pub(super) async fn with_side_effects(asker: &mut Asker, kinds: &[&str]) -> Resu
     Ok(acting
         .into_iter()
         .find(|(_, rules)| kinds.iter().any(|kind| watches(rules, kind, &known)))
-        .map(|(name, _)| name))
+        .map(|(name, _)| format!("the webhook `{name}` does not declare that it leaves a dry run alone")))
 }
 
 /// Webhooks that do not promise to leave a dry run alone, with their rules.

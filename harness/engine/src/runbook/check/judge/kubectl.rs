@@ -7,7 +7,7 @@ use super::flags::{self, Leaf, Parsed, Row};
 /// Flags of all subcommands.
 const GLOBAL: &[Row] = &[("namespace", 'n', Word), ("request-timeout", ' ', Word)];
 
-/// What only reads.
+/// What only reads. Not `--subresource`: a request to `proxy` is passed on to a pod, whatever it does there.
 const READS: &[Leaf] = &[
     Leaf {
         path: "get",
@@ -24,7 +24,6 @@ const READS: &[Leaf] = &[
             ("label-columns", 'L', Text),
             ("show-kind", ' ', Switch),
             ("chunk-size", ' ', Word),
-            ("subresource", ' ', Word),
         ],
     },
     Leaf {
@@ -154,11 +153,7 @@ const TRIED: &[Leaf] = &[
             ("cascade", ' ', Optional),
         ],
     },
-    Leaf {
-        path: "patch",
-        args_max: usize::MAX,
-        rows: &[("patch", 'p', Text), ("type", ' ', Word), ("subresource", ' ', Word)],
-    },
+    Leaf { path: "patch", args_max: usize::MAX, rows: &[("patch", 'p', Text), ("type", ' ', Word)] },
     Leaf {
         path: "scale",
         args_max: usize::MAX,
