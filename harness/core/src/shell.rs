@@ -1,4 +1,11 @@
-//! What can be said of a shell command without running it: its simple commands, and their words with their places.
+//! What can be said of a shell command without running it.
+//!
+//! Two readers: [`simple_commands`] finds words and their places in any text, for reports. [`literal_pipelines`] says what
+//! may be run, and refuses whatever it does not know for certain.
+
+mod literal;
+
+pub use literal::{After, LiteralCommand, NotLiteral, Pipeline, Sink, literal_pipelines};
 
 use std::ops::Range;
 

@@ -122,7 +122,7 @@ impl Tool {
             .command
             .spawn()
             .map_err(|error| ProcessError::NotStarted { program: self.program.clone(), reason: error.to_string() })?;
-        let group = Group(child.id());
+        let group = Group::of(&child);
         let mut tail = Tail::default();
         let outcome = tokio::time::timeout(self.limit, self.attend(&mut child, line, &mut tail)).await;
         let Ok(ended) = outcome else {
@@ -167,11 +167,16 @@ impl Tool {
 }
 
 /// The program with all that it started. Dropped before its end, all of it is killed.
-struct Group(Option<u32>);
+pub(crate) struct Group(Option<u32>);
 
 impl Group {
+    /// That of a program that was started as the leader of a group of its own.
+    pub(crate) fn of(child: &Child) -> Self {
+        Self(child.id())
+    }
+
     /// It has ended: its number may soon be another's.
-    fn leave(mut self) {
+    pub(crate) fn leave(mut self) {
         self.0 = None;
     }
 }

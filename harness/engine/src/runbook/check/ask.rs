@@ -1,12 +1,15 @@
 //! Questions to the real programs, each asked once.
 
+use super::CHART;
+use super::judge::{Judge, Judged, Stage};
+use super::spawn::{Ended, spawn};
 use crate::cluster::{Cluster, ClusterError};
-use crate::runbook::{Environment, run_command};
-use firedrill_core::event::StepEnd;
+use firedrill_core::shell::{After, Pipeline, Sink};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tokio_util::sync::CancellationToken;
+use thiserror::Error;
 
 /// How long one question may take.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -52,79 +55,206 @@ impl Answer {
     }
 }
 
+/// Why a question has no answer.
+#[derive(Debug, Error)]
+pub(super) enum Trouble {
+    /// The cluster, or a program that is needed, does not answer.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// It is not asked: it might change something.
+    #[error("{0}")]
+    Refused(String),
+}
+
 /// Asks, and remembers.
 pub(super) struct Asker {
-    environment: Environment,
-    answers: BTreeMap<String, Answer>,
+    judge: Judge,
+    /// The only variables that kubectl and helm see; filters see none.
+    variables: Vec<(OsString, OsString)>,
+    directory: PathBuf,
+    answers: BTreeMap<Judged, Answer>,
+    /// What was run, for tests.
+    #[cfg(test)]
+    pub(super) log: Vec<Judged>,
 }
 
 impl Asker {
     /// Programs see this cluster alone and run in `directory`.
     pub(super) fn new(cluster: &Cluster, directory: &Path) -> Self {
-        let environment = Environment { variables: cluster.kubectl_env(), directory: directory.to_owned() };
-        Self { environment, answers: BTreeMap::new() }
+        Self::with(cluster.kubectl_env(), directory)
+    }
+
+    /// The same with these variables. Programs are found in its PATH, of which they then see nothing: kubectl and helm run
+    /// no plugin. Only where the kubeconfig names a program that logs in, that one may be found.
+    pub(super) fn with(mut variables: Vec<(OsString, OsString)>, directory: &Path) -> Self {
+        let path =
+            variables.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.clone()).unwrap_or_default();
+        let judge = Judge::new(&path, directory, CHART);
+        if !logs_in_by_program(&variables) {
+            for (_, value) in variables.iter_mut().filter(|(name, _)| name == "PATH") {
+                *value = directory.join(NO_PROGRAMS).into();
+            }
+        }
+        Self {
+            judge,
+            variables,
+            directory: directory.to_owned(),
+            answers: BTreeMap::new(),
+            #[cfg(test)]
+            log: Vec::new(),
+        }
     }
 
     #[cfg(test)]
     pub(super) fn without_cluster() -> Self {
         let variables =
             vec![("PATH".into(), crate::env::raw("PATH").unwrap()), ("KUBECONFIG".into(), "/dev/null".into())];
-        Self { environment: Environment { variables, directory: std::env::temp_dir() }, answers: BTreeMap::new() }
+        Self::with(variables, &std::env::temp_dir())
     }
 
     /// Where programs run.
     pub(super) fn directory(&self) -> &Path {
-        &self.environment.directory
+        &self.directory
     }
 
-    /// Runs a program with arguments, none of which a shell reads.
+    /// Says what may be run.
+    pub(super) fn judge(&self) -> &Judge {
+        &self.judge
+    }
+
+    /// Reads which namespaces there are, by which the names of hosts are judged.
+    ///
+    /// # Errors
+    /// Where the API server does not answer.
+    pub(super) async fn look_around(&mut self) -> Result<(), Trouble> {
+        let listed = self.ask(&["kubectl", "get", "namespaces", "-o", "name"]).await?.stdout;
+        self.judge.namespaces =
+            listed.lines().filter_map(|line| line.strip_prefix("namespace/")).map(str::to_owned).collect();
+        Ok(())
+    }
+
+    /// Puts a question of this program's own.
+    ///
+    /// # Errors
+    /// Where the API server does not answer it, or a word of it might change something.
+    pub(super) async fn ask<W: AsRef<str>>(&mut self, words: &[W]) -> Result<Answer, Trouble> {
+        let words: Vec<String> = words.iter().map(|word| word.as_ref().to_owned()).collect();
+        let judged = self.judge.question(&words).map_err(Trouble::Refused)?;
+        self.run(&judged).await
+    }
+
+    /// Runs what was judged, once.
     ///
     /// # Errors
     /// Where the API server does not answer it.
-    pub(super) async fn ask<W: AsRef<str>>(&mut self, words: &[W]) -> Result<Answer, ClusterError> {
-        let quoted: Vec<String> = words.iter().map(|word| quote(word.as_ref())).collect();
-        self.run(&quoted.join(" ")).await
-    }
-
-    /// Runs a shell command.
-    ///
-    /// # Errors
-    /// Where the API server does not answer it.
-    pub(super) async fn run(&mut self, command: &str) -> Result<Answer, ClusterError> {
-        if let Some(known) = self.answers.get(command) {
+    pub(super) async fn run(&mut self, judged: &Judged) -> Result<Answer, Trouble> {
+        if let Some(known) = self.answers.get(judged) {
             return Ok(known.clone());
         }
-        let stop = CancellationToken::new();
-        let ended = run_command(command, &self.environment, None, None, LIMIT, &stop).await;
-        let code = match ended.end {
-            StepEnd::AsExpected { exit } | StepEnd::WrongExit { exit } | StepEnd::WrongOutput { exit, .. } => {
-                Some(exit)
-            }
-            StepEnd::DeadlinePassed => None,
-            StepEnd::NotStarted { reason } => return Err(ClusterError::Other(format!("bash cannot be run: {reason}"))),
-        };
-        let answer = Answer { code, stdout: ended.stdout, stderr: ended.stderr };
-        let lost = answer.stderr.lines().find(|line| UNREACHABLE.iter().any(|said| line.contains(said)));
-        if let Some(line) = lost.filter(|_| !answer.ok()) {
-            return Err(ClusterError::Other(format!("the cluster was lost while it was asked: {line}")));
-        }
-        self.answers.insert(command.to_owned(), answer.clone());
+        let answer = self.run_with(judged, Vec::new()).await?;
+        self.answers.insert(judged.clone(), answer.clone());
         Ok(answer)
+    }
+
+    /// Runs what was judged, with something on its standard input.
+    ///
+    /// # Errors
+    /// Where the API server does not answer it.
+    pub(super) async fn run_with(&mut self, judged: &Judged, input: Vec<u8>) -> Result<Answer, Trouble> {
+        match tokio::time::timeout(LIMIT, self.spawn(judged, input)).await {
+            Ok(ended) => {
+                let ended = ended?;
+                Ok(Answer { code: Some(ended.code), stdout: text(ended.stdout), stderr: text(ended.stderr) })
+            }
+            Err(_) => Ok(Answer { code: None, stdout: String::new(), stderr: String::new() }),
+        }
+    }
+
+    /// Runs pipelines, every part of which only reads. One program runs after the other, with what the one before it wrote
+    /// on its standard input; where one of them fails, the last code that is not 0 is that of its pipeline.
+    ///
+    /// # Errors
+    /// Where a part is not on a list: then nothing is run. Where the API server does not answer.
+    pub(super) async fn pipelines(&mut self, pipelines: &[Pipeline]) -> Result<Answer, Trouble> {
+        let judge = |pipeline: &Pipeline| pipeline.commands.iter().map(|one| self.judge.read(&one.words)).collect();
+        let stages: Result<Vec<Vec<Stage>>, String> = pipelines.iter().map(judge).collect();
+        let stages = stages.map_err(Trouble::Refused)?;
+        match tokio::time::timeout(LIMIT, self.staged(pipelines, &stages)).await {
+            Ok(answer) => answer,
+            Err(_) => Ok(Answer { code: None, stdout: String::new(), stderr: String::new() }),
+        }
+    }
+
+    async fn staged(&mut self, pipelines: &[Pipeline], stages: &[Vec<Stage>]) -> Result<Answer, Trouble> {
+        let (mut code, mut stdout, mut stderr) = (0, Vec::new(), Vec::new());
+        for (pipeline, stages) in pipelines.iter().zip(stages) {
+            let is_run = match pipeline.after {
+                After::Always => true,
+                After::Success => code == 0,
+                After::Failure => code != 0,
+            };
+            if !is_run {
+                continue;
+            }
+            code = 0;
+            let mut piped = Vec::new();
+            for (command, stage) in pipeline.commands.iter().zip(stages) {
+                let ended = match stage {
+                    Stage::Echo(text) => Ended { stdout: text.clone().into_bytes(), ..Ended::default() },
+                    Stage::Run(judged) => self.spawn(judged, std::mem::take(&mut piped)).await?,
+                };
+                code = if ended.code == 0 { code } else { ended.code };
+                piped.clear();
+                for (sink, bytes) in [(command.output, ended.stdout), (command.errors, ended.stderr)] {
+                    match sink {
+                        Sink::Output => piped.extend(bytes),
+                        Sink::Errors => stderr.extend(bytes),
+                        Sink::Nothing => {}
+                    }
+                }
+            }
+            stdout.extend(piped);
+        }
+        Ok(Answer { code: Some(code), stdout: text(stdout), stderr: text(stderr) })
+    }
+
+    async fn spawn(&mut self, judged: &Judged, input: Vec<u8>) -> Result<Ended, Trouble> {
+        #[cfg(test)]
+        self.log.push(judged.clone());
+        let name = judged.name();
+        let not_run = |error: std::io::Error| ClusterError::Other(format!("{name} cannot be run: {error}"));
+        let ended = Box::pin(spawn(judged, &self.variables, &self.directory, input)).await.map_err(not_run)?;
+        if ended.is_cut {
+            return Err(Trouble::Refused(format!("`{name}` writes more than is read of it")));
+        }
+        let said = String::from_utf8_lossy(&ended.stderr);
+        let lost = said.lines().find(|line| UNREACHABLE.iter().any(|said| line.contains(said)));
+        if let Some(line) = lost.filter(|_| ended.code != 0 && judged.asks_cluster()) {
+            return Err(ClusterError::Other(format!("the cluster was lost while it was asked: {line}")).into());
+        }
+        Ok(ended)
     }
 }
 
-/// A word as a shell passes it on unchanged.
-pub(super) fn quote(word: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
-    match !word.is_empty() && word.chars().all(is_plain) {
-        true => word.to_owned(),
-        false => format!("'{}'", word.replace('\'', "'\\''")),
-    }
+/// A folder without programs.
+pub(super) const NO_PROGRAMS: &str = ".firedrill-no-programs";
+
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Whether the kubeconfig, which is one of this program's own and has one user, logs in by a program.
+fn logs_in_by_program(variables: &[(OsString, OsString)]) -> bool {
+    let file = variables.iter().find(|(name, _)| name == "KUBECONFIG").map(|(_, file)| file);
+    let file = file.and_then(|file| std::fs::read(file).ok()).unwrap_or_default();
+    let config: serde_json::Value = serde_json::from_slice(&file).unwrap_or_default();
+    config["users"].as_array().into_iter().flatten().any(|user| user["user"]["exec"].is_object())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use firedrill_core::shell::literal_pipelines;
 
     #[test]
     fn the_cause_is_found_among_the_noise() {
@@ -142,11 +272,23 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn words_reach_the_program_unchanged_and_a_question_is_asked_once() {
+    async fn pipelines_run_without_a_shell() {
         let mut asker = Asker::without_cluster();
-        let odd = "a'b \"c\" $HOME `d` <e>";
-        assert_eq!(asker.ask(&["printf", "%s", odd]).await.unwrap().stdout, odd);
-        let first = asker.ask(&["date", "+%N"]).await.unwrap();
-        assert_eq!(asker.ask(&["date", "+%N"]).await.unwrap(), first);
+        for (text, code, wanted) in [
+            ("echo 'a $HOME' \"b\" | tr a-z A-Z | grep -c B", 0, "1\n"),
+            ("echo a | grep b || echo 'none (expected)'", 0, "none (expected)\n"),
+            ("echo a | grep b | wc -l", 1, "0\n"),
+            ("echo a | grep b && echo c; echo d", 0, "d\n"),
+            ("echo '{\"b\": 1}' | jq .b 2>&1", 0, "1\n"),
+            ("echo a >/dev/null", 0, ""),
+            ("echo a 1>&2", 0, ""),
+        ] {
+            let answer = asker.pipelines(&literal_pipelines(text).unwrap()).await.unwrap();
+            assert_eq!((answer.code, answer.stdout.as_str()), (Some(code), wanted), "{text}: {answer:?}");
+        }
+        // Nothing is run where one part may not be.
+        let before = asker.log.len();
+        let refused = asker.pipelines(&literal_pipelines("echo a | sort | sort -o x").unwrap()).await.unwrap_err();
+        assert!(matches!(refused, Trouble::Refused(_)) && asker.log.len() == before);
     }
 }

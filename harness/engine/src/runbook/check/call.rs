@@ -1,9 +1,9 @@
 //! A call of kubectl or helm, understood by their own help, and the flags and subcommands that they do not know.
 
-use super::ask::Asker;
+use super::ask::{Asker, Trouble};
 use super::found::Found;
 use super::help::Help;
-use crate::cluster::ClusterError;
+use super::judge;
 use firedrill_core::document::FindingKind;
 use firedrill_core::scenario::closest;
 use firedrill_core::shell::{Word, placeholders};
@@ -21,7 +21,11 @@ pub(super) struct Given {
     pub(super) value: Option<Word>,
     /// Where it stands, its value included.
     pub(super) span: Range<usize>,
-    /// Whether the program knows it.
+    /// Where its own word stands.
+    word: Range<usize>,
+    /// How it is asked for: by its long name, or as it is given where the program's help does not list it.
+    asked: String,
+    /// Whether the program's help lists it.
     is_known: bool,
 }
 
@@ -56,6 +60,12 @@ impl Call {
     pub(super) fn has(&self, name: &str) -> bool {
         self.given.iter().any(|given| given.name == name)
     }
+
+    /// Its words as the program gets them, its own name included.
+    pub(super) fn words(&self) -> Vec<String> {
+        let all = std::iter::once(&self.program).chain(&self.path);
+        all.cloned().chain(self.rest.iter().map(|word| word.text.clone())).collect()
+    }
 }
 
 /// What nothing is put in the place of, in these words.
@@ -71,11 +81,7 @@ pub(super) fn open_word(words: &[&Word]) -> Option<String> {
 ///
 /// # Errors
 /// Where the program cannot be asked.
-pub(super) async fn understand(
-    asker: &mut Asker,
-    words: &[Word],
-    found: &mut Found,
-) -> Result<Option<Call>, ClusterError> {
+pub(super) async fn understand(asker: &mut Asker, words: &[Word], found: &mut Found) -> Result<Option<Call>, Trouble> {
     let (Some(program), Some(last)) = (words.first(), words.last()) else { return Ok(None) };
     let span = program.span.start..last.span.end;
     let mut rest: Vec<Word> = words[1..].to_vec();
@@ -83,8 +89,18 @@ pub(super) async fn understand(
     while help.has_commands {
         let Some(at) = taken_apart(&rest, &help, None).2.first().map(|(at, _)| *at) else { break };
         let word = rest[at].clone();
+        if let Some(reason) = open_word(&[&word]) {
+            found.skip(word.span, reason);
+            return Ok(None);
+        }
         let deeper: Vec<String> = path.iter().cloned().chain([word.text.clone()]).collect();
-        let next = Help::of(asker, &program.text, &deeper).await?;
+        // A word that is not a part of the program might be a plugin, which it would run even to ask for its help.
+        let is_part = judge::is_subcommand(&program.text, &deeper);
+        if !is_part && help.commands.contains(&word.text) {
+            found.skip(span, format!("`{} {}` is not on the list of subcommands", program.text, deeper.join(" ")));
+            return Ok(None);
+        }
+        let next = if is_part { Help::of(asker, &program.text, &deeper).await? } else { Help::default() };
         if next.depth <= path.len() {
             let what: Vec<&str> = [program.text.as_str()].into_iter().chain(path.iter().map(String::as_str)).collect();
             let hint = closest(&word.text, help.commands.iter().map(String::as_str));
@@ -111,6 +127,10 @@ pub(super) async fn understand(
     let (given, inner, args) = taken_apart(&rest, &help, other.as_ref());
     let args = args.into_iter().map(|(_, word)| word).collect();
     let call = Call { program: program.text.clone(), path, given, args, inner, rest, span, help };
+    if let Some(flag) = call.given.iter().find(|flag| matches!(flag.name.as_str(), "help" | "h")) {
+        found.skip(flag.span.clone(), "it asks for help");
+        return Ok(None);
+    }
     flags(asker, &call, found).await?;
     Ok(Some(call))
 }
@@ -140,9 +160,13 @@ fn taken_apart(rest: &[Word], help: &Help, other: Option<&Help>) -> Parts {
                 Some((name, value)) => (name, Some(value)),
                 None => (long, None),
             };
-            let (known, is_known) = named(name);
+            // kubectl takes `_` for `-`.
+            let name = if help.folds { name.replace('_', "-") } else { name.to_owned() };
+            let (known, is_known) = named(&name);
             let takes = known.is_some_and(|(_, takes)| takes);
-            let mut flag = Given { name: name.to_owned(), value: None, span: word.span.clone(), is_known };
+            let (span, word_span) = (word.span.clone(), word.span.clone());
+            let asked = name.clone();
+            let mut flag = Given { name, value: None, span, word: word_span, asked, is_known };
             match value {
                 Some(value) => flag.value = Some(Word { text: value.to_owned(), ..word.clone() }),
                 None if takes => take_next(&mut flag, rest, &mut at),
@@ -155,7 +179,9 @@ fn taken_apart(rest: &[Word], help: &Help, other: Option<&Help>) -> Parts {
         for (offset, letter) in text.char_indices() {
             let (flag, is_known) = named(&letter.to_string());
             let (name, takes) = flag.unwrap_or((letter.to_string(), false));
-            let mut flag = Given { name, value: None, span: word.span.clone(), is_known };
+            let (span, word_span) = (word.span.clone(), word.span.clone());
+            let asked = if is_known { name.clone() } else { letter.to_string() };
+            let mut flag = Given { name, value: None, span, word: word_span, asked, is_known };
             let remainder = &text[offset + letter.len_utf8()..];
             if takes && !remainder.is_empty() {
                 let value = remainder.strip_prefix('=').unwrap_or(remainder);
@@ -180,53 +206,56 @@ fn take_next(flag: &mut Given, rest: &[Word], at: &mut usize) {
     }
 }
 
-/// Has the program read the call's flags. Its `--help` comes before them, so it does nothing else.
-async fn flags(asker: &mut Asker, call: &Call, found: &mut Found) -> Result<(), ClusterError> {
-    let mut words: Vec<&Word> = call.rest.iter().take_while(|word| word.text != "--").collect();
-    for _ in 0..UNKNOWN_MAX {
-        let mut question: Vec<&str> = vec![call.program.as_str()];
-        question.extend(call.path.iter().map(String::as_str));
-        question.push("--help");
-        question.extend(words.iter().map(|word| word.text.as_str()));
-        let answer = asker.ask(&question).await?;
+/// Has the program read the call's flags, behind its `--help`: then it does nothing else. Each is written in one form, and
+/// one that would take the `--help` back is not among them.
+async fn flags(asker: &mut Asker, call: &Call, found: &mut Found) -> Result<(), Trouble> {
+    let mut given: Vec<&Given> = Vec::new();
+    for flag in &call.given {
+        let dashes = if flag.asked.chars().count() == 1 { "-" } else { "--" };
+        if !judge::is_flag(&flag.asked) {
+            unknown(call, flag, &format!("{dashes}{}", flag.asked), found);
+        } else if flag.value.as_ref().is_none_or(|value| open_word(&[value]).is_none()) {
+            given.push(flag);
+        }
+    }
+    for _ in 0..=UNKNOWN_MAX.max(given.len()) {
+        // Of a flag that its help does not list, only the name is asked for.
+        let value = |flag: &Given| flag.value.as_ref().filter(|_| flag.is_known).map(|word| word.text.clone());
+        let question: Vec<_> = given.iter().map(|flag| (flag.asked.clone(), value(flag))).collect();
+        let judged = asker.judge().help(&call.program, &call.path, &question).map_err(Trouble::Refused)?;
+        let answer = asker.run(&judged).await?;
         if answer.ok() {
             return Ok(());
         }
         let why = answer.why();
         let named = why
-            .strip_prefix("unknown flag: ")
-            .or_else(|| why.strip_prefix("unknown shorthand flag: ")?.split(" in ").nth(1));
-        let Some(named) = named else {
-            let word = words.iter().find(|word| !word.text.is_empty() && why.contains(&format!("\"{}\"", word.text)));
-            let span = word.map_or(call.span.clone(), |word| word.span.clone());
-            // What a placeholder stands for may well be right.
-            if open_word(&words).is_none() {
-                found.add(FindingKind::UnknownFlag, span, why, None);
+            .strip_prefix("unknown flag: --")
+            .or_else(|| why.strip_prefix("unknown shorthand flag: '").and_then(|rest| rest.split('\'').next()));
+        // A flag that the help does not list, and that the program takes all the same.
+        let hidden = why.strip_prefix("flag needs an argument: ").map(|rest| {
+            rest.strip_prefix("--").unwrap_or_else(|| rest.trim_start_matches('\'').split('\'').next().unwrap_or(rest))
+        });
+        let at = named.or(hidden).and_then(|name| given.iter().position(|flag| flag.asked == name));
+        match (at, named) {
+            (Some(at), Some(name)) => {
+                let dashes = if name.len() == 1 { "-" } else { "--" };
+                unknown(call, given.remove(at), &format!("{dashes}{name}"), found);
             }
-            return Ok(());
-        };
-        let is_it = |word: &&Word| word.text == named || word.text.starts_with(&format!("{named}="));
-        let Some(at) = words.iter().position(is_it) else {
-            found.add(FindingKind::UnknownFlag, call.span.clone(), why, None);
-            return Ok(());
-        };
-        let word = words.remove(at);
-        found.add(
-            FindingKind::UnknownFlag,
-            word.span.clone(),
-            format!("{} {} knows no flag `{named}`", call.program, call.verb()),
-            hint(call, named),
-        );
-        if call
-            .given
-            .iter()
-            .any(|given| !given.is_known && given.span.start == word.span.start && given.span.end > word.span.end)
-            && at < words.len()
-        {
-            words.remove(at);
+            (Some(at), None) => drop(given.remove(at)),
+            (None, _) => {
+                let blamed = given.iter().find(|flag| why.contains(&format!("--{}\"", flag.name)));
+                let span = blamed.map_or(call.span.clone(), |flag| flag.span.clone());
+                found.add(FindingKind::UnknownFlag, span, why, None);
+                return Ok(());
+            }
         }
     }
     Ok(())
+}
+
+fn unknown(call: &Call, flag: &Given, named: &str, found: &mut Found) {
+    let message = format!("{} {} knows no flag `{named}`", call.program, call.verb());
+    found.add(FindingKind::UnknownFlag, flag.word.clone(), message, hint(call, named));
 }
 
 fn hint(call: &Call, named: &str) -> Option<String> {

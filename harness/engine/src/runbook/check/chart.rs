@@ -1,10 +1,9 @@
 //! helm: releases, files, values that the chart knows, and what the API server says to the upgrade.
 
-use super::ask::{Answer, Asker, quote};
+use super::ask::{Answer, Asker, Trouble};
 use super::call::{self, Call, open_word};
 use super::found::Found;
-use super::{CHART, Way, objects, reads};
-use crate::cluster::ClusterError;
+use super::{CHART, Way, objects, webhooks};
 use firedrill_core::document::FindingKind;
 use firedrill_core::scenario::closest;
 use firedrill_core::shell::Word;
@@ -28,7 +27,7 @@ pub(super) fn write_show(directory: &Path) -> std::io::Result<()> {
 ///
 /// # Errors
 /// Where helm cannot be run or the API server does not answer.
-pub(super) async fn check(asker: &mut Asker, words: &[Word], found: &mut Found) -> Result<Way, ClusterError> {
+pub(super) async fn check(asker: &mut Asker, words: &[Word], found: &mut Found) -> Result<Way, Trouble> {
     let Some(call) = call::understand(asker, words, found).await? else { return Ok(Way::Left) };
     let others = ["kube-context", "kubeconfig", "kube-apiserver", "kube-token", "kube-as-user", "repo"];
     if let Some(name) = others.iter().find(|name| call.has(name)) {
@@ -59,8 +58,8 @@ pub(super) async fn check(asker: &mut Asker, words: &[Word], found: &mut Found) 
         }
     }
     if !is_upgrade {
-        return Ok(match reads::helm(&call) {
-            Ok(()) => Way::Read,
+        return Ok(match asker.judge().read(&call.words()) {
+            Ok(_) => Way::Read,
             Err(reason) => {
                 found.skip(call.span.clone(), reason);
                 Way::Left
@@ -78,7 +77,7 @@ pub(super) async fn check(asker: &mut Asker, words: &[Word], found: &mut Found) 
 }
 
 /// The chart, the files of values and the values themselves.
-async fn values(asker: &mut Asker, call: &Call, found: &mut Found) -> Result<(), ClusterError> {
+async fn values(asker: &mut Asker, call: &Call, found: &mut Found) -> Result<(), Trouble> {
     let chart = call.args.get(1);
     let files = call.given.iter().filter(|given| given.name == "values").filter_map(|given| given.value.as_ref());
     let before = found.findings.len() + found.unchecked.len();
@@ -180,23 +179,34 @@ fn is_known(known: &Value, path: &[String]) -> bool {
 }
 
 /// Has helm make the manifests of the upgrade, and the API server say whether it would take them.
-async fn upgrade(asker: &mut Asker, call: &Call, found: &mut Found) -> Result<Way, ClusterError> {
+async fn upgrade(asker: &mut Asker, call: &Call, found: &mut Found) -> Result<Way, Trouble> {
     let unsafe_here = ["dry-run", "post-renderer", "output", "set-file", "wait", "dependency-update"];
     if let Some(name) = unsafe_here.iter().find(|name| call.has(name)) {
         found.skip(call.span.clone(), format!("an upgrade with `--{name}` is not tried"));
         return Ok(Way::Left);
     }
-    let words: Vec<String> = call.rest.iter().map(|word| quote(&word.text)).collect();
-    let helm = format!("helm upgrade --dry-run=server --hide-notes {}", words.join(" "));
-    let answer = asker.run(&format!("{helm} >/dev/null")).await?;
+    let judged = match asker.judge().dry_run(&call.words()) {
+        Ok(judged) => judged,
+        Err(reason) => {
+            found.skip(call.span.clone(), reason);
+            return Ok(Way::Left);
+        }
+    };
+    let answer = asker.run(&judged).await?;
     if !answer.ok() {
         found.add(FindingKind::Fails, call.span.clone(), answer.why(), None);
         return Ok(Way::Left);
     }
-    let place = call.value("namespace").map(|word| format!("-n {}", quote(&word.text))).unwrap_or_default();
-    let apply =
-        format!("kubectl apply --server-side --dry-run=server --force-conflicts --field-manager=helm {place} -f -");
-    let answer = asker.run(&format!("set -o pipefail; {helm} | sed '1,/^MANIFEST:/d' | {apply}")).await?;
+    let kinds: Vec<&str> = manifests(&answer.stdout).lines().filter_map(|line| line.strip_prefix("kind: ")).collect();
+    if let Some(reason) = webhooks::with_side_effects(asker, &kinds).await? {
+        found.skip(call.span.clone(), reason);
+        return Ok(Way::Left);
+    }
+    let mut apply =
+        ["apply", "--server-side", "--force-conflicts", "--field-manager=helm", "-f", "-"].map(str::to_owned).to_vec();
+    apply.extend(call.value("namespace").map(|word| format!("--namespace={}", word.text)));
+    let judged = asker.judge().apply(&apply).map_err(Trouble::Refused)?;
+    let answer = asker.run_with(&judged, manifests(&answer.stdout).into()).await?;
     if !answer.ok() {
         let why = answer.why();
         let kind = if is_unchangeable(&why) { FindingKind::Unchangeable } else { FindingKind::Fails };
@@ -204,6 +214,13 @@ async fn upgrade(asker: &mut Asker, call: &Call, found: &mut Found) -> Result<Wa
         return Ok(Way::Left);
     }
     Ok(Way::Tried)
+}
+
+/// What helm shows behind the line that begins with `MANIFEST:`.
+fn manifests(shown: &str) -> &str {
+    let at = if shown.starts_with("MANIFEST:") { Some(0) } else { shown.find("\nMANIFEST:").map(|at| at + 1) };
+    let rest = at.map_or("", |at| &shown[at..]);
+    rest.split_once('\n').map_or("", |(_, rest)| rest)
 }
 
 /// Whether the API server's refusal means that the field keeps its value for ever.

@@ -1,8 +1,7 @@
 //! What a runbook says that a command shows, held against what it shows on a healthy cluster.
 
-use super::ask::Asker;
+use super::ask::{Asker, Trouble};
 use super::found::Found;
-use crate::cluster::ClusterError;
 use firedrill_core::document::{Claim, ClaimKind, FindingKind};
 use firedrill_core::shell::Word;
 
@@ -21,14 +20,14 @@ pub(super) async fn check(
     output: &str,
     cluster: Option<&CnpgCluster>,
     found: &mut Found,
-) -> Result<(), ClusterError> {
+) -> Result<(), Trouble> {
     for claim in claims {
         let span = claim.span.clone();
         match &claim.kind {
             ClaimKind::Equals(key, value) => match field(output, key) {
                 Some(held) if held == *value => {}
                 Some(held) => {
-                    let message = format!("a healthy cluster shows `{key}` as {held}, not {value}");
+                    let message = format!("a healthy cluster shows `{key}` as {}, not {value}", printed(key, &held));
                     found.add(FindingKind::NotShown, span, message, None);
                 }
                 None => found.add(FindingKind::NotShown, span, format!("a healthy cluster shows no `{key}`"), None),
@@ -44,6 +43,7 @@ pub(super) async fn check(
                 if let Some((key, value)) = key.filter(|(_, value)| !value.trim().is_empty())
                     && let Some(held) = field(output, key)
                 {
+                    let held = printed(key, &held);
                     let message = format!("a healthy cluster shows `{key}` as {held}, not {}", value.trim());
                     found.add(FindingKind::NotShown, span, message, None);
                 } else if let Some(cluster) = cluster
@@ -78,6 +78,14 @@ fn field(output: &str, key: &str) -> Option<String> {
     Some(rest[..end].trim().to_owned())
 }
 
+/// What a report says of a field's value: a stranger chose the field, and it may be a password.
+fn printed<'v>(key: &str, held: &'v str) -> &'v str {
+    let key = key.to_ascii_lowercase();
+    let is_secret = ["pass", "secret", "token", "key", "cred", "auth"].iter().any(|part| key.contains(part));
+    let is_short = held.len() <= 64 && !held.chars().any(char::is_control);
+    if is_secret || !is_short { "something else" } else { held }
+}
+
 /// A database cluster whose phase a command shows.
 pub(super) struct CnpgCluster {
     /// `kubectl exec POD ... --`
@@ -89,7 +97,7 @@ impl CnpgCluster {
     ///
     /// # Errors
     /// Where the API server does not answer.
-    pub(super) async fn of(asker: &mut Asker, words: &[Word]) -> Result<Option<Self>, ClusterError> {
+    pub(super) async fn of(asker: &mut Asker, words: &[Word]) -> Result<Option<Self>, Trouble> {
         let words: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
         let [
             "kubectl",
@@ -112,7 +120,7 @@ impl CnpgCluster {
     }
 
     /// Whether the manager's program holds this text, which it would have to print.
-    async fn knows_phase(&self, asker: &mut Asker, phase: &str) -> Result<bool, ClusterError> {
+    async fn knows_phase(&self, asker: &mut Asker, phase: &str) -> Result<bool, Trouble> {
         let question: Vec<&str> =
             self.exec.iter().map(String::as_str).chain(["grep", "-q", "-a", "-F", "--", phase, CNPG_MANAGER]).collect();
         Ok(asker.ask(&question).await?.ok())
@@ -128,5 +136,6 @@ mod tests {
         assert_eq!(field("{\n  \"num_routes\": 8,\n", "num_routes").as_deref(), Some("8"));
         assert_eq!(field("{\"a\":\"b\"}", "a").as_deref(), Some("\"b\""));
         assert_eq!(field("{}", "a"), None);
+        assert_eq!((printed("num_routes", "8"), printed("adminPassword", "8")), ("8", "something else"));
     }
 }

@@ -1,6 +1,6 @@
 //! The help of kubectl and helm: which flags and subcommands there are.
 
-use super::ask::Asker;
+use super::ask::{Asker, Trouble};
 use crate::cluster::ClusterError;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,6 +20,8 @@ pub(super) struct Help {
     pub(super) has_commands: bool,
     /// How many subcommands its line of usage begins with.
     pub(super) depth: usize,
+    /// Whether `_` in a flag's name reads as `-`.
+    pub(super) folds: bool,
 }
 
 impl Help {
@@ -27,13 +29,11 @@ impl Help {
     ///
     /// # Errors
     /// Where the program cannot be run.
-    pub(super) async fn of(asker: &mut Asker, program: &str, path: &[String]) -> Result<Self, ClusterError> {
-        let mut question = vec![program.to_owned()];
-        question.extend(path.iter().cloned());
-        question.push("--help".to_owned());
-        let answer = asker.ask(&question).await?;
+    pub(super) async fn of(asker: &mut Asker, program: &str, path: &[String]) -> Result<Self, Trouble> {
+        let judged = asker.judge().help(program, path, &[]).map_err(Trouble::Refused)?;
+        let answer = asker.run(&judged).await?;
         if answer.code.is_none() || answer.code == Some(127) {
-            return Err(ClusterError::Other(format!("{program} cannot be asked: {}", answer.why())));
+            return Err(ClusterError::Other(format!("{program} cannot be asked: {}", answer.why())).into());
         }
         if !answer.ok() {
             return Ok(Self::default());
@@ -45,6 +45,7 @@ impl Help {
             help.letters.extend(globals.letters);
         }
         help.has_commands |= path.is_empty();
+        help.folds = program == "kubectl";
         Ok(help)
     }
 

@@ -1,16 +1,13 @@
 //! What a `kubectl exec` runs in its container: whether it is there, and whether it can do what it is asked.
 
-use super::ask::Asker;
+use super::Way;
+use super::ask::{Asker, Trouble};
 use super::call::{Call, open_word};
 use super::found::Found;
+use super::judge::WHERE;
 use super::objects::Subject;
 use super::sql::{self, Database};
-use super::{Way, reads};
-use crate::cluster::ClusterError;
 use firedrill_core::document::FindingKind;
-
-/// Asks, inside of a shell, where a program is.
-const WHERE: &str = "command -v -- \"$1\"";
 
 /// Looks for the program, and for what it names. A database that it leads to is put into `database`.
 ///
@@ -22,7 +19,7 @@ pub(super) async fn check(
     subject: &Subject,
     database: &mut Option<Database>,
     found: &mut Found,
-) -> Result<Way, ClusterError> {
+) -> Result<Way, Trouble> {
     let Some(program) = call.inner.first() else {
         found.skip(call.span.clone(), "no command stands behind `--`");
         return Ok(Way::Left);
@@ -51,7 +48,8 @@ pub(super) async fn check(
         // Without a shell only the program itself can tell, where it is safe to run.
         let mut is_missing = !answer.lacks_program();
         if !is_missing {
-            if reads::inside(call).is_err() || open_word(&call.inner.iter().collect::<Vec<_>>()).is_some() {
+            if asker.judge().read(&call.words()).is_err() || open_word(&call.inner.iter().collect::<Vec<_>>()).is_some()
+            {
                 found.skip(program.span.clone(), "the container has no shell to ask whether it has this program");
                 return Ok(Way::Left);
             }
@@ -78,8 +76,11 @@ pub(super) async fn check(
                 found.skip(program.span.clone(), reason);
                 return Ok(Way::Left);
             }
-            match reads::inside(call) {
-                Ok(()) => Ok(Way::Read),
+            if !found.is_empty() {
+                return Ok(Way::Left);
+            }
+            match asker.judge().read(&call.words()) {
+                Ok(_) => Ok(Way::Read),
                 Err(reason) => {
                     found.skip(program.span.clone(), reason);
                     Ok(Way::Left)
@@ -90,7 +91,7 @@ pub(super) async fn check(
 }
 
 /// The stream that `nats stream ...` names: whether JetStream, asked over its monitor in the same container, has it.
-async fn streams(asker: &mut Asker, call: &Call, exec: &[String], found: &mut Found) -> Result<(), ClusterError> {
+async fn streams(asker: &mut Asker, call: &Call, exec: &[String], found: &mut Found) -> Result<(), Trouble> {
     let words: Vec<&str> = call.inner.iter().map(|word| word.text.as_str()).collect();
     if !matches!(words.as_slice(), ["nats", "stream" | "str" | "s", _, name, ..] if !name.starts_with('-')) {
         return Ok(());

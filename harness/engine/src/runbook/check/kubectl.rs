@@ -1,10 +1,9 @@
 //! Commands of kubectl.
 
-use super::ask::Asker;
+use super::ask::{Asker, Trouble};
 use super::found::Found;
 use super::sql::Database;
-use super::{Way, call, chart, inside, objects, reads};
-use crate::cluster::ClusterError;
+use super::{Way, call, chart, inside, objects, webhooks};
 use firedrill_core::document::FindingKind;
 use firedrill_core::shell::Word;
 
@@ -59,7 +58,7 @@ pub(super) async fn check(
     words: &[Word],
     database: &mut Option<Database>,
     found: &mut Found,
-) -> Result<Way, ClusterError> {
+) -> Result<Way, Trouble> {
     let Some(call) = call::understand(asker, words, found).await? else { return Ok(Way::Left) };
     if let Some(name) = ELSEWHERE.iter().find(|name| call.has(name)) {
         found.skip(call.span.clone(), format!("with `--{name}` it is not tried"));
@@ -83,8 +82,12 @@ pub(super) async fn check(
     if can_try {
         return try_it(asker, &call, found).await;
     }
-    match reads::kubectl(&call) {
-        Ok(()) => Ok(Way::Read),
+    if ["watch", "watch-only", "follow"].iter().any(|name| call.has(name)) {
+        found.skip(call.span.clone(), "it never ends by itself: what it names was looked at");
+        return Ok(Way::Left);
+    }
+    match asker.judge().read(&call.words()) {
+        Ok(_) => Ok(Way::Read),
         Err(_) if TRIED.contains(&call.path[0].as_str()) => {
             found.skip(call.span.clone(), "what it reads is not among the files that stand where commands run");
             Ok(Way::Left)
@@ -103,19 +106,39 @@ pub(super) async fn check(
     }
 }
 
+/// The kinds that a change is made to, and those that follow from it.
+fn kinds(call: &call::Call) -> Vec<&str> {
+    let first = call.args.first().map_or("", |word| word.text.as_str());
+    match call.path[0].as_str() {
+        "run" => vec!["pods"],
+        "create" => vec![call.path.get(1).map_or("", String::as_str)],
+        "expose" => vec!["services"],
+        "autoscale" => vec!["horizontalpodautoscalers"],
+        "cordon" | "uncordon" => vec!["nodes"],
+        "drain" => vec!["nodes", "pods"],
+        _ if first.contains('/') => {
+            let args = call.args.iter().filter_map(|word| word.text.split_once('/'));
+            args.flat_map(|(kind, _)| kind.split(',')).collect()
+        }
+        _ => first.split(',').collect(),
+    }
+}
+
 /// Has the API server try a change without making it.
-async fn try_it(asker: &mut Asker, call: &call::Call, found: &mut Found) -> Result<Way, ClusterError> {
-    // The flag stands before all others, so that none of them can take it for its value.
-    let mut question: Vec<&str> = vec!["kubectl"];
-    question.extend(call.path.iter().map(String::as_str));
-    question.push("--dry-run=server");
-    let is_attached = |word: &&Word| {
-        matches!(word.text.as_str(), "-i" | "-t" | "-it" | "-ti" | "--rm" | "--stdin" | "--tty" | "--attach")
+async fn try_it(asker: &mut Asker, call: &call::Call, found: &mut Found) -> Result<Way, Trouble> {
+    let judged = match asker.judge().dry_run(&call.words()) {
+        Ok(judged) => judged,
+        Err(reason) => {
+            found.skip(call.span.clone(), reason);
+            return Ok(Way::Left);
+        }
     };
-    let ends = call.rest.iter().position(|word| word.text == "--").unwrap_or(call.rest.len());
-    let (before, behind) = call.rest.split_at(ends);
-    question.extend(before.iter().filter(|word| !is_attached(word)).chain(behind).map(|word| word.text.as_str()));
-    let answer = asker.ask(&question).await?;
+    let kinds = kinds(call);
+    if let Some(reason) = webhooks::with_side_effects(asker, &kinds).await? {
+        found.skip(call.span.clone(), reason);
+        return Ok(Way::Left);
+    }
+    let answer = asker.run(&judged).await?;
     if !answer.ok() {
         let why = answer.why();
         let kind = if chart::is_unchangeable(&why) { FindingKind::Unchangeable } else { FindingKind::Fails };

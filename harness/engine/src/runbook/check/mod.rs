@@ -1,8 +1,8 @@
 //! Finds what in a runbook cannot work against a cluster, with nothing broken and nothing changed.
 //!
 //! The programs themselves, the API server, the containers, the database and the chart are asked: help texts, reads,
-//! server-side dry runs, and commands in containers that are on a list of those that only read ([`reads`]). A command of
-//! the runbook is run as it is only where every part of it is on such a list.
+//! server-side dry runs, and commands in containers. No shell is involved: whatever is run passes the gate of [`judge`]
+//! and is started with exactly the arguments that were judged ([`spawn`]).
 
 mod ask;
 mod call;
@@ -11,17 +11,21 @@ mod expected;
 mod found;
 mod help;
 mod inside;
+mod judge;
 mod kubectl;
 mod objects;
-mod reads;
+mod spawn;
 mod sql;
+#[cfg(test)]
+mod tests;
+mod webhooks;
 
 use crate::cluster::{Cluster, ClusterError};
-use ask::Asker;
+use ask::{Asker, NO_PROGRAMS, Trouble};
 use expected::CnpgCluster;
 use firedrill_core::document::{Corrected, Document, FindingKind, Language, Report, Written};
 use firedrill_core::scenario::{Correction, Fault, Layout, Scenario, TargetNames, Variant, bind_targets};
-use firedrill_core::shell::{Join, SimpleCommand, simple_commands};
+use firedrill_core::shell::{Pipeline, SimpleCommand, literal_pipelines, placeholders, simple_commands};
 use found::Found;
 use sql::Database;
 use std::ops::Range;
@@ -73,6 +77,36 @@ fn layout_of(scenario: &Scenario, written: &Written) -> Option<Layout> {
     steps.find(|step| step.section == written.section && step.command == written.text)?.layout
 }
 
+/// Where commands run: the chart stands in it, and nothing else of this machine.
+fn folder(chart: &Path) -> std::io::Result<TempDir> {
+    let directory = tempfile::Builder::new().prefix("firedrill-check-").tempdir()?;
+    let at = directory.path().join(CHART);
+    std::fs::create_dir_all(at.parent().unwrap_or(directory.path()))?;
+    std::os::unix::fs::symlink(chart.canonicalize()?, at)?;
+    chart::write_show(directory.path())?;
+    std::fs::create_dir(directory.path().join(NO_PROGRAMS))?;
+    Ok(directory)
+}
+
+/// Notes what was not asked because it might change something. `None` where it was that.
+fn skip_refused<T>(result: Result<T, Trouble>, span: Range<usize>, found: &mut Found) -> Result<Option<T>, Trouble> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(Trouble::Refused(reason)) => {
+            found.skip(span, reason);
+            Ok(None)
+        }
+        Err(trouble) => Err(trouble),
+    }
+}
+
+fn of_cluster(trouble: Trouble) -> ClusterError {
+    match trouble {
+        Trouble::Cluster(error) => error,
+        Trouble::Refused(reason) => ClusterError::Other(reason),
+    }
+}
+
 impl Checker {
     /// Sees that the cluster answers, and puts the chart where runbooks name it.
     ///
@@ -81,12 +115,10 @@ impl Checker {
     pub async fn new(cluster: &Cluster, chart: &Path) -> Result<Self, ClusterError> {
         cluster.info().await?;
         let other = |error: std::io::Error| ClusterError::Other(format!("{}: {error}", chart.display()));
-        let directory = tempfile::Builder::new().prefix("firedrill-check-").tempdir().map_err(other)?;
-        let at = directory.path().join(CHART);
-        std::fs::create_dir_all(at.parent().unwrap_or(directory.path())).map_err(other)?;
-        std::os::unix::fs::symlink(chart.canonicalize().map_err(other)?, at).map_err(other)?;
-        chart::write_show(directory.path()).map_err(other)?;
-        Ok(Self { asker: Asker::new(cluster, directory.path()), _directory: directory })
+        let directory = folder(chart).map_err(other)?;
+        let mut asker = Asker::new(cluster, directory.path());
+        asker.look_around().await.map_err(of_cluster)?;
+        Ok(Self { asker, _directory: directory })
     }
 
     /// Checks every command of a runbook. For one of a scenario, its corrections count: a finding whose command has one is
@@ -100,6 +132,15 @@ impl Checker {
         scenario: Option<&Scenario>,
         layout: Layout,
     ) -> Result<Report, ClusterError> {
+        self.check_all(document, scenario, layout).await.map_err(of_cluster)
+    }
+
+    async fn check_all(
+        &mut self,
+        document: &Document,
+        scenario: Option<&Scenario>,
+        layout: Layout,
+    ) -> Result<Report, Trouble> {
         let (targets, volumes) = match scenario {
             Some(scenario) => (self.targets(scenario).await?, self.volumes().await?),
             None => (Vec::new(), Vec::new()),
@@ -124,7 +165,7 @@ impl Checker {
                 report.unchecked.append(&mut found.unchecked);
                 continue;
             }
-            self.command(written, targets, &mut database, &mut found).await?;
+            skip_refused(self.command(written, targets, &mut database, &mut found).await, written.span(), &mut found)?;
             let of = |correction: &&Correction| {
                 correction.section == written.section && correction.documented == written.text
             };
@@ -146,7 +187,7 @@ impl Checker {
     }
 
     /// Pods that a fault of the scenario would be put into, each with its node, for the placeholders that stand for them.
-    async fn targets(&mut self, scenario: &Scenario) -> Result<Vec<(String, String)>, ClusterError> {
+    async fn targets(&mut self, scenario: &Scenario) -> Result<Vec<(String, String)>, Trouble> {
         for pods in scenario.variants.values().flat_map(Variant::faults).filter_map(Fault::pods) {
             let columns = "custom-columns=:.metadata.name,:.spec.nodeName";
             let question =
@@ -162,7 +203,7 @@ impl Checker {
     }
 
     /// Volumes of the cluster, any of which may stand for those of a fault.
-    async fn volumes(&mut self) -> Result<Vec<String>, ClusterError> {
+    async fn volumes(&mut self) -> Result<Vec<String>, Trouble> {
         let question = ["kubectl", "get", "persistentvolumes", "--no-headers", "-o", "custom-columns=:.metadata.name"];
         let listed = self.asker.ask(&question).await?.stdout;
         Ok(listed.lines().map(|line| line.trim().to_owned()).filter(|name| !name.is_empty()).collect())
@@ -175,12 +216,20 @@ impl Checker {
         targets: TargetNames<'_>,
         database: &mut Option<Database>,
         found: &mut Found,
-    ) -> Result<(), ClusterError> {
+    ) -> Result<(), Trouble> {
         if written.language == Language::Sql {
             match database {
                 Some(database) => database.check(&mut self.asker, &written.text, &written.span(), found).await?,
                 None => found.skip(written.span(), "no psql before it says which database is meant"),
             }
+            return Ok(());
+        }
+        let bound = bind_targets(&written.text, targets);
+        let literal = literal_pipelines(&bound);
+        if let Err(why) = &literal
+            && why.is_misread
+        {
+            found.skip(written.span(), format!("{} is not read", why.what));
             return Ok(());
         }
         let Some(mut parts) = simple_commands(&written.text) else {
@@ -197,19 +246,23 @@ impl Checker {
         }
         let mut ways = Vec::new();
         for part in &parts {
-            ways.push(self.part(part, database, found).await?);
+            let span = part.words.first().map_or(written.span(), |word| word.span.clone());
+            let way = self.part(part, database, found).await;
+            ways.push(skip_refused(way, span, found)?.unwrap_or(Way::Left));
         }
-        let redirects = parts.iter().flat_map(|part| &part.redirects).find(|word| !reads::redirect(word));
-        if let Some(redirect) = redirects {
-            found.skip(redirect.span.clone(), "it reads or writes a file");
-        }
+        let pipelines = match literal {
+            Ok(pipelines) => pipelines,
+            Err(why) if found.is_empty() => {
+                found.skip(written.span(), format!("it is not run: {}", why.what));
+                return Ok(());
+            }
+            Err(_) => return Ok(()),
+        };
         if !found.is_empty() {
             return Ok(());
         }
-        if parts.iter().any(|part| part.is_inside) {
-            found.skip(written.span(), "a command inside of another is not run; each was looked at for itself");
-        } else if ways.iter().all(|way| *way == Way::Read) {
-            self.run(written, &parts, targets, found).await?;
+        if ways.iter().all(|way| *way == Way::Read) {
+            self.run(written, &parts, &pipelines, found).await?;
         } else if let Some(claim) = written.claims.first() {
             found.skip(claim.span.clone(), "what it shows is not known: it was tried and not done");
         }
@@ -222,7 +275,7 @@ impl Checker {
         part: &SimpleCommand,
         database: &mut Option<Database>,
         found: &mut Found,
-    ) -> Result<Way, ClusterError> {
+    ) -> Result<Way, Trouble> {
         let Some(program) = part.words.first() else { return Ok(Way::Left) };
         let span = program.span.start..part.words.last().map_or(program.span.end, |word| word.span.end);
         match program.text.as_str() {
@@ -239,13 +292,15 @@ impl Checker {
                 Ok(Way::Left)
             }
             name => {
-                if !self.asker.ask(&["bash", "-c", "command -v -- \"$1\"", "firedrill", name]).await?.ok() {
+                let has = self.asker.judge().has(name);
+                if has == Some(false) && program.is_literal && placeholders(name).is_empty() {
                     let message = format!("there is no program `{name}` on this machine");
                     found.add(FindingKind::MissingProgram, program.span.clone(), message, None);
                     return Ok(Way::Left);
                 }
-                match reads::filter(&part.words) {
-                    Ok(()) => Ok(Way::Read),
+                let words: Vec<String> = part.words.iter().map(|word| word.text.clone()).collect();
+                match self.asker.judge().read(&words) {
+                    Ok(_) => Ok(Way::Read),
                     Err(reason) => {
                         found.skip(span, reason);
                         Ok(Way::Left)
@@ -260,16 +315,13 @@ impl Checker {
         &mut self,
         written: &Written,
         parts: &[SimpleCommand],
-        targets: TargetNames<'_>,
+        pipelines: &[Pipeline],
         found: &mut Found,
-    ) -> Result<(), ClusterError> {
-        let command = format!("set -o pipefail; {}", bind_targets(&written.text, targets));
-        let answer = self.asker.run(&command).await?;
-        let last = parts.last().and_then(|part| part.words.first()).map_or("", |word| word.text.as_str());
-        let is_grep =
-            parts.len() > 1 && last.ends_with("grep") && parts.last().is_some_and(|part| part.join == Join::Pipe);
-        // 141: the reader of a pipe had enough.
-        if !matches!(answer.code, Some(0 | 141)) && !written.any_exit {
+    ) -> Result<(), Trouble> {
+        let answer = self.asker.pipelines(pipelines).await?;
+        let last = pipelines.last().filter(|last| last.commands.len() > 1).and_then(|last| last.commands.last());
+        let is_grep = last.and_then(|last| last.words.first()).is_some_and(|program| program.ends_with("grep"));
+        if answer.code != Some(0) && !written.any_exit {
             if is_grep
                 && answer.code == Some(1)
                 && !answer.stderr.lines().any(|line| line.to_lowercase().starts_with("error"))
@@ -297,7 +349,7 @@ impl Checker {
         correction: &Correction,
         targets: TargetNames<'_>,
         found: &mut Found,
-    ) -> Result<(), ClusterError> {
+    ) -> Result<(), Trouble> {
         let span: Range<usize> = written.span();
         if found.is_empty() && correction.at_times {
             found.skip(span, "it works now; its correction is needed at times");
@@ -326,7 +378,8 @@ impl Checker {
         }
         let instead = written.replaced(&correction.instead, correction.expect.as_deref());
         let mut of_correction = Found::default();
-        self.command(&instead, targets, &mut None, &mut of_correction).await?;
+        let checked = self.command(&instead, targets, &mut None, &mut of_correction).await;
+        skip_refused(checked, span.clone(), &mut of_correction)?;
         for finding in of_correction.findings {
             let message = format!("its correction cannot work: {}", finding.message);
             found.add(finding.kind, span.clone(), message, finding.hint);

@@ -1,9 +1,8 @@
 //! Namespaces, objects, labels and containers that a call of kubectl names.
 
-use super::ask::Asker;
+use super::ask::{Asker, Trouble};
 use super::call::{Call, open_word};
 use super::found::Found;
-use crate::cluster::ClusterError;
 use firedrill_core::document::FindingKind;
 use firedrill_core::scenario::closest;
 use firedrill_core::shell::Word;
@@ -25,7 +24,7 @@ pub(super) struct Subject {
 ///
 /// # Errors
 /// Where the API server does not answer.
-pub(super) async fn check(asker: &mut Asker, call: &Call, found: &mut Found) -> Result<Option<Subject>, ClusterError> {
+pub(super) async fn check(asker: &mut Asker, call: &Call, found: &mut Found) -> Result<Option<Subject>, Trouble> {
     let Some(place) = namespace(asker, call, found).await? else { return Ok(None) };
     let mut subject = Subject { place, pod: None };
     let args = &call.args;
@@ -57,7 +56,7 @@ pub(super) async fn namespace(
     asker: &mut Asker,
     call: &Call,
     found: &mut Found,
-) -> Result<Option<Vec<String>>, ClusterError> {
+) -> Result<Option<Vec<String>>, Trouble> {
     let Some(word) = call.value("namespace") else {
         return Ok(Some(Vec::new()));
     };
@@ -81,7 +80,7 @@ pub(super) async fn namespace(
 }
 
 /// `TYPE/NAME ...`, `TYPE NAME ...`, `TYPE -l ...`
-async fn resources(asker: &mut Asker, call: &Call, place: &[String], found: &mut Found) -> Result<(), ClusterError> {
+async fn resources(asker: &mut Asker, call: &Call, place: &[String], found: &mut Found) -> Result<(), Trouble> {
     // What stands behind the objects of these is a change.
     let is_change = |word: &Word| {
         matches!(call.path[0].as_str(), "label" | "annotate" | "taint" | "set")
@@ -138,7 +137,7 @@ async fn object(
     kind: &str,
     name: &Word,
     found: &mut Found,
-) -> Result<bool, ClusterError> {
+) -> Result<bool, Trouble> {
     if let Some(reason) = open_word(&[name]) {
         found.skip(name.span.clone(), reason);
         return Ok(false);
@@ -184,7 +183,7 @@ async fn selector(
     kind: &str,
     place: &[String],
     found: &mut Found,
-) -> Result<Vec<String>, ClusterError> {
+) -> Result<Vec<String>, Trouble> {
     let Some(word) = call.value("selector") else { return Ok(Vec::new()) };
     if let Some(reason) = open_word(&[word]) {
         found.skip(word.span.clone(), reason);
@@ -197,19 +196,22 @@ async fn selector(
         if call.given.iter().filter(|given| given.name == "selector").count() > 1 {
             message.push_str("; of several `-l` only the last counts");
         }
-        let hint = likely(asker, kind, &word.text, &place).await?;
+        let hint = match likely(asker, kind, &word.text, &place).await {
+            Err(Trouble::Refused(_)) => None,
+            hint => hint?,
+        };
         found.add(FindingKind::NoMatch, word.span.clone(), message, hint);
     }
     Ok(matched)
 }
 
-async fn matches(asker: &mut Asker, kind: &str, labels: &str, place: &[&str]) -> Result<Vec<String>, ClusterError> {
+async fn matches(asker: &mut Asker, kind: &str, labels: &str, place: &[&str]) -> Result<Vec<String>, Trouble> {
     let answer = asker.ask(&kubectl(&["get", kind, "-l", labels, "-o", "name"], place)).await?;
     Ok(answer.stdout.lines().map(str::to_owned).collect())
 }
 
 /// Labels that were probably meant: others with the same value, or the part of the selector that does match.
-async fn likely(asker: &mut Asker, kind: &str, labels: &str, place: &[&str]) -> Result<Option<String>, ClusterError> {
+async fn likely(asker: &mut Asker, kind: &str, labels: &str, place: &[&str]) -> Result<Option<String>, Trouble> {
     let template = "jsonpath={range .items[*]}{.metadata.labels}{\"\\n\"}{end}";
     let listed = asker.ask(&kubectl(&["get", kind, "-o", template], place)).await?.stdout;
     let all: Vec<BTreeMap<String, String>> =
@@ -240,7 +242,7 @@ async fn likely(asker: &mut Asker, kind: &str, labels: &str, place: &[&str]) -> 
 }
 
 /// The pod of `exec`, `logs` and the like: by name, by what leads to it, or by labels.
-async fn pod(asker: &mut Asker, call: &Call, subject: &mut Subject, found: &mut Found) -> Result<(), ClusterError> {
+async fn pod(asker: &mut Asker, call: &Call, subject: &mut Subject, found: &mut Found) -> Result<(), Trouble> {
     if let Some(word) = call.args.first() {
         let (kind, name) = word.text.split_once('/').unwrap_or(("pod", &word.text));
         let name = Word { text: name.to_owned(), ..word.clone() };
@@ -261,7 +263,7 @@ async fn pod(asker: &mut Asker, call: &Call, subject: &mut Subject, found: &mut 
     Ok(())
 }
 
-async fn container(asker: &mut Asker, call: &Call, subject: &Subject, found: &mut Found) -> Result<(), ClusterError> {
+async fn container(asker: &mut Asker, call: &Call, subject: &Subject, found: &mut Found) -> Result<(), Trouble> {
     let (Some(word), Some(pod)) = (call.value("container"), &subject.pod) else { return Ok(()) };
     if open_word(&[word]).is_some() {
         return Ok(());

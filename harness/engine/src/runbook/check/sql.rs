@@ -1,10 +1,10 @@
 //! psql: whether its login works, and whether the database understands its statements, without executing them.
 
 use super::Way;
-use super::ask::{Answer, Asker};
+use super::ask::{Answer, Asker, Trouble};
 use super::call::{Call, open_word};
 use super::found::Found;
-use crate::cluster::ClusterError;
+use super::judge::{PREPARE, READ_ONLY};
 use firedrill_core::document::FindingKind;
 use std::ops::Range;
 
@@ -29,7 +29,7 @@ pub(super) async fn check(
     exec: Vec<String>,
     database: &mut Option<Database>,
     found: &mut Found,
-) -> Result<Way, ClusterError> {
+) -> Result<Way, Trouble> {
     let words: Vec<_> = call.inner.iter().collect();
     if let Some(reason) = open_word(&words) {
         found.skip(call.inner[0].span.clone(), reason);
@@ -114,7 +114,7 @@ impl Database {
         text: &str,
         span: &Range<usize>,
         found: &mut Found,
-    ) -> Result<(), ClusterError> {
+    ) -> Result<(), Trouble> {
         for statement in text.split(';').map(str::trim).filter(|statement| !statement.is_empty()) {
             let verb = statement.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
             if !PREPARED.contains(&verb.as_str()) || statement.matches('\'').count() % 2 == 1 {
@@ -122,15 +122,9 @@ impl Database {
                 continue;
             }
             let mut question = self.exec.clone();
-            question
-                .extend(["env", "PGOPTIONS=-cdefault_transaction_read_only=on", "psql", "-X", "-w"].map(str::to_owned));
+            question.extend(["env", READ_ONLY, "psql", "-X", "-w"].map(str::to_owned));
             // One statement without a semicolon: psql hands it to the server as it is.
-            question.extend([
-                "-d".to_owned(),
-                self.name.clone(),
-                "-c".to_owned(),
-                format!("PREPARE firedrill AS {statement}"),
-            ]);
+            question.extend(["-d".to_owned(), self.name.clone(), "-c".to_owned(), format!("{PREPARE}{statement}")]);
             let answer = asker.ask(&question).await?;
             if answer.ok() {
                 continue;
