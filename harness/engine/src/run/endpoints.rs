@@ -196,8 +196,8 @@ fn key_prefix(context: &Context, probe: &str) -> String {
 
 fn postgres_url(login: Option<&Login>, host: &str, port: u16, database: &str) -> String {
     let (user, password) = login.map_or(("", ""), |login| (login.user.as_str(), login.password.as_str()));
-    let escaped = url_escaped(password);
-    format!("postgres://{user}:{escaped}@{host}:{port}/{database}")
+    let (user, password, database) = (url_escaped(user), url_escaped(password), url_escaped(database));
+    format!("postgres://{user}:{password}@{host}:{port}/{database}")
 }
 
 type Logins = BTreeMap<(String, String), Login>;
@@ -212,6 +212,7 @@ fn endpoint(context: &Context, series: &Series, host: &str, port: u16, logins: &
             url: format!("nats://{host}:{port}"),
             stream: stream.clone(),
             subject: subject(context, prefix, &series.probe),
+            inbox_prefix: None,
         },
         ProbeKind::Postgres { cluster, namespace, database } => Endpoint::Postgres {
             url: postgres_url(logins.get(&(namespace.clone(), cluster.clone())), host, port, database),
@@ -231,7 +232,7 @@ fn remember(context: &Context, series: &Series, host: &str, port: u16, logins: &
         return;
     }
     match endpoint(context, series, host, port, logins) {
-        Endpoint::Jetstream { url, stream, subject } => {
+        Endpoint::Jetstream { url, stream, subject, .. } => {
             let service = service_of(&series.kind);
             let undo = Undo::PurgeSubject { service, stream: stream.clone(), subject: subject.clone() };
             found.subjects.push(undo);
