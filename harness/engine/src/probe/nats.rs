@@ -4,7 +4,7 @@ use super::cause::{Failure, Sent, io_failure_within};
 use super::nats_server::Server;
 use super::remarks::Notes;
 use async_nats::client::RequestErrorKind;
-use async_nats::{Client, ConnectErrorKind, Event, ServerError};
+use async_nats::{Client, ConnectErrorKind, Event, ServerAddr, ServerError};
 use bytes::Bytes;
 use firedrill_core::sample::{Cause, Connection, SeriesId};
 use serde::Deserialize;
@@ -201,8 +201,21 @@ impl NatsProbe {
     }
 }
 
-/// One connection attempt, without any of the client's own patience.
+/// Connects to the address that accepts first.
 async fn connect(server: &Server, way: &Way) -> Result<Line, Failure> {
+    let address = server.address().await?;
+    let is_named = address == server.named();
+    match connect_to(address, server, way).await {
+        // A server may demand TLS in its greeting, and its certificate bears the name.
+        Err(failure) if failure.cause == Cause::Protocol && !failure.refused && !is_named => {
+            connect_to(server.named(), server, way).await
+        }
+        connected => connected,
+    }
+}
+
+/// One connection attempt, without any of the client's own patience.
+async fn connect_to(address: ServerAddr, server: &Server, way: &Way) -> Result<Line, Failure> {
     let (broken, denied) = (CancellationToken::new(), CancellationToken::new());
     let (noticed, refused, notes) = (broken.clone(), denied.clone(), way.notes.clone());
     let timeout = way.timeout;
@@ -233,12 +246,12 @@ async fn connect(server: &Server, way: &Way) -> Result<Line, Failure> {
     if let Some(prefix) = &way.inbox_prefix {
         options = options.custom_inbox_prefix(prefix);
     }
-    let client = options.connect(server.address().await?).await.map_err(|error| match error.kind() {
+    let client = options.connect(address).await.map_err(|error| match error.kind() {
         ConnectErrorKind::Dns => Failure::of(Cause::Name),
         ConnectErrorKind::TimedOut => Failure::of(Cause::Timeout),
         ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
             way.notes.remark(Cause::Protocol, 0, || "login refused".to_owned());
-            Failure::of(Cause::Protocol)
+            Failure::of(Cause::Protocol).refused()
         }
         ConnectErrorKind::Tls | ConnectErrorKind::ServerParse => Failure::of(Cause::Protocol),
         ConnectErrorKind::Io | ConnectErrorKind::MaxReconnects => {

@@ -134,12 +134,13 @@ impl PostgresProbe {
             return Ok(host.to_owned());
         }
         let found = tcp::resolve(host, port).await?;
-        if found.len() < 2 {
-            return Ok(host.to_owned());
+        let by_name = !matches!(self.database.ssl_mode, PgSslMode::Disable | PgSslMode::Prefer);
+        if let [one] = found.as_slice() {
+            return Ok(if by_name { host.to_owned() } else { one.ip().to_string() });
         }
         let stream = tcp::race(&found).await?;
         let accepting = stream.peer_addr().map_err(|error| super::cause::io_failure(&error))?.ip();
-        if matches!(self.database.ssl_mode, PgSslMode::Disable | PgSslMode::Prefer) {
+        if !by_name {
             return Ok(accepting.to_string());
         }
         let first = found[0].ip();
