@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 /// Proves whether a Kubernetes stack recovers as its runbook says.
 ///
-/// Exit codes: 0 pass; 1 an objective failed, or a runbook has findings; 2 unknown; 3 bad input, nothing touched; 4 the
+/// Exit codes: 0 pass; 1 an objective failed, a runbook has findings, or `watch --fail-on` saw it; 2 unknown; 3 bad input, nothing touched; 4 the
 /// environment is not as it must be; 5 something was left dirty (wins over 0 to 2); 130 interrupted and clean.
 #[derive(Debug, Parser)]
 #[command(name = "firedrill", version, propagate_version = true, max_term_width = 110)]
@@ -38,6 +38,9 @@ pub(crate) enum Command {
     /// Finish what a dead run left behind: thaw, power on, delete. Never touches a run that lives.
     Sweep(SweepArgs),
     /// Measure the outages of any endpoint with the drills' own probes and judge. Needs no cluster.
+    ///
+    /// Exit codes: 0 every endpoint was measured, up or down; 1 an outage was seen (with --fail-on outage); 2 not measured, or not all
+    /// the time (with --fail-on outage); 3 bad arguments.
     Watch(command::watch::WatchArgs),
     /// Bring up a cluster of firedrill's own with the stack on it, or use the one that is up.
     Up(command::up::UpArgs),

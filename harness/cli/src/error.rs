@@ -8,6 +8,8 @@ pub(crate) mod exit {
     pub(crate) const PASS: u8 = 0;
     /// A runbook has findings.
     pub(crate) const FINDINGS: u8 = 1;
+    /// An outage was seen, and none was wanted.
+    pub(crate) const FAILED: u8 = 1;
     /// It is not known.
     pub(crate) const UNKNOWN: u8 = 2;
     /// Bad input; nothing was touched.

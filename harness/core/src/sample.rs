@@ -46,11 +46,13 @@ pub enum Cause {
     Other,
     /// It came through where it had to be blocked.
     Reached,
+    /// The server did not permit it to this user.
+    Denied,
 }
 
 impl Cause {
     /// How many there are.
-    pub const COUNT: usize = 11;
+    pub const COUNT: usize = 12;
 
     /// All of them, in the order of their numbers in a samples file.
     pub const ALL: [Cause; Self::COUNT] = [
@@ -65,11 +67,37 @@ impl Cause {
         Cause::Protocol,
         Cause::Other,
         Cause::Reached,
+        Cause::Denied,
     ];
 
     /// Its place in [`Cause::ALL`], and its number in a samples file.
     pub const fn index(self) -> usize {
         self as usize
+    }
+}
+
+/// Why this side did not send an attempt that was due in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NotSent {
+    /// No local address or port was free (`EADDRNOTAVAIL`).
+    NoLocalPort,
+    /// This process or machine had no file descriptor left (`EMFILE`, `ENFILE`).
+    NoFileDescriptor,
+    /// This machine had no memory left for a connection (`ENOBUFS`, `ENOMEM`).
+    NoMemory,
+    /// This process did not run while the attempt was under way (it was stopped, or the machine was suspended).
+    Suspended,
+}
+
+impl NotSent {
+    /// All of them, in the order of their numbers in a samples file.
+    pub const ALL: [NotSent; 4] =
+        [NotSent::NoLocalPort, NotSent::NoFileDescriptor, NotSent::NoMemory, NotSent::Suspended];
+
+    /// Its number in a samples file. 0 is an attempt that was late.
+    const fn number(self) -> u16 {
+        self as u16 + 1
     }
 }
 
@@ -90,6 +118,11 @@ pub enum Outcome {
     },
     /// It was never sent, because this side was late or had too many attempts in flight: says nothing of the service.
     Stalled,
+    /// This side could not send it: says nothing of the service, as [`Outcome::Stalled`].
+    NotSent {
+        /// Why.
+        why: NotSent,
+    },
 }
 
 /// One probe attempt.
@@ -132,7 +165,9 @@ impl Sample {
     pub fn encode(&self) -> [u8; RECORD_BYTES] {
         let (kind, code) = match self.outcome {
             Outcome::Ok => (OK, 0),
+            // To a version that knows no reasons, all of these are stalled.
             Outcome::Stalled => (STALLED, 0),
+            Outcome::NotSent { why } => (STALLED, why.number()),
             Outcome::Failed { cause, code, maybe_applied } => {
                 (FAILED + 2 * cause.index() as u8 + u8::from(maybe_applied), code)
             }
@@ -156,7 +191,10 @@ impl Sample {
         let u16_at = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
         let outcome = match bytes[28] {
             OK => Outcome::Ok,
-            STALLED => Outcome::Stalled,
+            STALLED => match u16_at(26) {
+                0 => Outcome::Stalled,
+                number => Outcome::NotSent { why: *NotSent::ALL.get(usize::from(number) - 1)? },
+            },
             kind => Outcome::Failed {
                 cause: *Cause::ALL.get(usize::from((kind - FAILED) / 2))?,
                 code: u16_at(26),
@@ -245,6 +283,7 @@ mod tests {
         prop_oneof![
             Just(Outcome::Ok),
             Just(Outcome::Stalled),
+            (0..NotSent::ALL.len()).prop_map(|why| Outcome::NotSent { why: NotSent::ALL[why] }),
             (0..Cause::COUNT, any::<u16>(), any::<bool>()).prop_map(|(cause, code, maybe_applied)| {
                 Outcome::Failed { cause: Cause::ALL[cause], code, maybe_applied }
             }),
@@ -282,6 +321,24 @@ mod tests {
         assert_eq!(reader.next_sample().unwrap(), None);
         assert!(reader.truncated);
         assert_eq!(reader.count, 1);
+    }
+
+    #[test]
+    fn a_record_of_an_older_version_is_read_as_it_was_meant() {
+        let at = At(7);
+        let sample = |outcome| Sample { series: 1, seq: 2, intended: at, started: at, ended: at, outcome };
+        let mut old = sample(Outcome::Ok).encode();
+        old[28] = 1;
+        assert_eq!(Sample::decode(&old), Some(sample(Outcome::Stalled)));
+        // `Reached` with a write that may have been applied: the greatest kind before `Denied`.
+        old[28] = 2 + 2 * 10 + 1;
+        let reached = Outcome::Failed { cause: Cause::Reached, code: 0, maybe_applied: true };
+        assert_eq!(Sample::decode(&old), Some(sample(reached)));
+        old[28] = 2 + 2 * 12;
+        assert_eq!(Sample::decode(&old), None, "a cause that no version wrote");
+        let mut unknown = sample(Outcome::Stalled).encode();
+        unknown[26] = 99;
+        assert_eq!(Sample::decode(&unknown), None, "a reason that no version wrote");
     }
 
     #[test]

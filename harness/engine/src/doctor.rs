@@ -3,6 +3,7 @@
 use crate::env;
 use crate::process::{ProcessError, Tool};
 use serde::Serialize;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -63,6 +64,9 @@ pub async fn examine() -> Vec<Check> {
     if has_engine {
         checks.push(cgroups().await);
     }
+    if has_engine {
+        checks.push(engine_place().await);
+    }
     checks.push(disk(has_engine).await);
     checks.push(memory());
     checks.push(capabilities());
@@ -106,6 +110,80 @@ async fn cgroups() -> Check {
         Ok("1") => Check::ok("cgroups", "version 1, which Kubernetes up to 1.34 works with as it is"),
         Ok(version) => Check::ok("cgroups", format!("version {version}")),
         Err(error) => Check::not("cgroups", State::Warning, error.to_string(), "see what `docker info` says"),
+    }
+}
+
+/// Whether the ports that the engine publishes are on this machine's loopback address, where drills and kubectl use them.
+async fn engine_place() -> Check {
+    let ask_endpoint = ["context", "inspect", "--format", "{{.Endpoints.docker.Host}}"];
+    let endpoint = match env::text("DOCKER_HOST") {
+        Some(host) => host,
+        None => ask("docker", &ask_endpoint).await.unwrap_or_default(),
+    };
+    let published = ask("docker", &["ps", "--format", "{{.Ports}}"]).await.unwrap_or_default();
+    let ports: Vec<u16> = published.lines().flat_map(published_ports).collect();
+    let reached = ports.iter().take(PORTS_TRIED).map(|port| reaches(*port)).collect::<Vec<_>>();
+    let gateway = "{{range .IPAM.Config}}{{.Gateway}} {{end}}";
+    let gateway = ask("docker", &["network", "inspect", "bridge", "--format", gateway]).await.unwrap_or_default();
+    let bridge = gateway.split_whitespace().find_map(|word| word.parse::<Ipv4Addr>().ok());
+    place_of(&endpoint, &reached, bridge.map(|bridge| (bridge, is_of_this_network(bridge))))
+}
+
+/// Published ports that are tried.
+const PORTS_TRIED: usize = 8;
+/// How long a published port may take to accept a connection.
+const PORT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The TCP ports of the loopback address among those that a container publishes: `127.0.0.1:40001->6443/tcp, 80/tcp`.
+fn published_ports(line: &str) -> impl Iterator<Item = u16> {
+    line.split(", ").filter_map(|port| {
+        let (here, _) = port.split_once("->").filter(|(_, inner)| inner.ends_with("/tcp"))?;
+        let (address, port) = here.rsplit_once(':')?;
+        matches!(address, "127.0.0.1" | "0.0.0.0").then(|| port.parse().ok())?
+    })
+}
+
+fn reaches(port: u16) -> bool {
+    std::net::TcpStream::connect_timeout(&(Ipv4Addr::LOCALHOST, port).into(), PORT_TIMEOUT).is_ok()
+}
+
+/// Whether an address is one of this network namespace's own.
+fn is_of_this_network(address: Ipv4Addr) -> bool {
+    std::net::UdpSocket::bind((address, 0)).is_ok()
+}
+
+/// `reached` are the published ports that were tried; `bridge` is the address of the engine's bridge and whether this network
+/// namespace has it.
+fn place_of(endpoint: &str, reached: &[bool], bridge: Option<(Ipv4Addr, bool)>) -> Check {
+    let name = "engine's network";
+    let remedy = "run firedrill where the engine runs: drills reach a cluster at the ports that the engine publishes on \
+                  127.0.0.1";
+    let remote =
+        ["tcp://", "ssh://", "http://", "https://"].into_iter().find_map(|scheme| endpoint.strip_prefix(scheme));
+    let is_loopback = |place: &str| ["127.", "localhost", "[::1]"].iter().any(|start| place.starts_with(start));
+    if reached.contains(&true) {
+        return Check::ok(name, "a published port was reached on 127.0.0.1");
+    }
+    if remote.is_some_and(|place| !is_loopback(place)) {
+        let found =
+            "the engine is on another machine or in another network namespace (DOCKER_HOST or the Docker context)";
+        return Check::not(name, State::Warning, found, remedy);
+    }
+    match (reached, bridge) {
+        ([_, ..], bridge) => {
+            let found = format!("none of {} published ports was reached on 127.0.0.1", reached.len());
+            // What runs in those containers may not listen.
+            let state = if bridge.is_some_and(|(_, ours)| !ours) { State::Failed } else { State::Warning };
+            Check::not(name, state, found, remedy)
+        }
+        ([], Some((_, true))) => Check::ok(name, "the engine's bridge is in this network namespace"),
+        ([], Some((bridge, false))) => {
+            let found = format!("the engine's bridge address {bridge} is not in this network namespace");
+            Check::not(name, State::Warning, found, remedy)
+        }
+        ([], None) => {
+            Check::not(name, State::Warning, "unknown: the engine has no bridge and publishes no port", remedy)
+        }
     }
 }
 
@@ -268,6 +346,27 @@ mod tests {
         assert_eq!(missing_capabilities("CapEff:\t000001ffffffffff\n"), Vec::<&str>::new());
         assert_eq!(missing_capabilities("CapEff:\t000001fffeffffff\n"), ["CAP_SYS_RESOURCE"]);
         assert_eq!(missing_capabilities("").len(), 3);
+    }
+
+    #[test]
+    fn an_engine_in_another_network_is_told_from_one_in_this() {
+        let bridge = Ipv4Addr::new(172, 17, 0, 1);
+        let socket = "unix:///var/run/docker.sock";
+        let state = |endpoint: &str, reached: &[bool], bridge| place_of(endpoint, reached, bridge).state;
+        assert_eq!(state(socket, &[], Some((bridge, true))), State::Ok);
+        assert_eq!(state(socket, &[], Some((bridge, false))), State::Warning, "a socket shared by a container, say");
+        assert_eq!(state(socket, &[false, true], Some((bridge, false))), State::Ok, "a virtual machine that forwards");
+        assert_eq!(state(socket, &[false], Some((bridge, false))), State::Failed);
+        assert_eq!(state(socket, &[false], Some((bridge, true))), State::Warning, "nobody may listen there");
+        assert_eq!(state(socket, &[], None), State::Warning);
+        for remote in ["tcp://docker:2375", "ssh://user@host"] {
+            assert_eq!(state(remote, &[], Some((bridge, true))), State::Warning, "its bridge may have our address");
+            assert!(!place_of(remote, &[], None).found.contains("user"), "a login may be in it");
+        }
+        assert_eq!(state("tcp://127.0.0.1:2375", &[], Some((bridge, true))), State::Ok);
+        assert!(is_of_this_network(Ipv4Addr::LOCALHOST) && !is_of_this_network(Ipv4Addr::new(192, 0, 2, 1)));
+        let line = "127.0.0.1:40001->6443/tcp, 0.0.0.0:80->80/tcp, :::80->80/tcp, 10.0.0.1:7->7/tcp, 9/tcp, 127.0.0.1:5->5/udp";
+        assert_eq!(published_ports(line).collect::<Vec<_>>(), [40_001, 80]);
     }
 
     #[tokio::test]

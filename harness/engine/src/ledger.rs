@@ -1,6 +1,7 @@
 //! What the stores hold of a drill's writes, read to the end, and the places that those writes go to.
 
-use crate::probe::postgres::{check_table, options};
+use crate::probe::nats_server::Server;
+use crate::probe::postgres::{self, Database, check_table};
 use crate::probe::{HttpClient, LIST_RUNS, redacted};
 use async_nats::jetstream;
 use async_nats::jetstream::consumer::{DeliverPolicy, pull};
@@ -12,7 +13,7 @@ use firedrill_core::sample::{Cause, Connection as ConnectionKind, SeriesId};
 use futures::{StreamExt, TryStreamExt};
 use http::Method;
 use serde::{Deserialize, Serialize};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 use std::fmt;
 use std::time::Duration;
 use thiserror::Error;
@@ -129,12 +130,14 @@ pub async fn read_back(store: &Store, within: Duration) -> Result<Found, LedgerE
 /// # Errors
 /// Where the server does not take the connection.
 pub(crate) async fn jetstream_of(url: &str, within: Duration) -> Result<jetstream::Context, LedgerError> {
-    let client = async_nats::ConnectOptions::new()
+    let server = Server::parse(url).map_err(cannot("reading the server's address"))?;
+    let client = server
+        .options()
         .connection_timeout(within)
         .request_timeout(Some(within))
         .max_reconnects(1)
         .ignore_discovered_servers()
-        .connect(url)
+        .connect(server.named())
         .await
         .map_err(cannot("connecting to NATS"))?;
     Ok(jetstream::ContextBuilder::new().timeout(within).build(client))
@@ -202,8 +205,10 @@ pub(crate) async fn count(stream: &Stream, subject: &str) -> Result<u64, LedgerE
 }
 
 async fn postgres_of(url: &str) -> Result<PgConnection, LedgerError> {
-    let options = options(url).map_err(cannot("reading the database's address"))?;
-    options.connect().await.map_err(cannot("connecting to PostgreSQL"))
+    let database = Database::parse(url).map_err(cannot("reading the database's address"))?;
+    postgres::check_environment(&database, |name| crate::env::raw(name).is_some())
+        .map_err(cannot("reading the database's address"))?;
+    postgres::connect(&database).await.map_err(cannot("connecting to PostgreSQL"))
 }
 
 async fn read_postgres(url: &str, table: &str) -> Result<Found, LedgerError> {

@@ -28,8 +28,12 @@ async fn stream(server: &Contained) -> jetstream::stream::Stream {
 }
 
 fn publish(server: &Contained, series: u16, connection: Connection) -> ProbeSpec {
-    let endpoint =
-        Endpoint::Jetstream { url: server.nats_url(), stream: "EVENTS".to_owned(), subject: "drill.a".to_owned() };
+    let endpoint = Endpoint::Jetstream {
+        url: server.nats_url(),
+        stream: "EVENTS".to_owned(),
+        subject: "drill.a".to_owned(),
+        inbox_prefix: None,
+    };
     ProbeSpec { series, ..spec(endpoint, connection, 20 * MS, TIMEOUT) }
 }
 
@@ -163,13 +167,14 @@ async fn a_stream_that_is_not_there_or_another_one_is_unavailable() {
         url: url.clone(),
         stream: stream.to_owned(),
         subject: "drill.a".to_owned(),
+        inbox_prefix: None,
     };
     let nobody = first(to("EVENTS")).await;
     assert_eq!(nobody, Outcome::Failed { cause: Cause::Unavailable, code: 503, maybe_applied: false });
     stream(&server).await;
     let other = first(to("OTHER")).await;
     assert_eq!(other, Outcome::Failed { cause: Cause::Unavailable, code: 0, maybe_applied: true });
-    assert_eq!(first(Endpoint::Nats { url: url.clone() }).await, Outcome::Ok);
+    assert_eq!(first(Endpoint::Nats { url: url.clone(), inbox_prefix: None }).await, Outcome::Ok);
     let gone = Store::Jetstream { url: url.clone(), stream: "NONE".to_owned(), subject: "x".to_owned() };
     assert!(read_back(&gone, WITHIN).await.is_err());
 }

@@ -14,3 +14,4 @@ pub(crate) mod suite;
 pub(crate) mod sweep;
 pub(crate) mod up;
 pub(crate) mod watch;
+mod watch_result;

@@ -8,7 +8,7 @@ use firedrill_core::scenario::{Fault, Recovery};
 use firedrill_core::time::human;
 use firedrill_engine::cluster::Cluster;
 use firedrill_engine::fault::preview;
-use firedrill_engine::run::{self, Drill};
+use firedrill_engine::run::{self, Drill, RunError};
 use std::fmt::Write;
 
 /// What the user asked to run.
@@ -44,7 +44,13 @@ pub(crate) fn agent_image(named: Option<&str>) -> Result<String, CliError> {
 pub(crate) async fn plan(args: &PlanArgs, printer: &mut Printer) -> Result<u8, CliError> {
     let drill = drill(&args.drill)?;
     let cluster = open_cluster(&args.drill.cluster).await?;
-    let plan = run::plan(&drill, &cluster).await.map_err(CliError::environment)?;
+    let plan = run::plan(&drill, &cluster).await.map_err(|RunError::Environment { message, hint, .. }| {
+        let error = CliError::environment(message);
+        match hint {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        }
+    })?;
     match args.output {
         Output::Json => {
             printer.line(&serde_json::to_string_pretty(&plan).map_err(CliError::environment)?);

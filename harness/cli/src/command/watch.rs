@@ -2,34 +2,36 @@
 
 use super::common::each;
 use super::run::CtrlC;
+use super::watch_result::{as_json, as_text, measured};
 use crate::error::{CliError, exit};
 use crate::printer::Printer;
 use clap::{Args, ValueEnum};
 use firedrill_core::judge::outage::SeriesSummary;
 use firedrill_core::sample::Connection;
-use firedrill_core::time::{At, human, millis, parse_duration};
-use firedrill_core::verdict::Outage;
-use firedrill_engine::probe::{self, Endpoint, ProbeSpec, Watched};
-use serde_json::{Value, json};
-use std::fmt::Write as _;
+use firedrill_core::time::{human, parse_duration};
+use firedrill_engine::probe::{self, Endpoint, ProbeSpec, redacted};
 use std::time::Duration;
 
 /// What to watch, and how.
 #[derive(Clone, Debug, Args)]
 #[command(group(clap::ArgGroup::new("endpoint").required(true).multiple(true).args(["http", "tcp", "nats", "postgres"])))]
 pub(crate) struct WatchArgs {
-    /// GET this URL (plain http).
+    /// GET this URL (plain http). A login in it is sent as Basic authentication. Redirects are not followed. Without --body an
+    /// attempt is decided at the status, so an answer without an end is fine.
     #[arg(long, value_name = "URL")]
     http: Vec<String>,
     /// The HTTP status expected.
     #[arg(long, value_name = "CODE", default_value_t = 200, requires = "http")]
     status: u16,
-    /// What the HTTP body must contain.
+    /// What the HTTP body must contain, in its first MiB.
     #[arg(long, value_name = "TEXT", requires = "http")]
     body: Option<String>,
     /// Open a TCP connection.
     #[arg(long, value_name = "HOST:PORT")]
     tcp: Vec<String>,
+    /// What the subjects of NATS answers begin with, where the user may not subscribe to `_INBOX.>`.
+    #[arg(long, value_name = "PREFIX", requires = "nats")]
+    inbox_prefix: Option<String>,
     /// A round trip through this NATS server; with --stream and --subject, a publish that the stream acknowledges.
     #[arg(long, value_name = "URL")]
     nats: Option<String>,
@@ -39,7 +41,8 @@ pub(crate) struct WatchArgs {
     /// The subject to publish to.
     #[arg(long, value_name = "SUBJECT", requires_all = ["nats", "stream"])]
     subject: Option<String>,
-    /// `SELECT 1` from this PostgreSQL database; with --table, an insert that is committed.
+    /// `SELECT 1` from this PostgreSQL database; with --table, an insert that is committed. Several hosts are tried in order
+    /// (postgres://USER:PASSWORD@A,B/NAME?target_session_attrs=read-write).
     #[arg(long, value_name = "URL")]
     postgres: Option<String>,
     /// A table with the columns `series integer` and `seq bigint`. The rows stay in it.
@@ -60,9 +63,19 @@ pub(crate) struct WatchArgs {
     /// The unbroken success that ends an outage.
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_duration)]
     sustained: Duration,
+    /// Exit with 1 where an outage was seen, and with 2 where none was seen and some time was not watched.
+    #[arg(long, value_enum, value_name = "WHAT")]
+    fail_on: Option<FailOn>,
     /// How the result is written.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     output: Output,
+}
+
+/// What ends with exit code 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum FailOn {
+    /// An outage of any endpoint.
+    Outage,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -85,14 +98,19 @@ impl WatchArgs {
         }
         endpoints.extend(each(self.tcp.iter().map(|address| {
             let parts = address.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
-            let (host, port) = parts.ok_or_else(|| CliError::input(format!("--tcp {address}: not HOST:PORT")))?;
+            let wrong = || CliError::input(format!("--tcp {}: not HOST:PORT", redacted(address)));
+            let (host, port): (&str, u16) = parts.ok_or_else(wrong)?;
+            if host.contains(['/', '@']) {
+                return Err(wrong());
+            }
             let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
             Ok(Endpoint::Tcp { host, port })
         }))?);
         if let Some(url) = self.nats.clone() {
+            let inbox_prefix = self.inbox_prefix.clone();
             endpoints.push(match (self.stream.clone(), self.subject.clone()) {
-                (Some(stream), Some(subject)) => Endpoint::Jetstream { url, stream, subject },
-                _ => Endpoint::Nats { url },
+                (Some(stream), Some(subject)) => Endpoint::Jetstream { url, stream, subject, inbox_prefix },
+                _ => Endpoint::Nats { url, inbox_prefix },
             });
         }
         if let Some(url) = self.postgres.clone() {
@@ -139,7 +157,7 @@ impl WatchArgs {
     }
 }
 
-/// Watches, prints the result and returns the exit code: 0 where every endpoint was measured, 2 where one was not.
+/// Watches, prints the result and returns the exit code.
 ///
 /// # Errors
 /// Where the arguments cannot be used, or the result cannot be written.
@@ -154,95 +172,28 @@ pub(crate) async fn watch(args: WatchArgs, printer: &mut Printer) -> Result<u8, 
         Output::Text => as_text(&names, &watched),
     };
     printer.result(&result).map_err(CliError::environment)?;
-    Ok(if watched.series.iter().all(measured) { exit::PASS } else { exit::UNKNOWN })
+    Ok(exit_code(args.fail_on, &watched.series))
 }
 
-fn measured(series: &SeriesSummary) -> bool {
-    series.samples > series.stalled
-}
-
-/// One object. At the top, `outages` are those of all series in the order of their starts, `samples` and `stalls` the sums;
-/// where there are several series, `series` has each one's own and every outage names its series.
-fn as_json(names: &[String], watched: &Watched) -> Value {
-    let several = names.len() > 1;
-    let mut outages: Vec<_> =
-        (0..).zip(&watched.series).flat_map(|(index, series)| series.outages.iter().map(move |o| (index, o))).collect();
-    outages.sort_by_key(|(index, outage)| (outage.first_failure, *index));
-    let outages: Vec<_> = outages
-        .into_iter()
-        .map(|(index, outage)| {
-            let mut shown = outage_json(outage, watched.from);
-            if several {
-                shown["series"] = Value::from(index);
-            }
-            shown
-        })
-        .collect();
-    let sum = |of: fn(&SeriesSummary) -> u64| watched.series.iter().map(of).sum::<u64>();
-    let mut object = json!({
-        "outages": outages, "samples": sum(|series| series.samples), "stalls": sum(|series| series.stalled),
-    });
-    if several {
-        let each = names.iter().zip(&watched.series).map(|(name, series)| {
-            let outages: Vec<_> = series.outages.iter().map(|outage| outage_json(outage, watched.from)).collect();
-            json!({ "endpoint": name, "outages": outages, "samples": series.samples, "stalls": series.stalled })
-        });
-        object["series"] = each.collect();
+/// 0 where every endpoint was measured, 2 where one was not. With `--fail-on outage`, 1 where an outage was seen; where none was
+/// seen, 2 if one may have been missed.
+fn exit_code(fail_on: Option<FailOn>, series: &[SeriesSummary]) -> u8 {
+    let measured = series.iter().all(measured);
+    let whole = series.iter().all(|series| series.gaps.is_empty() && series.gaps_dropped == 0);
+    match fail_on {
+        Some(FailOn::Outage) if series.iter().any(|series| !series.outages.is_empty()) => exit::FAILED,
+        Some(FailOn::Outage) if !whole => exit::UNKNOWN,
+        _ if measured => exit::PASS,
+        _ => exit::UNKNOWN,
     }
-    object
-}
-
-fn outage_json(outage: &Outage, from: At) -> Value {
-    let upper = outage.length.upper_ms();
-    json!({
-        "start_ms": rounded(millis(outage.first_failure.since(from))),
-        "lower_ms": rounded(outage.length.lower_ms()),
-        "upper_ms": upper.map(rounded),
-        "open": upper.is_none(),
-        "cause": outage.cause,
-    })
-}
-
-/// Milliseconds to the microsecond, which is what the clock has.
-fn rounded(ms: f64) -> f64 {
-    (ms * 1_000.0).round() / 1_000.0
-}
-
-fn as_text(names: &[String], watched: &Watched) -> String {
-    let mut text = String::new();
-    let ms = |ms: f64| human(Duration::from_secs_f64(ms.max(0.0) / 1_000.0));
-    for (name, series) in names.iter().zip(&watched.series) {
-        let SeriesSummary { samples, failed, stalled, .. } = series;
-        let _ = writeln!(text, "{name}");
-        let _ = writeln!(text, "  {samples} attempts, {failed} failed, {stalled} not sent by this side");
-        if !measured(series) {
-            let _ = writeln!(text, "  unknown: nothing was measured");
-        } else if series.outages.is_empty() {
-            let _ = writeln!(text, "  no outage in {}", human(watched.until.since(watched.from)));
-        }
-        for outage in &series.outages {
-            let start = human(outage.first_failure.since(watched.from));
-            let length = match outage.length.upper_ms() {
-                Some(upper) => format!("{} to {}", ms(outage.length.lower_ms()), ms(upper)),
-                None => format!("at least {}, not over", ms(outage.length.lower_ms())),
-            };
-            let cause = serde_json::to_value(outage.cause).unwrap_or_default();
-            let _ = writeln!(text, "  down after {start} for {length}: {}", cause.as_str().unwrap_or("other"));
-        }
-        for gap in &series.gaps {
-            let (from, length) = (human(gap.from.since(watched.from)), human(gap.until.since(gap.from)));
-            let _ = writeln!(text, "  not measured after {from} for {length}");
-        }
-    }
-    text
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::watch_result::tests::{DOWN, summary};
     use super::*;
     use clap::Parser;
-    use firedrill_core::judge::outage::SeriesTracker;
-    use firedrill_core::sample::{Cause, Outcome, Sample};
+    use firedrill_core::sample::{NotSent, Outcome};
 
     #[derive(Parser)]
     struct Wrapped {
@@ -254,35 +205,45 @@ mod tests {
         Wrapped::try_parse_from(std::iter::once("watch").chain(text.split(' '))).map(|wrapped| wrapped.args)
     }
 
-    fn summary(outcomes: &[(u64, Outcome)]) -> SeriesSummary {
-        let mut tracker = SeriesTracker::new(Duration::from_millis(100));
-        for (seq, (ms, outcome)) in (0..).zip(outcomes) {
-            let at = At::from_ms(*ms);
-            let ended = at.plus(Duration::from_millis(2));
-            tracker.push(&Sample { series: 0, seq, intended: at, started: at, ended, outcome: *outcome });
-        }
-        tracker.finish(At::from_ms(outcomes.last().map_or(0, |(ms, _)| *ms)))
+    #[test]
+    fn an_outage_ends_with_1_only_where_that_is_asked_for() {
+        let up: Vec<_> = (0..20).map(|n| (n * 50, Outcome::Ok)).collect();
+        let (up, down) = (summary(&up), summary(&[(0, Outcome::Ok), (50, DOWN)]));
+        let gap = summary(&[(0, Outcome::Ok), (5_000, Outcome::Ok)]);
+        let nothing = summary(&[(0, Outcome::NotSent { why: NotSent::NoFileDescriptor })]);
+        let code = |fail_on, series: &[&SeriesSummary]| {
+            exit_code(fail_on, &series.iter().map(|series| (*series).clone()).collect::<Vec<_>>())
+        };
+        let asked = Some(FailOn::Outage);
+        assert_eq!([code(None, &[&down]), code(None, &[&up, &gap]), code(None, &[&up, &nothing])], [0, 0, 2]);
+        assert_eq!([code(asked, &[&up, &down]), code(asked, &[&up]), code(asked, &[&nothing, &down])], [1, 0, 1]);
+        assert_eq!([code(asked, &[&up, &gap]), code(asked, &[&nothing])], [2, 2], "an outage may have been missed");
     }
 
-    const DOWN: Outcome = Outcome::Failed { cause: Cause::Refused, code: 0, maybe_applied: false };
-
     #[test]
-    fn the_object_is_the_documented_one() {
-        let ended = summary(&[(10, Outcome::Ok), (60, DOWN), (110, DOWN), (160, Outcome::Ok), (310, Outcome::Ok)]);
-        let watched = Watched { from: At::from_ms(10), until: At::from_ms(310), series: vec![ended.clone()] };
-        let names = ["tcp://a:1".to_owned(), "tcp://b:2".to_owned()];
-        let first = json!({"start_ms": 50.0, "lower_ms": 52.0, "upper_ms": 152.0, "open": false, "cause": "refused"});
-        assert_eq!(as_json(&names[..1], &watched), json!({"outages": [first], "samples": 5, "stalls": 0}));
-
-        let open = summary(&[(20, DOWN), (70, Outcome::Stalled)]);
-        let watched = Watched { series: vec![ended, open], ..watched };
-        let both = as_json(&names, &watched);
-        assert_eq!((&both["samples"], &both["stalls"]), (&json!(7), &json!(1)));
-        assert_eq!(both["outages"][0]["series"], 1, "in the order of their starts: {both}");
-        assert_eq!(both["outages"][0]["upper_ms"], Value::Null);
-        assert_eq!(both["series"][1]["outages"][0]["open"], true);
-        assert_eq!(both["series"][0]["outages"][0], first);
-        assert!(as_text(&names, &watched).contains("down after 50.0 ms for 52.0 ms to 0.15 s: refused"));
+    fn a_login_is_shown_nowhere() {
+        for text in [
+            "--tcp http://user:secret@host:80",
+            "--tcp user:secret@host",
+            "--http http://user:secret@host/ --every 0s",
+            "--http http://user:se#cret@host/",
+            "--nats nats://user:se#cret@host",
+            "--nats nats://user:secret@host/x",
+            "--postgres postgres://user:secret@host/x?connect_timeout=3",
+            "--postgres postgres://user:se@cret@a,b/x",
+        ] {
+            let error = parsed(text).unwrap().checked().unwrap_err();
+            let shown = format!(
+                "{error} {:?} {}",
+                error.hint(),
+                parsed(text).unwrap().endpoints().map_or(String::new(), |all| format!("{all:?} {}", all[0]))
+            );
+            assert!(!shown.contains("cret"), "{shown}");
+            assert_eq!(error.exit_code(), exit::INPUT);
+        }
+        let several =
+            parsed("--postgres postgres://u:p@a,b/db?target_session_attrs=read-write").unwrap().checked().unwrap();
+        assert_eq!(several[0].endpoint.to_string(), "postgres://***@a,b/db?***");
     }
 
     #[test]

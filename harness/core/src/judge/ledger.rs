@@ -148,7 +148,7 @@ pub fn count(series: SeriesId, store: &str, attempts: impl Iterator<Item = Sampl
             }
             Outcome::Failed { maybe_applied: false, .. } => result.refused_found += u64::from(is_there),
             // Never sent: what is there under this number is not ours.
-            Outcome::Stalled => continue,
+            Outcome::Stalled | Outcome::NotSent { .. } => continue,
         }
         if let Some(write) = hit {
             ours += 1;
@@ -260,6 +260,7 @@ mod tests {
             1 => Just(failed(true)),
             1 => Just(failed(false)),
             1 => Just(Outcome::Stalled),
+            1 => Just(Outcome::NotSent { why: crate::sample::NotSent::NoLocalPort }),
         ]
     }
 
@@ -301,7 +302,7 @@ mod tests {
             prop_assert_eq!(got.indeterminate_found, maybe.filter(|seq| times.contains_key(seq)).count() as u64);
             let refused = is(|outcome| *outcome == failed(false));
             prop_assert_eq!(got.refused_found, refused.filter(|seq| times.contains_key(seq)).count() as u64);
-            let sent: Vec<_> = is(|outcome| *outcome != Outcome::Stalled).collect();
+            let sent: Vec<_> = is(|outcome| !matches!(outcome, Outcome::Stalled | Outcome::NotSent { .. })).collect();
             prop_assert_eq!(got.foreign, times.keys().filter(|seq| !sent.contains(seq)).count() as u64 + unreadable);
             prop_assert_eq!(got.duplicated, times.iter().filter(|(seq, n)| sent.contains(seq) && **n > 1).count() as u64);
         }

@@ -10,11 +10,14 @@
 //!   has succeeded does not prove that the service was still down then: in that case the lower bound counts up to the start of
 //!   the last failed attempt, not to its end. A lower bound above the upper one cannot arise.
 //! - An outage that had not ended when the series did is right-censored: at least so long.
-//! - An attempt that was never sent is neither success nor failure. It breaks nothing by itself; silence does: where
+//! - An attempt that was never sent, whether this side was late or could not send it, is neither success nor failure. It
+//!   breaks nothing by itself; silence does: where
 //!   no attempt was under way for longer than the *gap bound* (ten times the schedule's interval, at least 1 s), nothing
 //!   is known of that time. Such a gap interrupts a window, since a window must consist of samples, and it is reported.
+//! - An attempt ends at its own limit. One that ended much later was held up by this side (its process was stopped, say):
+//!   it says that the service was up or down when it started, and the time after that is silence.
 
-use crate::sample::{Cause, Outcome, Sample};
+use crate::sample::{Cause, NotSent, Outcome, Sample};
 use crate::time::{At, micros, millis};
 use crate::verdict::{Measured, Outage};
 use std::collections::BTreeMap;
@@ -24,6 +27,11 @@ use std::time::Duration;
 pub const OUTAGES_MAX: usize = 4_096;
 /// Gaps kept for each series; further ones are counted only, and their series is then not fit for a verdict.
 pub const GAPS_MAX: usize = 1_024;
+/// Pairs of cause and code that are counted for each series and outage; failures of further pairs are counted without their
+/// code.
+const CODES_MAX: usize = 64;
+/// An attempt that ended this long after its limit was held up by this side.
+const HELD_UP_MIN: Duration = Duration::from_millis(250);
 /// The least silence that counts as a gap, however dense the schedule.
 pub const GAP_MIN: Duration = Duration::from_secs(1);
 
@@ -48,6 +56,35 @@ pub struct OutageDetail {
     pub first_success: Option<(At, At)>,
     /// The longest flap, from its first success's start to its last one's. A window should be three times as long.
     pub longest_flap: Duration,
+    /// The code that came most often with the outage's cause; 0 where there was none.
+    pub code: u16,
+}
+
+/// How many attempts failed in one way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FailureCount {
+    /// Why.
+    pub cause: Cause,
+    /// HTTP status or similar; 0 where there is none.
+    pub code: u16,
+    /// How many.
+    pub count: u64,
+}
+
+/// Failures by cause and code.
+#[derive(Clone, Debug, Default)]
+struct Tally(BTreeMap<(Cause, u16), u64>);
+
+impl Tally {
+    fn add(&mut self, cause: Cause, code: u16) {
+        let known = self.0.len() < CODES_MAX || self.0.contains_key(&(cause, code));
+        *self.0.entry((cause, if known { code } else { 0 })).or_default() += 1;
+    }
+
+    fn most_common_code(&self, of: Cause) -> u16 {
+        let of_cause = self.0.iter().rev().filter(|((cause, _), _)| *cause == of);
+        of_cause.max_by_key(|(_, count)| **count).map_or(0, |((_, code), _)| *code)
+    }
 }
 
 /// What a series saw, in full.
@@ -57,8 +94,10 @@ pub struct SeriesSummary {
     pub samples: u64,
     /// Of these, failed.
     pub failed: u64,
-    /// Of these, never sent by this side.
+    /// Of these, never sent by this side, for whatever reason.
     pub stalled: u64,
+    /// Of those never sent, the ones that this side could not send, by the reason.
+    pub not_sent: BTreeMap<NotSent, u64>,
     /// Attempts whose number was passed over: their samples were lost on this side.
     pub missing: u64,
     /// Samples that came after a later one; they are counted and otherwise ignored.
@@ -75,6 +114,8 @@ pub struct SeriesSummary {
     pub gaps_dropped: u64,
     /// Failures by cause.
     pub causes: BTreeMap<Cause, u64>,
+    /// Failures by cause and code.
+    pub failures: Vec<FailureCount>,
 }
 
 /// Follows one series. Samples are pushed in the order in which they were intended.
@@ -82,9 +123,12 @@ pub struct SeriesSummary {
 pub struct SeriesTracker {
     sustained_us: u64,
     gap_us: u64,
+    attempt_max_us: u64,
     samples: u64,
     failed: u64,
     stalled: u64,
+    not_sent: BTreeMap<NotSent, u64>,
+    tally: Tally,
     missing: u64,
     disordered: u64,
     causes: [u64; Cause::COUNT],
@@ -119,6 +163,7 @@ struct Open {
     failed: u64,
     flaps: u64,
     causes: [u64; Cause::COUNT],
+    tally: Tally,
     first_success: Option<(At, At)>,
     longest_flap: Duration,
 }
@@ -130,9 +175,12 @@ impl SeriesTracker {
         Self {
             sustained_us: micros(sustained),
             gap_us: micros(GAP_MIN),
+            attempt_max_us: u64::MAX,
             samples: 0,
             failed: 0,
             stalled: 0,
+            not_sent: BTreeMap::new(),
+            tally: Tally::default(),
             missing: 0,
             disordered: 0,
             causes: [0; Cause::COUNT],
@@ -156,6 +204,13 @@ impl SeriesTracker {
         self
     }
 
+    /// Sets each attempt's own limit, by which one that was held up by this side is known.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.attempt_max_us = micros(timeout);
+        self
+    }
+
     /// Takes the next sample. One that comes after a later one is counted as disordered and otherwise ignored.
     pub fn push(&mut self, sample: &Sample) {
         self.samples += 1;
@@ -169,17 +224,31 @@ impl SeriesTracker {
         self.last = Some(*sample);
         match sample.outcome {
             Outcome::Stalled => self.stalled += 1,
+            Outcome::NotSent { why } => {
+                self.stalled += 1;
+                *self.not_sent.entry(why).or_default() += 1;
+            }
             Outcome::Ok => {
                 self.mind_the_gap(sample.started);
                 self.succeed(sample);
-                self.busy_until = self.busy_until.max(Some(sample.ended));
+                self.was_busy(sample);
             }
-            Outcome::Failed { cause, .. } => {
+            Outcome::Failed { cause, code, .. } => {
                 self.mind_the_gap(sample.started);
-                self.fail(sample, cause);
-                self.busy_until = self.busy_until.max(Some(sample.ended));
+                self.fail(sample, cause, code);
+                self.was_busy(sample);
             }
         }
+    }
+
+    fn was_busy(&mut self, sample: &Sample) {
+        self.busy_until = self.busy_until.max(Some(self.known_until(sample)));
+    }
+
+    /// Until when an attempt says something of the service.
+    fn known_until(&self, sample: &Sample) -> At {
+        let late = self.attempt_max_us.saturating_add(micros(HELD_UP_MIN));
+        if micros(sample.ended.since(sample.started)) > late { sample.started } else { sample.ended }
     }
 
     fn mind_the_gap(&mut self, until: At) {
@@ -209,20 +278,23 @@ impl SeriesTracker {
         }
     }
 
-    fn fail(&mut self, sample: &Sample, cause: Cause) {
+    fn fail(&mut self, sample: &Sample, cause: Cause, code: u16) {
         self.failed += 1;
+        self.tally.add(cause, code);
         self.causes[cause.index()] += 1;
         let flap = self.run.take();
         let last_ok = self.last_ok;
+        let ended = self.known_until(sample);
         let open = self.open.get_or_insert_with(|| Open {
             last_ok_before: last_ok.map_or(sample.started, |(started, _)| started.min(sample.started)),
             first_failure: sample.started,
-            first_failure_ended: sample.ended,
+            first_failure_ended: ended,
             last_failure_started: sample.started,
-            last_failure_ended: sample.ended,
+            last_failure_ended: ended,
             failed: 0,
             flaps: 0,
             causes: [0; Cause::COUNT],
+            tally: Tally::default(),
             first_success: None,
             longest_flap: Duration::ZERO,
         });
@@ -232,8 +304,9 @@ impl SeriesTracker {
         }
         open.failed += 1;
         open.causes[cause.index()] += 1;
+        open.tally.add(cause, code);
         open.last_failure_started = open.last_failure_started.max(sample.started);
-        open.last_failure_ended = open.last_failure_ended.max(sample.ended);
+        open.last_failure_ended = open.last_failure_ended.max(ended);
     }
 
     fn close(&mut self, run: Run) {
@@ -291,6 +364,8 @@ impl SeriesTracker {
             samples: self.samples,
             failed: self.failed,
             stalled: self.stalled,
+            not_sent: self.not_sent,
+            failures: self.tally.0.iter().map(|(&(cause, code), &count)| FailureCount { cause, code, count }).collect(),
             missing: self.missing,
             disordered: self.disordered,
             outages: self.outages,
@@ -327,8 +402,9 @@ impl Open {
             flaps: self.flaps,
             cause: most.copied().unwrap_or(Cause::Other),
         };
+        let code = self.tally.most_common_code(outage.cause);
         let (first_failure_ended, first_success) = (self.first_failure_ended, self.first_success);
         let longest_flap = self.longest_flap;
-        (outage, OutageDetail { down_until, first_failure_ended, first_success, longest_flap })
+        (outage, OutageDetail { down_until, first_failure_ended, first_success, longest_flap, code })
     }
 }

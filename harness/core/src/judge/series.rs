@@ -141,7 +141,7 @@ impl<'a> Gather<'a> {
             plan,
             bounds,
             role,
-            tracker: SeriesTracker::new(sustained).with_every(plan.every),
+            tracker: SeriesTracker::new(sustained).with_every(plan.every).with_timeout(plan.timeout),
             first_seq: None,
             steady: Latencies::default(),
             degraded: Latencies::default(),
@@ -162,7 +162,7 @@ impl<'a> Gather<'a> {
         let ok = match sample.outcome {
             Outcome::Ok => true,
             Outcome::Failed { .. } => false,
-            Outcome::Stalled => return,
+            Outcome::Stalled | Outcome::NotSent { .. } => return,
         };
         if let Some(until) = self.bounds.broken_until
             && sample.started <= until

@@ -3,7 +3,7 @@
 use crate::builder::{EVERY_MS, INJECT_MS, PUBLISH, Run};
 use crate::verdicts::shown;
 use firedrill_core::event::Event;
-use firedrill_core::sample::{Cause, Outcome};
+use firedrill_core::sample::{Cause, NotSent, Outcome};
 use firedrill_core::scenario::{Accepted, Moment, Recovery, Vantage};
 use firedrill_core::time::At;
 use firedrill_core::verdict::{Measured, Value};
@@ -21,6 +21,24 @@ fn silence_at_the_end_of_an_outage_is_no_failure() {
     let verdict = run.judge();
     assert_eq!(verdict.objectives[1].value, Value::Unknown, "{}", shown(&verdict));
     assert_eq!(verdict.exit_code, 2);
+}
+
+#[test]
+fn a_run_whose_prober_had_no_port_left_is_unknown_and_no_outage() {
+    let judged = |outcome: Outcome| {
+        let mut run = Run::recovered(102_000);
+        run.change_samples(|sample| {
+            if sample.series == PUBLISH && (At::from_ms(61_000)..At::from_ms(102_000)).contains(&sample.started) {
+                (sample.outcome, sample.ended) = (outcome, sample.started);
+            }
+        });
+        run.judge()
+    };
+    let not_sent = judged(Outcome::NotSent { why: NotSent::NoLocalPort });
+    assert_eq!((not_sent.objectives[1].value, not_sent.exit_code), (Value::Unknown, 2), "{}", shown(&not_sent));
+    assert_eq!(not_sent, judged(Outcome::Stalled));
+    let failed = judged(Outcome::Failed { cause: Cause::Other, code: 0, maybe_applied: false });
+    assert_eq!(failed.objectives[1].value, Value::Fail, "as a failure of the service it would be an outage");
 }
 
 #[test]

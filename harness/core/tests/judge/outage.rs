@@ -1,7 +1,7 @@
 //! The tracker's rules, one by one.
 
-use firedrill_core::judge::outage::{Gap, SeriesSummary, SeriesTracker};
-use firedrill_core::sample::{Cause, Outcome, Sample};
+use firedrill_core::judge::outage::{FailureCount, Gap, SeriesSummary, SeriesTracker};
+use firedrill_core::sample::{Cause, NotSent, Outcome, Sample};
 use firedrill_core::time::At;
 use firedrill_core::verdict::Measured;
 use std::time::Duration;
@@ -131,6 +131,75 @@ fn an_attempt_under_way_is_no_silence() {
     push(1, 50, 5_050, REFUSED);
     push(2, 5_100, 5_105, Outcome::Ok);
     assert_eq!(tracker.finish(At::from_ms(5_150)).gaps, []);
+}
+
+#[test]
+fn an_attempt_that_this_side_could_not_send_is_as_a_stalled_one() {
+    let mut all = samples(100, "ooxssxoooosssssssssssssssoooo");
+    let stalled = track(100, 300, "ooxssxoooosssssssssssssssoooo");
+    let mut tracker = SeriesTracker::new(Duration::from_millis(300)).with_every(Duration::from_millis(100));
+    for sample in &mut all {
+        if sample.outcome == Outcome::Stalled {
+            sample.outcome = Outcome::NotSent { why: NotSent::NoLocalPort };
+        }
+        tracker.push(sample);
+    }
+    let seen = tracker.finish(At::from_ms(2_900));
+    assert_eq!(seen.not_sent, [(NotSent::NoLocalPort, 17)].into());
+    assert_eq!((seen.failed, seen.stalled, seen.gaps.len()), (2, 17, 1));
+    assert_eq!(SeriesSummary { not_sent: stalled.not_sent.clone(), ..seen }, stalled);
+}
+
+#[test]
+fn an_attempt_that_was_held_up_says_nothing_of_the_time_in_which_it_was() {
+    // This side stopped from 1.0 to 5.0 s, with an attempt under way.
+    let held_up = |outcome| {
+        let (every, timeout) = (Duration::from_millis(50), Duration::from_secs(1));
+        let mut tracker = SeriesTracker::new(Duration::from_millis(100)).with_every(every).with_timeout(timeout);
+        let mut push = |seq, started, ended, outcome| {
+            let started = At::from_ms(started);
+            tracker.push(&Sample { series: 0, seq, intended: started, started, ended: At::from_ms(ended), outcome });
+        };
+        push(0, 950, 955, Outcome::Ok);
+        push(1, 1_000, 5_000, outcome);
+        push(2, 5_050, 5_055, Outcome::Ok);
+        push(3, 5_200, 5_205, Outcome::Ok);
+        tracker.finish(At::from_ms(5_250))
+    };
+    let gap = Gap { from: At::from_ms(1_000), until: At::from_ms(5_050) };
+    let seen = held_up(Outcome::Ok);
+    assert_eq!((seen.gaps.as_slice(), seen.outages.len()), ([gap].as_slice(), 0));
+    let seen = held_up(Outcome::Failed { cause: Cause::Timeout, code: 0, maybe_applied: true });
+    assert_eq!(seen.gaps, [gap]);
+    assert_eq!(seen.outages[0].length.lower_ms(), 0.0, "the time in which it was held up is no outage");
+}
+
+#[test]
+fn failures_are_counted_by_cause_and_code() {
+    let mut tracker = SeriesTracker::new(Duration::from_millis(300));
+    let status = |code| Outcome::Failed { cause: Cause::Status, code, maybe_applied: false };
+    for (seq, outcome) in (0..).zip([Outcome::Ok, status(302), status(429), status(429), REFUSED]) {
+        let at = At::from_ms(u64::from(seq) * 100);
+        tracker.push(&Sample { series: 0, seq, intended: at, started: at, ended: at, outcome });
+    }
+    let seen = tracker.finish(At::from_ms(500));
+    let count = |cause, code, count| FailureCount { cause, code, count };
+    let all = [count(Cause::Refused, 0, 1), count(Cause::Status, 302, 1), count(Cause::Status, 429, 2)];
+    assert_eq!(seen.failures, all);
+    assert_eq!((seen.outages[0].cause, seen.details[0].code), (Cause::Status, 429));
+}
+
+#[test]
+fn a_server_that_makes_up_codes_takes_no_memory() {
+    let mut tracker = SeriesTracker::new(Duration::from_millis(300));
+    for seq in 0..10_000_u32 {
+        let at = At(u64::from(seq) * 1_000);
+        let outcome = Outcome::Failed { cause: Cause::Unavailable, code: seq as u16, maybe_applied: false };
+        tracker.push(&Sample { series: 0, seq, intended: at, started: at, ended: at, outcome });
+    }
+    let seen = tracker.finish(At::from_ms(10_000));
+    assert!(seen.failures.len() <= 64, "{}", seen.failures.len());
+    assert_eq!(seen.failures.iter().map(|failure| failure.count).sum::<u64>(), 10_000);
 }
 
 #[test]

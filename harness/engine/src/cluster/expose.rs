@@ -1,4 +1,7 @@
 //! Doors from this machine's loopback address to Services of the cluster.
+//!
+//! No address of a node is kept: a node that was powered off may come back with another one. The engine publishes a node's ports
+//! on the loopback address and follows the container; probes from inside resolve names anew for each connection.
 
 use super::{Cluster, ClusterError, RunMark};
 use firedrill_core::scenario::ServiceRef;

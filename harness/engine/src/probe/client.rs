@@ -4,12 +4,12 @@ use super::cause::{Failure, Sent};
 use super::endpoint::{Endpoint, EndpointError};
 use super::http::HttpProbe;
 use super::ironflow::{Drill, IronflowProbe};
-use super::nats::NatsProbe;
-use super::postgres::PostgresProbe;
+use super::nats::{NatsProbe, Way};
+use super::postgres::{self, PostgresProbe};
+use super::remarks::{Notes, Remarks};
 use super::schedule::ProbeSpec;
-use super::tcp::TcpProbe;
+use super::tcp::{self, TcpProbe};
 use firedrill_core::sample::{Cause, Outcome};
-use tokio::net::lookup_host;
 
 pub(super) struct Client {
     kind: Kind,
@@ -28,25 +28,35 @@ enum Kind {
 }
 
 impl Client {
-    pub(super) fn new(spec: &ProbeSpec) -> Result<Self, EndpointError> {
+    pub(super) fn new(spec: &ProbeSpec, remarks: &Remarks) -> Result<Self, EndpointError> {
+        let notes = Notes::new(remarks, spec.series);
+        let way =
+            |prefix: &Option<String>| Way { inbox_prefix: prefix.clone(), timeout: spec.timeout, notes: notes.clone() };
         let &ProbeSpec { series, connection, timeout, in_flight_max: limit, .. } = spec;
         let kind = match &spec.endpoint {
             Endpoint::Http { url, status, body } => {
-                HttpProbe::new(url, *status, body.clone(), connection, limit).map(|probe| Kind::Http(Box::new(probe)))
+                HttpProbe::new(url, (*status, body.clone()), connection, limit, notes.clone())
+                    .map(|probe| Kind::Http(Box::new(probe)))
             }
-            Endpoint::Tcp { host, .. } if host.is_empty() => Err("no host".to_owned()),
-            Endpoint::Tcp { host, port } => Ok(Kind::Tcp(TcpProbe::new(host, *port, connection, limit))),
-            Endpoint::Jetstream { url, stream, subject } => {
-                NatsProbe::publish(url, stream, subject, series, connection, timeout)
+            Endpoint::Tcp { host, port } => TcpProbe::new(host, *port, connection, limit).map(Kind::Tcp),
+            Endpoint::Jetstream { url, stream, subject, inbox_prefix } => {
+                NatsProbe::publish(url, stream, subject, series, connection, way(inbox_prefix))
                     .map(|probe| Kind::Nats(Box::new(probe)))
             }
-            Endpoint::Nats { url } => {
-                NatsProbe::round_trip(url, connection, timeout).map(|probe| Kind::Nats(Box::new(probe)))
+            Endpoint::Nats { url, inbox_prefix } => {
+                NatsProbe::round_trip(url, connection, way(inbox_prefix)).map(|probe| Kind::Nats(Box::new(probe)))
             }
-            Endpoint::Postgres { url, table } => PostgresProbe::insert(url, table, series, connection, limit)
-                .map(|probe| Kind::Postgres(Box::new(probe))),
+            Endpoint::Postgres { url, table } => {
+                let statement = postgres::Statement::insert(table, series);
+                statement
+                    .and_then(|statement| {
+                        PostgresProbe::new(url, statement, connection, (limit, timeout), notes.clone())
+                    })
+                    .map(|probe| Kind::Postgres(Box::new(probe)))
+            }
             Endpoint::PostgresRead { url } => {
-                PostgresProbe::read(url, series, connection, limit).map(|probe| Kind::Postgres(Box::new(probe)))
+                PostgresProbe::new(url, postgres::Statement::Read, connection, (limit, timeout), notes.clone())
+                    .map(|probe| Kind::Postgres(Box::new(probe)))
             }
             Endpoint::Ironflow { base_url, event, key_prefix, payload_kib } => {
                 let drill = Drill::new(event, key_prefix, series, *payload_kib);
@@ -64,11 +74,14 @@ impl Client {
 
     /// One attempt, within the timeout.
     pub(super) async fn attempt(&self, seq: u32) -> Outcome {
-        if let Some(name) = &self.kept_from
-            && !matches!(tokio::time::timeout(self.timeout, lookup_host((name.0.as_str(), name.1))).await, Ok(Ok(_)))
-        {
+        if let Some((host, port)) = &self.kept_from {
             // Who does not know the address was not kept from it.
-            return Outcome::Failed { cause: Cause::Name, code: 0, maybe_applied: false };
+            let name = Err(Failure::of(Cause::Name));
+            match tokio::time::timeout(self.timeout, tcp::resolve(host, *port)).await.unwrap_or(name) {
+                Ok(_) => {}
+                Err(Failure { local: Some(why), .. }) => return Outcome::NotSent { why },
+                Err(_) => return Outcome::Failed { cause: Cause::Name, code: 0, maybe_applied: false },
+            }
         }
         let sent = Sent::default();
         let tried = async {
@@ -87,7 +100,9 @@ impl Client {
         let result = if self.kept_from.is_some() { kept_out(result, &sent) } else { result };
         match result {
             Ok(()) => Outcome::Ok,
-            Err(Failure { cause, code, refused }) => {
+            // What was sent before this machine failed may have been applied.
+            Err(Failure { local: Some(why), .. }) if !sent.is_marked() => Outcome::NotSent { why },
+            Err(Failure { cause, code, refused, .. }) => {
                 Outcome::Failed { cause, code, maybe_applied: self.writes && sent.is_marked() && !refused }
             }
         }

@@ -1,5 +1,7 @@
 //! What a probe asks, and how it is shown without its secrets.
 
+use super::http::HttpClient;
+use firedrill_core::sample::Connection;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use thiserror::Error;
@@ -8,13 +10,13 @@ use thiserror::Error;
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Endpoint {
-    /// GET over plain HTTP/1.1.
+    /// GET over plain HTTP/1.1. Redirects are not followed.
     Http {
-        /// The address, `http://host:port/path?query`.
+        /// The address, `http://user:password@host:port/path?query`; a login is sent as Basic authentication.
         url: String,
         /// The status expected.
         status: u16,
-        /// What the body must contain.
+        /// What the body must contain, within its first [`BODY_SEARCHED_MAX`](super::BODY_SEARCHED_MAX) bytes.
         body: Option<String>,
     },
     /// A TCP connection. Over a reused one an attempt succeeds as long as neither end has closed it, which a black hole
@@ -33,11 +35,17 @@ pub enum Endpoint {
         stream: String,
         /// The subject, as it is.
         subject: String,
+        /// What the subjects of answers begin with; `_INBOX` where it is not given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        inbox_prefix: Option<String>,
     },
     /// A round trip through a NATS server: a request that nobody can answer, which the server says at once.
     Nats {
         /// The server, `nats://user:password@host:port`.
         url: String,
+        /// What the subjects of answers begin with; `_INBOX` where it is not given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        inbox_prefix: Option<String>,
     },
     /// A PostgreSQL insert, committed.
     Postgres {
@@ -89,8 +97,7 @@ impl Endpoint {
     pub(super) fn other_end(&self) -> Option<(String, u16)> {
         match self {
             Endpoint::Http { url, .. } => {
-                let uri: ::http::Uri = url.parse().ok()?;
-                Some((uri.host()?.to_owned(), uri.port_u16().unwrap_or(80)))
+                HttpClient::new(url, Connection::New, 1).ok().map(|(client, _)| client.other_end())
             }
             Endpoint::Tcp { host, port } => Some((host.clone(), *port)),
             Endpoint::Jetstream { .. }
@@ -111,8 +118,8 @@ impl fmt::Display for Endpoint {
         match self {
             Endpoint::Http { url, .. } => write!(f, "{}", redacted(url)),
             Endpoint::Tcp { host, port } => write!(f, "tcp://{host}:{port}"),
-            Endpoint::Jetstream { url, stream, subject } => write!(f, "{} {stream} {subject}", redacted(url)),
-            Endpoint::Nats { url } | Endpoint::PostgresRead { url } => write!(f, "{}", redacted(url)),
+            Endpoint::Jetstream { url, stream, subject, .. } => write!(f, "{} {stream} {subject}", redacted(url)),
+            Endpoint::Nats { url, .. } | Endpoint::PostgresRead { url } => write!(f, "{}", redacted(url)),
             Endpoint::Postgres { url, table } => write!(f, "{} {table}", redacted(url)),
             Endpoint::Ironflow { base_url, event, .. } => write!(f, "{} {event}", redacted(base_url)),
         }
@@ -127,19 +134,30 @@ impl fmt::Debug for Endpoint {
 
 /// A URL without its user, password and query, any of which may be secret.
 pub fn redacted(url: &str) -> String {
-    let (base, query) = match url.split_once('?') {
-        Some((base, _)) => (base, "?***"),
-        None => (url, ""),
+    let (scheme, rest) = match url.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None => (String::new(), url),
     };
-    let Some((scheme, rest)) = base.split_once("://") else {
-        // No scheme: whatever stands before an `@` may be a password.
-        return format!("{}{query}", base.rsplit_once('@').map_or(base, |(_, host)| host));
+    // A password may hold an unescaped slash, question mark or at sign, so the last at sign counts, unless what stands before
+    // the first of these is a host and port by itself.
+    let (login, place) = match rest.rsplit_once('@') {
+        Some((before, _)) if is_place(before) => ("", rest),
+        Some((_, place)) if scheme.is_empty() => ("", place),
+        Some((_, place)) => ("***@", place),
+        None => ("", rest),
     };
-    // A password may hold an unescaped slash or at sign, so the last at sign counts.
-    match rest.rsplit_once('@') {
-        Some((_, host)) => format!("{scheme}://***@{host}{query}"),
-        None => format!("{scheme}://{rest}{query}"),
+    match place.split_once(['?', '#']) {
+        Some((place, _)) => format!("{scheme}{login}{place}?***"),
+        None => format!("{scheme}{login}{place}"),
     }
+}
+
+/// Whether a text is a host, with a port or without, and the beginning of a query.
+fn is_place(text: &str) -> bool {
+    let Some((place, _)) = text.split_once(['?', '#']) else { return false };
+    let host = place.split('/').next().unwrap_or_default();
+    let port = host.rsplit_once(':').map_or("", |(_, port)| port);
+    !host.contains('@') && port.chars().all(|c| c.is_ascii_digit())
 }
 
 #[cfg(test)]
@@ -157,6 +175,14 @@ mod tests {
             assert!(shown.contains("db:5432/app"), "{shown}");
         }
         assert_eq!(redacted("user:pw@host:4222"), "host:4222");
+        for url in
+            ["http://u:se?cret@h/", "http://u:se#cret@h/", "nats://u:se/cret@h/", "x://u:c@cret@h/?cret", "u:a?cret@h/"]
+        {
+            let shown = redacted(url);
+            assert!(!shown.contains("cret") && shown.contains("h/"), "{shown}");
+        }
+        assert_eq!(redacted("http://host:80/x?mail=a@b"), "http://host:80/x?***");
+        assert_eq!(redacted("http://host/x#a@b"), "http://host/x?***");
         assert_eq!(redacted("http://127.0.0.1:80/x"), "http://127.0.0.1:80/x");
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Each series has its own client, its own timeout and its own task. Attempt `k` is *intended* at `start + k * every`; a
 //! service that hangs does not slow the schedule down, so its outage is not under-counted (no coordinated omission).
+//! Probes use no proxy and read no variable of the environment.
 
 mod cause;
 mod client;
@@ -9,13 +10,18 @@ mod endpoint;
 mod http;
 mod ironflow;
 mod nats;
+pub(crate) mod nats_server;
 mod pool;
 pub(crate) mod postgres;
+mod postgres_url;
+mod remarks;
 mod schedule;
 mod tcp;
 mod watch;
 
 pub use endpoint::{Endpoint, EndpointError, redacted};
+pub use http::BODY_SEARCHED_MAX;
+pub use remarks::Remarks;
 pub use schedule::{IN_FLIGHT_SLACK, LATE_MAX, ProbeSpec, start};
 pub use watch::{Watched, watch};
 

@@ -1,8 +1,10 @@
 //! NATS: publishes that a stream acknowledges, and plain round trips through a server.
 
-use super::cause::{Failure, Sent, io_cause_within};
+use super::cause::{Failure, Sent, io_failure_within};
+use super::nats_server::Server;
+use super::remarks::Notes;
 use async_nats::client::RequestErrorKind;
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event};
+use async_nats::{Client, ConnectErrorKind, Event, ServerAddr, ServerError};
 use bytes::Bytes;
 use firedrill_core::sample::{Cause, Connection, SeriesId};
 use serde::Deserialize;
@@ -18,11 +20,21 @@ enum Ask {
 
 /// Publishes to a stream, or asks a server for a sign of life.
 pub(super) struct NatsProbe {
-    url: String,
+    server: Server,
     ask: Ask,
-    timeout: Duration,
+    way: Way,
     reused: bool,
     kept: Mutex<Kept>,
+}
+
+/// How a server is asked.
+pub(super) struct Way {
+    /// What the subjects of answers begin with.
+    pub(super) inbox_prefix: Option<String>,
+    /// Each attempt's limit.
+    pub(super) timeout: Duration,
+    /// For what the server says.
+    pub(super) notes: Notes,
 }
 
 #[derive(Default)]
@@ -36,6 +48,8 @@ struct Kept {
 struct Line {
     client: Client,
     broken: CancellationToken,
+    /// The server did not permit what an attempt needs, which it says by the side: the request itself just stays unanswered.
+    denied: CancellationToken,
     generation: u64,
 }
 
@@ -75,7 +89,7 @@ impl NatsProbe {
         subject: &str,
         series: SeriesId,
         connection: Connection,
-        timeout: Duration,
+        way: Way,
     ) -> Result<Self, String> {
         let whole =
             |text: &str| !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c == '*' || c == '>');
@@ -86,17 +100,24 @@ impl NatsProbe {
             return Err(format!("`{stream}` is not a stream's name"));
         }
         let ask = Ask::Publish { stream: stream.to_owned(), subject: subject.to_owned(), series };
-        Self::new(url, ask, connection, timeout)
+        Self::new(url, ask, connection, way)
     }
 
-    pub(super) fn round_trip(url: &str, connection: Connection, timeout: Duration) -> Result<Self, String> {
-        Self::new(url, Ask::RoundTrip, connection, timeout)
+    pub(super) fn round_trip(url: &str, connection: Connection, way: Way) -> Result<Self, String> {
+        Self::new(url, Ask::RoundTrip, connection, way)
     }
 
-    fn new(url: &str, ask: Ask, connection: Connection, timeout: Duration) -> Result<Self, String> {
-        url.parse::<async_nats::ServerAddr>().map_err(|error| format!("not a server's address: {error}"))?;
+    fn new(url: &str, ask: Ask, connection: Connection, way: Way) -> Result<Self, String> {
+        let server = Server::parse(url)?;
+        if let Some(prefix) = &way.inbox_prefix
+            && prefix.split('.').any(|part| {
+                part.is_empty() || part.contains(|c: char| c.is_whitespace() || c.is_control() || c == '*' || c == '>')
+            })
+        {
+            return Err(format!("`{}` is not a prefix of subjects", prefix.escape_debug()));
+        }
         let reused = connection == Connection::Reused;
-        Ok(Self { url: url.to_owned(), ask, timeout, reused, kept: Mutex::default() })
+        Ok(Self { server, ask, way, reused, kept: Mutex::default() })
     }
 
     pub(super) async fn attempt(&self, seq: u32, sent: &Sent) -> Result<(), Failure> {
@@ -104,7 +125,7 @@ impl NatsProbe {
         let line = match kept {
             Some(line) => line,
             None => {
-                let line = connect(&self.url, self.timeout).await?;
+                let line = connect(&self.server, &self.way).await?;
                 if self.reused { self.keep(line) } else { line }
             }
         };
@@ -112,6 +133,7 @@ impl NatsProbe {
         let answered = tokio::select! {
             biased;
             answer = self.ask(&line.client, seq, sent) => answer,
+            () = line.denied.cancelled() => Err(Failure::of(Cause::Denied)),
             () = line.broken.cancelled() => Err(Failure::of(Cause::Reset)),
         };
         // An answer, be it a refusal, came over a connection that works.
@@ -179,11 +201,26 @@ impl NatsProbe {
     }
 }
 
+/// Connects to the address that accepts first.
+async fn connect(server: &Server, way: &Way) -> Result<Line, Failure> {
+    let address = server.address().await?;
+    let is_named = address == server.named();
+    match connect_to(address, server, way).await {
+        // A server may demand TLS in its greeting, and its certificate bears the name.
+        Err(failure) if failure.cause == Cause::Protocol && !failure.refused && !is_named => {
+            connect_to(server.named(), server, way).await
+        }
+        connected => connected,
+    }
+}
+
 /// One connection attempt, without any of the client's own patience.
-async fn connect(url: &str, timeout: Duration) -> Result<Line, Failure> {
-    let broken = CancellationToken::new();
-    let noticed = broken.clone();
-    let options = ConnectOptions::new()
+async fn connect_to(address: ServerAddr, server: &Server, way: &Way) -> Result<Line, Failure> {
+    let (broken, denied) = (CancellationToken::new(), CancellationToken::new());
+    let (noticed, refused, notes) = (broken.clone(), denied.clone(), way.notes.clone());
+    let timeout = way.timeout;
+    let mut options = server
+        .options()
         .connection_timeout(timeout)
         .request_timeout(Some(timeout))
         // A connection that has gone silent is given up by the attempt that times out on it; pings are for idle ones.
@@ -194,25 +231,52 @@ async fn connect(url: &str, timeout: Duration) -> Result<Line, Failure> {
         .client_capacity(256)
         .read_buffer_capacity(8 << 10)
         .event_callback(move |event| {
-            if matches!(event, Event::Disconnected | Event::Closed) {
-                noticed.cancel();
+            match &event {
+                Event::Disconnected | Event::Closed => noticed.cancel(),
+                Event::ServerError(ServerError::Other(text)) => {
+                    if let Some(subject) = denied_subject(text) {
+                        notes.remark(Cause::Denied, 0, || subject);
+                        refused.cancel();
+                    }
+                }
+                _ => {}
             }
             std::future::ready(())
         });
-    let client = options.connect(url).await.map_err(|error| {
-        let cause = match error.kind() {
-            ConnectErrorKind::Dns => Cause::Name,
-            ConnectErrorKind::TimedOut => Cause::Timeout,
-            ConnectErrorKind::Authentication
-            | ConnectErrorKind::AuthorizationViolation
-            | ConnectErrorKind::Tls
-            | ConnectErrorKind::ServerParse => Cause::Protocol,
-            ConnectErrorKind::Io | ConnectErrorKind::MaxReconnects => io_cause_within(&error).unwrap_or(Cause::Other),
-        };
-        Failure::of(cause)
+    if let Some(prefix) = &way.inbox_prefix {
+        options = options.custom_inbox_prefix(prefix);
+    }
+    let client = options.connect(address).await.map_err(|error| match error.kind() {
+        ConnectErrorKind::Dns => Failure::of(Cause::Name),
+        ConnectErrorKind::TimedOut => Failure::of(Cause::Timeout),
+        ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
+            way.notes.remark(Cause::Protocol, 0, || "login refused".to_owned());
+            Failure::of(Cause::Protocol).refused()
+        }
+        ConnectErrorKind::Tls | ConnectErrorKind::ServerParse => Failure::of(Cause::Protocol),
+        ConnectErrorKind::Io | ConnectErrorKind::MaxReconnects => {
+            io_failure_within(&error).unwrap_or(Failure::of(Cause::Other))
+        }
     })?;
-    Ok(Line { client, broken, generation: 0 })
+    Ok(Line { client, broken, denied, generation: 0 })
 }
+
+/// What a server's error says was not permitted: `Permissions Violation for Subscription to "_INBOX.x.*"`.
+fn denied_subject(error: &str) -> Option<String> {
+    let start = error.get(..PERMISSIONS.len()).filter(|start| start.eq_ignore_ascii_case(PERMISSIONS))?;
+    let rest = &error[start.len()..];
+    let (what, subject) = rest.split_once(" to ")?;
+    // The letters behind an inbox's prefix are drawn anew for each connection.
+    let subject = subject.trim_matches(['"', '\'']);
+    let shown = match subject.strip_prefix("_INBOX.") {
+        Some(_) => "_INBOX.>",
+        None => subject,
+    };
+    Some(format!("permission denied for {} to {shown}", what.to_ascii_lowercase()))
+}
+
+/// What such an error begins with.
+const PERMISSIONS: &str = "permissions violation for ";
 
 fn request_failure(error: &async_nats::client::RequestError) -> Failure {
     match error.kind() {
@@ -220,6 +284,22 @@ fn request_failure(error: &async_nats::client::RequestError) -> Failure {
         // No stream listens to the subject, or none that has a leader: nothing has taken the message.
         RequestErrorKind::NoResponders => Failure::coded(Cause::Unavailable, 503).refused(),
         RequestErrorKind::InvalidSubject | RequestErrorKind::MaxPayloadExceeded => Failure::of(Cause::Other).refused(),
-        RequestErrorKind::Other => Failure::of(io_cause_within(error).unwrap_or(Cause::Reset)),
+        RequestErrorKind::Other => io_failure_within(error).unwrap_or(Failure::of(Cause::Reset)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_permitted_is_named() {
+        let subscription = r#"Permissions Violation for Subscription to "_INBOX.Zx81.*""#;
+        let denied = denied_subject(subscription);
+        assert_eq!(denied.as_deref(), Some("permission denied for subscription to _INBOX.>"));
+        let publish = denied_subject(r#"permissions violation for Publish to "drill.a""#);
+        assert_eq!(publish.as_deref(), Some("permission denied for publish to drill.a"));
+        assert_eq!(denied_subject("Stale Connection"), None);
+        assert_eq!(denied_subject("permissions violation for \u{e9}"), None);
     }
 }

@@ -2,8 +2,9 @@
 
 use super::client::Client;
 use super::endpoint::{Endpoint, EndpointError};
+use super::remarks::Remarks;
 use crate::clock::Clock;
-use firedrill_core::sample::{Cause, Connection, Outcome, Sample, SeriesId};
+use firedrill_core::sample::{Cause, Connection, NotSent, Outcome, Sample, SeriesId};
 use firedrill_core::time::{At, as_ms, micros};
 use futures::stream::{FuturesUnordered, StreamExt};
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,9 @@ const PENDING_MAX: usize = 65_536;
 
 /// A dense series hands its samples over in batches: to wake the reader for each would cost as much as the attempt itself.
 const HAND_OVER_EVERY: Duration = Duration::from_millis(20);
+
+/// An attempt that ended this long after its limit was held up by this side.
+const HELD_UP_MIN: Duration = Duration::from_millis(250);
 
 const EVERY_MIN: Duration = Duration::from_millis(1);
 const EVERY_MAX: Duration = Duration::from_secs(60);
@@ -85,7 +89,7 @@ impl ProbeSpec {
                 wrong.push("the timeout is too long for attempts this close together".to_owned());
             }
         }
-        wrong.extend(Client::new(self).err().map(|error| error.reason));
+        wrong.extend(Client::new(self, &Remarks::default()).err().map(|error| error.reason));
         if wrong.is_empty() { Ok(()) } else { Err(self.endpoint.error(wrong.join("; "))) }
     }
 }
@@ -99,9 +103,20 @@ impl ProbeSpec {
 /// The probes have a thread of their own: whatever else this process does, it does not delay them, and no attempt wakes
 /// more than one thread.
 pub fn start(specs: Vec<ProbeSpec>, clock: Clock, sink: Sender<Sample>, stop: CancellationToken) -> JoinHandle<()> {
+    start_with(specs, clock, sink, stop, Remarks::default())
+}
+
+/// As [`start`], and keeps what causes and codes leave out.
+pub(super) fn start_with(
+    specs: Vec<ProbeSpec>,
+    clock: Clock,
+    sink: Sender<Sample>,
+    stop: CancellationToken,
+    remarks: Remarks,
+) -> JoinHandle<()> {
     let origin = clock.now();
     let (done, ended) = oneshot::channel::<()>();
-    let probing = run_all(specs, clock, origin, sink, stop);
+    let probing = run_all(specs, clock, origin, sink, stop, remarks);
     let alone = tokio::runtime::Builder::new_current_thread().enable_all().build().and_then(|runtime| {
         let work = move || {
             runtime.block_on(probing);
@@ -118,10 +133,17 @@ pub fn start(specs: Vec<ProbeSpec>, clock: Clock, sink: Sender<Sample>, stop: Ca
     tokio::spawn(async move { drop(ended.await) })
 }
 
-async fn run_all(specs: Vec<ProbeSpec>, clock: Clock, origin: At, sink: Sender<Sample>, stop: CancellationToken) {
+async fn run_all(
+    specs: Vec<ProbeSpec>,
+    clock: Clock,
+    origin: At,
+    sink: Sender<Sample>,
+    stop: CancellationToken,
+    remarks: Remarks,
+) {
     let mut all = JoinSet::new();
     for spec in specs {
-        let client = spec.check().and_then(|()| Client::new(&spec));
+        let client = spec.check().and_then(|()| Client::new(&spec, &remarks));
         if let Err(error) = &client {
             tracing::error!(series = spec.series, %error, "cannot be probed");
         }
@@ -130,6 +152,17 @@ async fn run_all(specs: Vec<ProbeSpec>, clock: Clock, origin: At, sink: Sender<S
     }
     drop(sink);
     while all.join_next().await.is_some() {}
+}
+
+/// What an attempt says that ended long after its limit, since this side did not run meanwhile: that the service did not
+/// answer in time is not known. What may have been applied stays so.
+fn held_up(outcome: Outcome) -> Outcome {
+    match outcome {
+        Outcome::Failed { cause: Cause::Timeout, maybe_applied: false, .. } => {
+            Outcome::NotSent { why: NotSent::Suspended }
+        }
+        outcome => outcome,
+    }
 }
 
 struct Series {
@@ -174,8 +207,9 @@ impl Series {
             Some(client) => client.attempt(seq).await,
             None => Outcome::Failed { cause: Cause::Other, code: 0, maybe_applied: false },
         };
-        let intended = self.intended(seq);
-        Sample { series: self.spec.series, seq, intended, started, ended: self.clock.now(), outcome }
+        let (intended, ended) = (self.intended(seq), self.clock.now());
+        let outcome = if ended.since(started) > self.spec.timeout + HELD_UP_MIN { held_up(outcome) } else { outcome };
+        Sample { series: self.spec.series, seq, intended, started, ended, outcome }
     }
 
     async fn run(self, sink: Sender<Sample>, stop: CancellationToken) {

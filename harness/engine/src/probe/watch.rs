@@ -1,7 +1,8 @@
 //! Probing for a while and judging at once, with flat memory: no cluster, no run.
 
 use super::endpoint::EndpointError;
-use super::schedule::{ProbeSpec, start};
+use super::remarks::Remarks;
+use super::schedule::{ProbeSpec, start_with};
 use crate::clock::Clock;
 use firedrill_core::judge::outage::{SeriesSummary, SeriesTracker};
 use firedrill_core::time::At;
@@ -15,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 const WAITING_MAX: usize = 8_192;
 
 /// What was seen while watching.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Watched {
     /// When watching began, on the clock of all moments below.
     pub from: At,
@@ -23,6 +24,8 @@ pub struct Watched {
     pub until: At,
     /// What each series saw, in the order of the specs.
     pub series: Vec<SeriesSummary>,
+    /// What the causes and codes of failures leave out.
+    pub remarks: Remarks,
 }
 
 /// Probes for a time, or until `interrupted`, and finds the outages: each ends with a window of unbroken success of
@@ -42,14 +45,15 @@ pub async fn watch(
     for (series, spec) in (0..).zip(&mut specs) {
         spec.series = series;
         spec.check()?;
-        trackers.insert(series, SeriesTracker::new(sustained).with_every(spec.every));
+        trackers.insert(series, SeriesTracker::new(sustained).with_every(spec.every).with_timeout(spec.timeout));
     }
     let clock = Clock::start();
     let (sink, mut samples) = mpsc::channel(WAITING_MAX);
     let stop = CancellationToken::new();
     let from = clock.now();
     let mut until = from.plus(time);
-    let probing = start(specs, clock, sink, stop.clone());
+    let remarks = Remarks::default();
+    let probing = start_with(specs, clock, sink, stop.clone(), remarks.clone());
     let mut timer = pin!(tokio::time::sleep_until(clock.deadline(until)));
     let mut interrupted = pin!(interrupted);
     let mut batch = Vec::with_capacity(256);
@@ -79,5 +83,5 @@ pub async fn watch(
     let mut series: Vec<_> = trackers.into_iter().collect();
     series.sort_unstable_by_key(|(series, _)| *series);
     let series = series.into_iter().map(|(_, tracker)| tracker.finish(until)).collect();
-    Ok(Watched { from, until, series })
+    Ok(Watched { from, until, series, remarks })
 }

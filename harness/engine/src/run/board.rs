@@ -63,7 +63,7 @@ impl Board {
         file.flush()?;
         let states = series.iter().map(|series| SeriesState {
             series: series.clone(),
-            tracker: SeriesTracker::new(sustained).with_every(series.every),
+            tracker: SeriesTracker::new(sustained).with_every(series.every).with_timeout(series.timeout),
             recent: VecDeque::with_capacity(RECENT_S + 1),
             successes: 0,
             last: None,
@@ -85,7 +85,7 @@ impl Board {
         let Some(one) = state.series.get_mut(usize::from(sample.series)) else { return };
         one.tracker.push(sample);
         one.last = Some(*sample);
-        if sample.outcome == Outcome::Stalled {
+        if matches!(sample.outcome, Outcome::Stalled | Outcome::NotSent { .. }) {
             return;
         }
         let second = sample.intended.0 / 1_000_000;
@@ -147,6 +147,7 @@ impl Board {
                 Some(Outcome::Failed { cause, code: 0, .. }) => format!("{}: {cause:?}", one.series),
                 Some(Outcome::Failed { cause, code, .. }) => format!("{}: {cause:?} {code}", one.series),
                 Some(Outcome::Stalled) => format!("{}: never sent", one.series),
+                Some(Outcome::NotSent { why }) => format!("{}: not sent by this side: {why:?}", one.series),
                 Some(Outcome::Ok) => format!("{}: not yet long enough", one.series),
                 None => format!("{}: no attempt yet", one.series),
             })

@@ -1,6 +1,7 @@
 //! Where each series' attempts go: the Services of the stack, by name from inside and by loopback port from outside.
 
 use super::context::{Context, Stop};
+use super::planned::RunError;
 use crate::agent::{AgentError, Inside};
 use crate::cluster::Cluster;
 use crate::cluster::url_escaped;
@@ -90,6 +91,40 @@ pub(super) async fn resolve(context: &Context) -> Result<Endpoints, Stop> {
         }
     }
     Ok(found)
+}
+
+/// Refuses a drill that measures from outside a cluster without enough ports that lead into it, before anything is made.
+///
+/// # Errors
+/// Names the probes, and says what to do.
+pub(super) fn check_outside(cluster: &Cluster, series: &[Series]) -> Result<(), RunError> {
+    let lacks = lacks_outside(&cluster.name, cluster.outside_ports.len(), series);
+    lacks.map_or(Ok(()), |message| {
+        let hint =
+            "use a cluster that `firedrill up` made, or measure these probes from inside alone (from = [\"inside\"])";
+        Err(RunError::Environment { message, hint: Some(hint.to_owned()), dirty: false })
+    })
+}
+
+fn lacks_outside(cluster: &str, ports: usize, series: &[Series]) -> Option<String> {
+    let outside = || series.iter().filter(|series| series.vantage == Vantage::Outside);
+    let services: BTreeSet<ServiceRef> = outside().map(|series| service_of(&series.kind)).collect();
+    if services.len() <= ports {
+        return None;
+    }
+    let probes: BTreeSet<&str> = outside().map(|series| series.probe.as_str()).collect();
+    let probes = probes.into_iter().collect::<Vec<_>>().join(", ");
+    let wanted = services.len();
+    Some(match ports {
+        0 => format!(
+            "cluster {cluster} has no port that leads into it from outside, and these probes measure from there: {probes}; a \
+             port-forward would not do: it is bound to one pod and to the API server, so it decides no objective"
+        ),
+        _ => format!(
+            "cluster {cluster} has {ports} ports that lead into it from outside, and {wanted} are needed for these probes: \
+             {probes}"
+        ),
+    })
 }
 
 /// The namespaces of others that agents run in.
@@ -196,8 +231,8 @@ fn key_prefix(context: &Context, probe: &str) -> String {
 
 fn postgres_url(login: Option<&Login>, host: &str, port: u16, database: &str) -> String {
     let (user, password) = login.map_or(("", ""), |login| (login.user.as_str(), login.password.as_str()));
-    let escaped = url_escaped(password);
-    format!("postgres://{user}:{escaped}@{host}:{port}/{database}")
+    let (user, password, database) = (url_escaped(user), url_escaped(password), url_escaped(database));
+    format!("postgres://{user}:{password}@{host}:{port}/{database}")
 }
 
 type Logins = BTreeMap<(String, String), Login>;
@@ -212,6 +247,7 @@ fn endpoint(context: &Context, series: &Series, host: &str, port: u16, logins: &
             url: format!("nats://{host}:{port}"),
             stream: stream.clone(),
             subject: subject(context, prefix, &series.probe),
+            inbox_prefix: None,
         },
         ProbeKind::Postgres { cluster, namespace, database } => Endpoint::Postgres {
             url: postgres_url(logins.get(&(namespace.clone(), cluster.clone())), host, port, database),
@@ -231,7 +267,7 @@ fn remember(context: &Context, series: &Series, host: &str, port: u16, logins: &
         return;
     }
     match endpoint(context, series, host, port, logins) {
-        Endpoint::Jetstream { url, stream, subject } => {
+        Endpoint::Jetstream { url, stream, subject, .. } => {
             let service = service_of(&series.kind);
             let undo = Undo::PurgeSubject { service, stream: stream.clone(), subject: subject.clone() };
             found.subjects.push(undo);
@@ -252,5 +288,56 @@ fn remember(context: &Context, series: &Series, host: &str, port: u16, logins: &
             found.stores.insert(series.probe.clone(), Store::Ironflow { base_url, key_prefix });
         }
         Endpoint::Http { .. } | Endpoint::Tcp { .. } | Endpoint::Nats { .. } | Endpoint::PostgresRead { .. } => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use firedrill_core::sample::Connection;
+    use std::time::Duration;
+
+    fn series(probe: &str, port: u16, vantage: Vantage) -> Series {
+        let service = ServiceRef { namespace: "n".to_owned(), name: "web".to_owned(), port };
+        Series {
+            id: 0,
+            probe: probe.to_owned(),
+            kind: ProbeKind::Tcp { service },
+            vantage,
+            agent_namespace: None,
+            blocked_while: None,
+            connection: Connection::New,
+            every: Duration::from_millis(50),
+            timeout: Duration::from_secs(1),
+        }
+    }
+
+    #[test]
+    fn a_cluster_without_ports_from_outside_is_refused_by_the_probe_that_needs_one() {
+        let inside = [series("ready", 80, Vantage::Inside)];
+        assert_eq!(lacks_outside("c", 0, &inside), None);
+        let outside = [series("ready", 80, Vantage::Outside), series("tcp", 80, Vantage::Inside)];
+        let why = lacks_outside("c", 0, &outside).unwrap();
+        assert!(
+            why.contains("cluster c has no port") && why.contains(": ready;") && why.contains("port-forward"),
+            "{why}"
+        );
+        assert_eq!(lacks_outside("c", 1, &outside), None);
+        let two =
+            [series("a", 80, Vantage::Outside), series("b", 80, Vantage::Outside), series("c", 81, Vantage::Outside)];
+        assert!(lacks_outside("c", 1, &two).unwrap().contains("2 are needed for these probes: a, b, c"));
+        assert_eq!(lacks_outside("c", 2, &two), None, "two probes of one Service share its port");
+    }
+
+    #[test]
+    fn a_login_with_any_letter_survives_the_url() {
+        let login = Login { user: "a@b:c/d".to_owned(), password: "p#?%&=:@/ü".to_owned() };
+        let url = postgres_url(Some(&login), "db", 5432, "x y");
+        let every = Duration::from_secs(1);
+        let endpoint = Endpoint::PostgresRead { url: url.clone() };
+        let (connection, in_flight_max) = (Connection::New, ProbeSpec::in_flight_for(every, every));
+        let spec = ProbeSpec { series: 0, endpoint, every, timeout: every, connection, in_flight_max, blocked: false };
+        assert_eq!(spec.check(), Ok(()));
+        assert!(url.ends_with("@db:5432/x%20y") && !url.contains("p#"), "{url}");
     }
 }

@@ -1,5 +1,6 @@
 //! What a run will do, before anything is made: its targets, its phases, its commands; or why there is none.
 
+use super::endpoints;
 use crate::clock::Clock;
 use crate::cluster::{Cluster, ClusterError};
 use crate::runbook::{PlannedStep, plan_steps};
@@ -78,6 +79,8 @@ pub async fn plan(drill: &Drill, cluster: &Cluster) -> Result<Plan, RunError> {
         });
     }
     in_its_layout(drill, cluster).await?;
+    let series = plan::series(&drill.scenario);
+    endpoints::check_outside(cluster, &series)?;
     let mut faults = Vec::new();
     for fault in drill.faults() {
         let targets = fault::choose_targets(cluster, &fault, seed, &[]).await;
@@ -91,7 +94,7 @@ pub async fn plan(drill: &Drill, cluster: &Cluster) -> Result<Plan, RunError> {
         variant: drill.variant.clone(),
         seed,
         faults,
-        series: plan::series(&drill.scenario),
+        series,
         expires_after: plan::expires_after(&phases),
         phases,
     })

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 pub(crate) mod containers;
+pub(crate) mod fakes;
 pub(crate) mod server;
 
 use firedrill_core::sample::{Connection, Sample};

@@ -79,7 +79,7 @@ impl Lane {
                 *bin = bin.saturating_add(1);
             }
             Outcome::Failed { cause: _, code: _, maybe_applied: _ } => count.failed += 1,
-            Outcome::Stalled => count.stalled += 1,
+            Outcome::Stalled | Outcome::NotSent { .. } => count.stalled += 1,
         }
     }
 

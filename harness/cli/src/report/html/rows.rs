@@ -48,6 +48,7 @@ fn cause(cause: Cause) -> String {
         Cause::Protocol => "protocol",
         Cause::Other => "other",
         Cause::Reached => "came through",
+        Cause::Denied => "permission denied",
     }
     .to_owned()
 }
