@@ -137,7 +137,7 @@ fn lines_of_a_block_are_put_together_again() {
     // As a parser gives them: the carriage return is cut out, and so is the indentation.
     let text = "  a \\\r\n  b\r\n";
     assert_eq!(block_lines(text, &[2..5, 6..7, 9..10, 11..12]), [2..5, 9..10]);
-    assert_eq!(block_lines("a\nb\n", &[0..4]), [0..1, 2..3]);
+    assert_eq!(block_lines("a\nb\n", std::slice::from_ref(&(0..4))), [0..1, 2..3]);
     assert_eq!(block_lines("a\n\nb", &[0..2, 2..3, 3..4]), [0..1, 2..2, 3..4]);
 }
 
