@@ -48,8 +48,9 @@ pub(crate) fn piece(mistake: &Mistake, source: String) -> String {
     let end = mistake.span.end.clamp(start, source.len());
     // A table's span may reach over many lines; its first is the one to look at.
     let end = source[start..end].find('\n').map_or(end, |at| start + at);
+    let end = start + source[start..end].trim_end_matches('\r').len();
     // At the end of a line there is nothing to underline but what stands before it.
-    let at_line_end = start == end && source[end..].chars().next().is_none_or(|next| next == '\n');
+    let at_line_end = start == end && source[end..].chars().next().is_none_or(|next| matches!(next, '\r' | '\n'));
     let before = source[..start].chars().next_back().filter(|before| at_line_end && *before != '\n');
     let start = start - before.map_or(0, char::len_utf8);
     let label = LabeledSpan::underline(start..end);
@@ -99,6 +100,7 @@ impl SourceCode for OwnLine {
         let (start, end) = (span.offset(), span.offset() + span.len());
         let line_start = self.0[..start].rfind('\n').map_or(0, |at| at + 1);
         let line_end = self.0[end..].find('\n').map_or(self.0.len(), |at| end + at);
+        let line_end = end + self.0[end..line_end].trim_end_matches('\r').len();
         let is_long = line_end - line_start > LINE_BYTES_MAX;
         let mut from = if is_long { start.saturating_sub(AROUND_BYTES).max(line_start) } else { line_start };
         let mut to = if is_long { (end + AROUND_BYTES).min(line_end) } else { line_end };

@@ -13,6 +13,8 @@ pub mod plan;
 pub mod sample;
 pub mod scenario;
 pub mod shell;
+mod statements;
 pub mod suite;
 pub mod time;
+pub mod utf8;
 pub mod verdict;

@@ -113,6 +113,36 @@ fn every_key_is_read() {
 }
 
 #[test]
+fn carriage_returns_change_nothing() {
+    let windows = |text: &str| text.replace('\n', "\r\n");
+    let of = |text: &str, runbook: &str| {
+        parse("everything", ("scenarios/everything/scenario.toml", text), |file| {
+            (file == "runbook.md").then(|| runbook.to_owned()).ok_or_else(|| ErrorKind::NotFound.into())
+        })
+    };
+    // A text of several lines keeps no carriage return either.
+    let one_line = "instead = \"kubectl delete pod -n ironflow --grace-period=1 <target-pods>\"";
+    let several = "instead = \"\"\"kubectl delete pod -n ironflow <target-pods> &&\n  date\"\"\"";
+    let full = FULL.replace(one_line, several);
+    let scenario = of(&full, RUNBOOK).unwrap();
+    assert!(scenario.corrections.iter().any(|correction| correction.instead.ends_with("&&\n  date")));
+    assert_eq!(of(&windows(&full), &windows(RUNBOOK)).unwrap(), scenario);
+    let scenario = of(FULL, RUNBOOK).unwrap();
+    assert_eq!(of(&format!("\u{feff}{FULL}"), &format!("\u{feff}{RUNBOOK}")).unwrap(), scenario);
+}
+
+#[test]
+fn a_runbook_that_is_no_text_is_refused_with_the_place() {
+    let bad = |_: &str| {
+        let error = firedrill_core::utf8::text(b"# Book\n\xe9\n".to_vec()).unwrap_err();
+        Err(std::io::Error::new(ErrorKind::InvalidData, error))
+    };
+    let mistakes = parse("everything", ("scenarios/everything/scenario.toml", FULL), bad).unwrap_err();
+    let wanted = "scenarios/everything/runbook.md cannot be read: not UTF-8: byte 7 (line 2) is 0xe9";
+    assert!(mistakes.iter().any(|mistake| mistake.message == wanted), "{mistakes:?}");
+}
+
+#[test]
 fn only_a_section_that_is_run_can_be_left_out() {
     let by_hand = format!("{RUNBOOK}\n## 2. Console\n\n```sh manual=console\nhcloud server list\n```\n");
     let scenario = parse("everything", ("scenarios/everything/scenario.toml", FULL), |_| Ok(by_hand.clone())).unwrap();

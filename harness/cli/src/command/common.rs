@@ -7,6 +7,7 @@ use firedrill_core::journal::Journal;
 use firedrill_core::judge;
 use firedrill_core::sample::SampleReader;
 use firedrill_core::scenario::{self, Scenario};
+use firedrill_core::utf8;
 use firedrill_core::verdict::Verdict;
 use firedrill_engine::cluster::{Cluster, ClusterError};
 use firedrill_engine::provider::{ProviderError, existing, kind};
@@ -17,16 +18,24 @@ use std::path::{Path, PathBuf};
 /// The file of a scenario in its folder.
 pub(crate) const SCENARIO_FILE: &str = "scenario.toml";
 
+/// Reads a file that a person wrote.
+///
+/// # Errors
+/// Where it cannot be read, or with the place of the first byte that is not UTF-8.
+pub(crate) fn read_text(path: &Path) -> io::Result<String> {
+    utf8::text(fs::read(path)?).map_err(|error| io::Error::new(ErrorKind::InvalidData, error))
+}
+
 /// Reads and checks a scenario file with the runbooks beside it.
 ///
 /// # Errors
 /// With every mistake of all these files at once.
 pub(crate) fn load_scenario_file(path: &Path) -> Result<Scenario, CliError> {
-    let text = fs::read_to_string(path).map_err(|error| CliError::input(format!("{}: {error}", path.display())))?;
+    let text = read_text(path).map_err(|error| CliError::input(format!("{}: {error}", path.display())))?;
     let folder = path.parent().unwrap_or(Path::new("."));
     let name = folder.file_name().map_or_else(|| "scenario".to_owned(), |name| name.to_string_lossy().into_owned());
     let shown = path.display().to_string();
-    let runbook = |file: &str| fs::read_to_string(folder.join(file));
+    let runbook = |file: &str| read_text(&folder.join(file));
     scenario::parse(&name, (&shown, &text), runbook)
         .map_err(|mistakes| CliError::input(diagnostics::render(&mistakes, &shown, &text, |file| runbook(file).ok())))
 }

@@ -90,7 +90,7 @@ fn text(drill: &Drill, cluster: &Cluster, plan: &firedrill_core::plan::Plan) -> 
         let _ = writeln!(out, "\n  would run");
     }
     for step in &commands {
-        let _ = writeln!(out, "    {:>2}. {}", step.number, step.step.command);
+        let _ = writeln!(out, "    {:>2}. {}", step.number, step.step.command.replace('\n', "\n        "));
         if let Some(because) = &step.step.manual {
             let _ = writeln!(out, "        left to people: {because}");
         }

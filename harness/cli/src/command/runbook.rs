@@ -1,6 +1,6 @@
 //! `firedrill runbook check`: what in runbooks cannot work against a cluster. Breaks and changes nothing.
 
-use super::common::{SCENARIO_FILE, each, load_scenario_file, open_cluster};
+use super::common::{SCENARIO_FILE, each, load_scenario_file, open_cluster, read_text};
 use crate::args::ClusterArgs;
 use crate::error::{CliError, exit};
 use crate::printer::Printer;
@@ -141,9 +141,9 @@ fn document(path: &Path) -> Result<Document, CliError> {
     if size > BYTES_MAX {
         return Err(bad(format!("{size} bytes, {BYTES_MAX} at most")));
     }
-    let text = fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
+    let text = read_text(path).map_err(|error| bad(error.to_string()))?;
     let document = document::read(&path.display().to_string(), &text);
-    match document.commands.is_empty() {
+    match document.commands.is_empty() && document.not_read.is_empty() {
         true => Err(bad("no command is found in it".to_owned())
             .with_hint("commands stand in code blocks of Markdown, or at the beginning of lines of plain text")),
         false => Ok(document),
@@ -164,5 +164,28 @@ mod tests {
             assert!(found[0].0.commands.len() >= 8);
         }
         assert_eq!(read(Path::new("nowhere.md")).unwrap_err().exit_code(), exit::INPUT);
+    }
+
+    #[test]
+    fn every_file_that_is_not_utf8_is_named_with_the_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = ["a.md", "b.txt"].map(|name| folder.path().join(name));
+        for file in &files {
+            fs::write(file, b"# Book\n\xe9\n").unwrap();
+        }
+        let error = each(files.iter().map(|file| read(file))).map(|_| ()).unwrap_err();
+        assert_eq!(error.exit_code(), exit::INPUT);
+        let shown = error.to_string();
+        assert_eq!(shown.matches("not UTF-8: byte 7 (line 2) is 0xe9").count(), 2, "{shown}");
+    }
+
+    #[test]
+    fn a_file_without_a_sure_command_is_read_where_something_was_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.md");
+        fs::write(&file, "# Book\n\n```sh\nkind: Pod\n```\n").unwrap();
+        assert_eq!(read(&file).unwrap()[0].0.not_read.len(), 1);
+        fs::write(&file, "# Book\n").unwrap();
+        assert_eq!(read(&file).unwrap_err().exit_code(), exit::INPUT);
     }
 }

@@ -1,6 +1,6 @@
 //! `firedrill suite`: several drills one after the other, in this process, on one cluster as long as it is clean.
 
-use super::common::{load_scenarios, open_cluster};
+use super::common::{load_scenarios, open_cluster, read_text};
 use super::down::take_down;
 use super::plan::agent_image;
 use super::run::{CtrlC, drive};
@@ -204,7 +204,7 @@ fn load_suite(args: &SuiteArgs, scenarios: &BTreeMap<String, Scenario>) -> Resul
     let catalog: Catalog = scenarios.iter().map(|(name, scenario)| (name.clone(), suite::facts(scenario))).collect();
     let Some(path) = &args.file else { return Ok(Suite::all(&catalog)) };
     let shown = path.display().to_string();
-    let text = fs::read_to_string(path).map_err(|error| CliError::input(format!("{shown}: {error}")))?;
+    let text = read_text(path).map_err(|error| CliError::input(format!("{shown}: {error}")))?;
     let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     suite::parse(&name, (&shown, &text), &catalog)
         .map_err(|mistakes| CliError::input(diagnostics::render(&mistakes, &shown, &text, |_| None)))

@@ -51,12 +51,20 @@ fn from_to(remark: &str) -> Option<(Range<usize>, Range<usize>)> {
 pub(super) fn statements(text: &str, range: Range<usize>) -> Vec<Written> {
     let mut found = Vec::new();
     let mut at = range.start;
+    // Up to where lines are remarks, and up to where no statement ends.
+    let (mut remark_to, mut open_to) = (range.start, range.start);
     while let Some(start) = text[at..range.end].find("# ").map(|found| at + found + 2) {
         at = start;
-        if !STATEMENTS.iter().any(|word| text[start..range.end].starts_with(word)) {
+        if start < open_to || !STATEMENTS.iter().any(|word| text[start..range.end].starts_with(word)) {
             continue;
         }
-        let Some(end) = text[start..range.end].find(';').map(|found| start + found) else { continue };
+        if start >= remark_to {
+            remark_to = remark_end(text, start, range.end);
+        }
+        let Some(end) = text[start..remark_to].find(';').map(|found| start + found) else {
+            open_to = remark_to;
+            continue;
+        };
         // Its lines: each begins as a remark, and where line breaks were lost only that tells them apart.
         let mut lines = Vec::new();
         let mut line = start;
@@ -65,12 +73,22 @@ pub(super) fn statements(text: &str, range: Range<usize>) -> Vec<Written> {
             line = mark + 2;
         }
         lines.push(trimmed(text, line..end));
-        if text[start..end].split('\n').skip(1).all(|line| line.trim_start().starts_with('#')) {
-            found.push(Written::new(Language::Sql, text, &lines));
-            at = end;
-        }
+        found.push(Written::new(Language::Sql, text, &lines));
+        at = end;
     }
     found
+}
+
+/// Where the remark ends that reaches from `start` over all lines that are remarks, at `limit` at most.
+fn remark_end(text: &str, start: usize, limit: usize) -> usize {
+    let mut end = start;
+    for (number, line) in text[start..limit].split_inclusive('\n').enumerate() {
+        if number > 0 && !line.trim_start().starts_with('#') {
+            break;
+        }
+        end += line.len();
+    }
+    end
 }
 
 /// A range without the spaces at its ends.

@@ -160,6 +160,25 @@ impl Report {
     }
 }
 
+/// Where the lines of a text begin, for many questions about places in it.
+#[derive(Clone, Debug)]
+pub struct Lines {
+    starts: Vec<usize>,
+}
+
+impl Lines {
+    /// Those of `text`.
+    pub fn of(text: &str) -> Self {
+        let behind = text.match_indices('\n').map(|(at, _)| at + 1);
+        Self { starts: std::iter::once(0).chain(behind).collect() }
+    }
+
+    /// The line of an offset, from 1.
+    pub fn number(&self, offset: usize) -> usize {
+        self.starts.partition_point(|start| *start <= offset)
+    }
+}
+
 /// The line and the column of an offset, both from 1; columns count characters. An offset beyond the end is the end's.
 pub fn position(text: &str, offset: usize) -> (usize, usize) {
     let mut offset = offset.min(text.len());
@@ -183,6 +202,15 @@ mod tests {
             [(1, 1), (1, 2), (2, 1), (2, 2), (2, 3), (3, 1), (3, 1)]
         );
         assert_eq!(position(text, 3), (2, 1));
+    }
+
+    #[test]
+    fn lines_know_their_numbers() {
+        let text = "a\néb\n";
+        let lines = Lines::of(text);
+        for offset in 0..=text.len() {
+            assert_eq!(lines.number(offset), position(text, offset).0);
+        }
     }
 
     #[test]

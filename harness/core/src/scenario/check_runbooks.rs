@@ -1,6 +1,6 @@
 //! What runbooks and corrections must be to variants and probes.
 
-use super::command::{bound, object_to_correction, object_to_step, volumes_named};
+use super::command::{OWN_SHELL_HINT, bound, object_to_correction, object_to_step, unset_variable, volumes_named};
 use super::mistake::{Mistakes, closest};
 use super::parse::{Parts, VariantPart, read_runbook};
 use super::read::Tab;
@@ -171,6 +171,9 @@ pub(super) fn corrections(parts: &Parts<'_>, mistakes: &mut Mistakes) {
         let objection = object_to_correction(&instead.value).or_else(|| object_to_step(&instead.value));
         if let Some(objection) = objection {
             mistakes.add_hint(instead.span.clone(), objection.message, objection.hint);
+        }
+        if let Some(name) = unset_variable(&instead.value) {
+            mistakes.add_hint(instead.span.clone(), format!("`${name}` is not set in this command"), OWN_SHELL_HINT);
         }
         if let Some((_, name)) = placeholders(&instead.value).into_iter().find(|(_, name)| bound(name).is_none()) {
             mistakes.add_hint(

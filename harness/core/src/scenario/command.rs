@@ -1,6 +1,8 @@
 //! What can be said of a shell command without running it.
 
+use super::kubectl::object_to_kubectl;
 use crate::shell::{placeholders, simple_commands};
+use crate::statements::{self, Statement};
 
 /// The simple commands of a shell command, as words. `None` where a quote or a parenthesis is not closed.
 fn commands(text: &str) -> Option<Vec<Vec<String>>> {
@@ -16,89 +18,92 @@ pub(super) struct Objection {
 
 /// Says what keeps a command from being a step: it would wait for a person, run for ever or act on a namespace by chance.
 pub(super) fn object_to_step(text: &str) -> Option<Objection> {
-    let Some(commands) = commands(text) else {
+    let statements = statements::all(text);
+    if let Some(keyword) = statements.iter().find_map(|statement| statement.keyword) {
+        return Some(match keyword {
+            "function" => Objection { message: "defines a function".to_owned(), hint: OWN_SHELL_HINT },
+            keyword => Objection {
+                message: format!("`{keyword}` begins a block"),
+                hint: "a step is one command, so that it can be timed",
+            },
+        });
+    }
+    let Some(commands) = commands(&heads(text, &statements)) else {
         return Some(Objection {
             message: "a quote or a parenthesis is not closed".to_owned(),
-            hint: "each line is a command of its own; a line that goes on ends with `\\`",
+            hint: "close it in this block; a line that goes on ends with `\\`",
         });
     };
-    const BLOCKS: [&str; 5] = ["for", "while", "until", "if", "case"];
     commands.iter().find_map(|words| {
         let program = program(words)?;
-        if BLOCKS.contains(&program.as_str()) {
-            let message = format!("`{program}` begins a block");
-            return Some(Objection { message, hint: "a step is one command on one line, so that it can be timed" });
-        }
         (program == "kubectl").then(|| object_to_kubectl(words)).flatten()
     })
 }
 
-fn object_to_kubectl(words: &[String]) -> Option<Objection> {
-    /// Verbs that act on no namespace, or on none of their own.
-    const WITHOUT: [&str; 13] = [
-        "version",
-        "config",
-        "cluster-info",
-        "api-resources",
-        "api-versions",
-        "auth",
-        "cordon",
-        "uncordon",
-        "drain",
-        "taint",
-        "certificate",
-        "completion",
-        "explain",
+/// Why nothing that a step does to its shell reaches the next one, for people.
+pub(super) const OWN_SHELL_HINT: &str =
+    "each step runs in a shell of its own: write it and the command that needs it on one line, joined by `&&`";
+
+/// Whether a variable is set in the shell of every step: by a drill, or by bash itself.
+pub(super) fn is_set(variable: &str) -> bool {
+    const SET: [&str; 36] = [
+        "PATH",
+        "HOME",
+        "KUBECONFIG",
+        "PWD",
+        "OLDPWD",
+        "SHELL",
+        "SHLVL",
+        "IFS",
+        "UID",
+        "EUID",
+        "PPID",
+        "GROUPS",
+        "HOSTNAME",
+        "HOSTTYPE",
+        "OSTYPE",
+        "MACHTYPE",
+        "RANDOM",
+        "SRANDOM",
+        "SECONDS",
+        "EPOCHSECONDS",
+        "EPOCHREALTIME",
+        "LINENO",
+        "PIPESTATUS",
+        "FUNCNAME",
+        "DIRSTACK",
+        "OPTARG",
+        "OPTIND",
+        "OPTERR",
+        "PS4",
+        "REPLY",
+        "MAPFILE",
+        "TERM",
+        "SHELLOPTS",
+        "HISTCMD",
+        "COPROC",
+        "COPROC_PID",
     ];
-    /// Kinds that live in no namespace.
-    const CLUSTER_WIDE: [&str; 14] = [
-        "node",
-        "nodes",
-        "no",
-        "namespace",
-        "namespaces",
-        "ns",
-        "pv",
-        "persistentvolume",
-        "persistentvolumes",
-        "storageclass",
-        "storageclasses",
-        "sc",
-        "crd",
-        "volumeattachments",
-    ];
-    let before_dashes = || words.iter().map(String::as_str).skip(1).take_while(|word| *word != "--");
-    if before_dashes().any(|word| matches!(word, "-w" | "--watch" | "--watch=true")) {
-        return Some(Objection {
-            message: "`--watch` never ends".to_owned(),
-            hint: "a step ends by itself; `kubectl wait` waits",
-        });
+    SET.contains(&variable) || variable.starts_with("BASH") || variable == "_"
+}
+
+/// A variable that a command uses without having set it, if it has one.
+pub(super) fn unset_variable(text: &str) -> Option<String> {
+    let mut known: Vec<&str> = Vec::new();
+    for statement in statements::all(text) {
+        let unset =
+            statement.uses.iter().map(|name| &text[name.clone()]).find(|name| !is_set(name) && !known.contains(name));
+        if let Some(name) = unset {
+            return Some(name.to_owned());
+        }
+        known.extend(statement.sets.iter().map(|name| &text[name.clone()]));
     }
-    let verbs: Vec<&str> = before_dashes().filter(|word| !word.starts_with('-')).collect();
-    let is_logs = verbs.contains(&"logs");
-    if is_logs && before_dashes().any(|word| matches!(word, "-f" | "--follow" | "--follow=true")) {
-        return Some(Objection {
-            message: "`--follow` never ends".to_owned(),
-            hint: "a step ends by itself; use `--tail`",
-        });
-    }
-    if before_dashes().any(|word| matches!(word, "-it" | "-ti" | "-t" | "--tty")) {
-        return Some(Objection {
-            message: "asks for a terminal, and a drill has none".to_owned(),
-            hint: "leave `-it` out",
-        });
-    }
-    let is_placed = before_dashes().any(|word| {
-        word == "-A" || word == "--all-namespaces" || word.starts_with("--namespace") || word.starts_with("-n")
-    });
-    let needs_none = verbs.iter().any(|word| {
-        let kind = word.split(['/', '.']).next().unwrap_or_default();
-        WITHOUT.contains(word) || CLUSTER_WIDE.contains(&kind)
-    });
-    (!is_placed && !needs_none).then(|| Objection {
-        message: "kubectl without a namespace".to_owned(),
-        hint: "say which: `-n ironflow` (a drill's kubeconfig sets none)",
-    })
+    None
+}
+
+/// A command without the lines of its here-documents.
+fn heads(text: &str, statements: &[Statement]) -> String {
+    statements.iter().map(|statement| statement.head(text)).collect::<Vec<_>>().join("\n")
 }
 
 /// Says what keeps a command from being a correction: it would hide what is done from whoever reads the report.
@@ -108,7 +113,7 @@ pub(super) fn object_to_correction(text: &str) -> Option<Objection> {
         "just", "php",
     ];
     const SCRIPTS: [&str; 5] = [".sh", ".bash", ".py", ".pl", ".rb"];
-    commands(text)?.iter().find_map(|words| {
+    commands(&heads(text, &statements::all(text)))?.iter().find_map(|words| {
         let program = program(words)?;
         let name = program.rsplit('/').next().unwrap_or_default();
         let is_module = words.iter().any(|word| word == "json.tool");
@@ -263,6 +268,8 @@ mod tests {
             "kubectl exec x -- ls -n",
             "for i in 1 2; do x; done",
             "echo 'open",
+            "f() { date; }",
+            "kubectl get pods <<EOF\nx\nEOF",
         ] {
             assert!(object_to_step(bad).is_some(), "{bad}");
         }
@@ -271,6 +278,7 @@ mod tests {
             "kubectl get pods -A",
             "kubectl exec -n a b -- wget -qO- -t 1 x",
             "kubectl describe node/x",
+            "kubectl exec -i -n a x -- sh <<'EOF'\nkubectl get pods\nfor it's\nEOF",
             "kubectl get pods --namespace=a",
             "wget -w 1 x",
         ] {

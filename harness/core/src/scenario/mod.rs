@@ -2,6 +2,7 @@
 //!
 //! [`parse`] reads a scenario file with its runbooks and returns either a [`Scenario`] without mistakes or all of its mistakes.
 
+mod attributes;
 mod check;
 mod check_faults;
 mod check_layouts;
@@ -11,6 +12,8 @@ mod command;
 mod fault;
 pub(crate) mod form;
 pub(crate) mod format;
+mod kinds;
+mod kubectl;
 mod layout;
 pub(crate) mod mistake;
 mod model;

@@ -105,7 +105,11 @@ impl<'a> Tab<'a> {
     /// A value that is text, of whatever form, where `check` finds nothing wrong with it.
     fn scalar<T>(&self, name: &str, read: impl Fn(&str) -> Option<T>) -> Option<Placed<T>> {
         match self.value(name) {
-            Some(value) => read(value.get_ref().as_str()?).map(|read| Placed { value: read, span: value.span() }),
+            Some(value) => {
+                // A text of several lines has the line ends of its file.
+                let text = value.get_ref().as_str()?.replace("\r\n", "\n");
+                read(&text).map(|read| Placed { value: read, span: value.span() })
+            }
             None => read(self.default(name)?).map(|read| Placed { value: read, span: self.span.clone() }),
         }
     }

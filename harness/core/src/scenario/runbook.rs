@@ -1,17 +1,18 @@
-//! Reads a runbook: its fenced `sh` blocks are its steps, one command a line, and all else is for people.
+//! Reads a runbook: each statement of its fenced `sh` blocks is a step, and all else is for people.
 //!
 //! What the harness needs to know of a step stands behind the fence's language:
 //! `sh expect='text' timeout=90s within=60s exit=any variants=hung,killed layout=separate only-if-down='probe after 60s'
 //! manual='why it is left to people'`.
 
-use super::command::{bound, object_to_step, volumes_named};
+use super::attributes::{attribute, words};
+use super::command::{BOUND_HINT, Bound, OWN_SHELL_HINT, bound, is_set, object_to_step, volumes_named};
 use super::mistake::Mistakes;
 use super::read::Placed;
-use super::text;
-use super::{Layout, Step, StepCondition};
+use super::{Layout, Step};
 use crate::shell::placeholders;
-use crate::time::parse_duration;
+use crate::statements::{self, Open, Statement};
 use pulldown_cmark::{CodeBlockKind, Event, Parser, Tag, TagEnd};
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -21,10 +22,8 @@ const BYTES_MAX: usize = 256 * 1024;
 const STEPS_MAX: usize = 100;
 /// A step's limit where the runbook states none.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// The bounds of a step's limit.
-const TIMEOUT_BOUNDS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30 * 60));
-/// The attributes of a step.
-const ATTRIBUTES: [&str; 8] = ["expect", "timeout", "within", "exit", "variants", "layout", "only-if-down", "manual"];
+/// How many times reading goes on in a block behind the line of a quote that is not closed.
+const RESUMED_MAX: usize = 10;
 /// Names of languages that mean a shell.
 const OTHER_SHELLS: [&str; 6] = ["bash", "shell", "console", "zsh", "shell-session", "terminal"];
 
@@ -58,22 +57,24 @@ pub(super) fn read(text: &str, mistakes: &mut Mistakes) -> Draft {
         mistakes.add(0..0, format!("{} bytes, {BYTES_MAX} at most", text.len()));
         return draft;
     }
-    let mut sections: Vec<String> = Vec::new();
+    let mut reader = Reader { text, lines: Lines { offset: 0, number: 1 }, set_in: HashMap::new(), steps: 0 };
+    let mut section: Option<String> = None;
+    let mut sections: HashSet<String> = HashSet::new();
     let mut heading: Option<(String, Range<usize>)> = None;
     let mut block: Option<Block> = None;
-    for (event, range) in Parser::new(text).into_offset_iter() {
+    for (event, range) in events(text) {
         match event {
             Event::Start(Tag::Heading { .. }) => heading = Some((String::new(), range)),
             Event::End(TagEnd::Heading(_)) => {
                 if let Some((title, span)) = heading.take() {
-                    if sections.contains(&title) {
+                    if !sections.insert(title.clone()) {
                         mistakes.add_hint(
                             span,
                             "a second section of this name",
                             "corrections and reports name sections",
                         );
                     }
-                    sections.push(title);
+                    section = Some(title);
                 }
             }
             Event::Text(part) | Event::Code(part) if heading.is_some() => {
@@ -92,17 +93,48 @@ pub(super) fn read(text: &str, mistakes: &mut Mistakes) -> Draft {
             }
             Event::End(TagEnd::CodeBlock) => {
                 if let Some(block) = block.take() {
-                    read_block(text, &block, sections.last(), &mut draft, mistakes);
+                    reader.block(&block, section.as_ref(), &mut draft, mistakes);
                 }
             }
             _ => {}
         }
     }
-    if draft.steps.len() > STEPS_MAX {
-        mistakes.add(0..0, format!("{} steps, {STEPS_MAX} at most", draft.steps.len()));
-        draft.steps.truncate(STEPS_MAX);
+    if reader.steps > STEPS_MAX {
+        mistakes.add(0..0, format!("{} steps, {STEPS_MAX} at most", reader.steps));
     }
     draft
+}
+
+/// What a Markdown parser finds. A byte order mark in front, which some editors write, belongs to no heading.
+pub(crate) fn events(text: &str) -> impl Iterator<Item = (Event<'_>, Range<usize>)> {
+    let body = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let skipped = text.len() - body.len();
+    Parser::new(body).into_offset_iter().map(move |(event, range)| (event, range.start + skipped..range.end + skipped))
+}
+
+/// What is kept from block to block.
+struct Reader<'t> {
+    text: &'t str,
+    lines: Lines,
+    /// Variables that steps set for themselves, and in which line.
+    set_in: HashMap<&'t str, u32>,
+    steps: usize,
+}
+
+/// Numbers of lines, for offsets that grow.
+struct Lines {
+    offset: usize,
+    number: u32,
+}
+
+impl Lines {
+    fn number(&mut self, text: &str, offset: usize) -> u32 {
+        if let Some(between) = text.get(self.offset..offset) {
+            self.number += u32::try_from(between.matches('\n').count()).unwrap_or_default();
+            self.offset = offset;
+        }
+        self.number
+    }
 }
 
 struct Block {
@@ -112,238 +144,198 @@ struct Block {
     parts: Vec<Range<usize>>,
 }
 
-fn read_block(text: &str, block: &Block, section: Option<&String>, draft: &mut Draft, mistakes: &mut Mistakes) {
-    let first_line = block.span.start..line_end(text, block.span.start);
-    if !block.is_fenced {
-        mistakes.add_hint(first_line, "indented code is no step", "fence it: ```sh to run it, ```text to show it only");
-        return;
-    }
-    let fence = text[first_line.clone()].chars().take_while(|c| matches!(c, '`' | '~')).count();
-    let info = first_line.start + fence..first_line.end;
-    let mut words = words(text, info.clone(), mistakes);
-    if words.is_empty() {
-        mistakes.add_hint(first_line, "a block without a language", "```sh to run it, ```text to show it only");
-        return;
-    }
-    let language = words.remove(0);
-    let name = &text[language.clone()];
-    if OTHER_SHELLS.contains(&name) {
-        mistakes.add_hint(language, format!("`{name}` blocks are not run"), "did you mean `sh`? `text` shows it only");
-        return;
-    }
-    if name != "sh" {
-        return;
-    }
-    let mut pattern = DraftStep {
-        step: Step {
-            section: section.cloned().unwrap_or_default(),
-            line: 0,
-            command: String::new(),
-            expect: None,
-            timeout: TIMEOUT,
-            exit: Some(0),
+impl<'t> Reader<'t> {
+    fn block(&mut self, block: &Block, section: Option<&String>, draft: &mut Draft, mistakes: &mut Mistakes) {
+        let text = self.text;
+        let first_line = block.span.start..line_end(text, block.span.start);
+        if !block.is_fenced {
+            mistakes.add_hint(
+                first_line,
+                "indented code is no step",
+                "fence it: ```sh to run it, ```text to show it only",
+            );
+            return;
+        }
+        let fence = text[first_line.clone()].chars().take_while(|c| matches!(c, '`' | '~')).count();
+        let info = first_line.start + fence..first_line.end;
+        let mut words = words(text, info.clone(), mistakes);
+        if words.is_empty() {
+            mistakes.add_hint(first_line, "a block without a language", "```sh to run it, ```text to show it only");
+            return;
+        }
+        let language = words.remove(0);
+        let name = &text[language.clone()];
+        if OTHER_SHELLS.contains(&name) {
+            mistakes.add_hint(
+                language,
+                format!("`{name}` blocks are not run"),
+                "did you mean `sh`? `text` shows it only",
+            );
+            return;
+        }
+        if name != "sh" {
+            return;
+        }
+        let mut pattern = DraftStep {
+            step: Step {
+                section: section.cloned().unwrap_or_default(),
+                line: 0,
+                command: String::new(),
+                expect: None,
+                timeout: TIMEOUT,
+                exit: Some(0),
+                variants: Vec::new(),
+                layout: None,
+                within: None,
+                only_if: None,
+                manual: None,
+            },
             variants: Vec::new(),
             layout: None,
-            within: None,
-            only_if: None,
-            manual: None,
-        },
-        variants: Vec::new(),
-        layout: None,
-        probe: None,
-        target: None,
-        volume: None,
-    };
-    let mut seen: Vec<&str> = Vec::new();
-    for word in words {
-        let key = text[word.clone()].split('=').next().unwrap_or_default();
-        if seen.contains(&key) {
-            mistakes.add(word.clone(), format!("`{key}` is there twice"));
+            probe: None,
+            target: None,
+            volume: None,
+        };
+        let mut seen: Vec<&str> = Vec::new();
+        for word in words {
+            let key = text[word.clone()].split('=').next().unwrap_or_default();
+            if seen.contains(&key) {
+                mistakes.add(word.clone(), format!("`{key}` is there twice"));
+            }
+            seen.push(key);
+            attribute(text, word, &mut pattern, mistakes);
         }
-        seen.push(key);
-        attribute(text, word, &mut pattern, mistakes);
+        if section.is_none() {
+            mistakes.add_hint(
+                first_line.clone(),
+                "a step before the first heading",
+                "a step is named by its section's heading",
+            );
+        }
+        let lines = statements::block_lines(text, &block.parts);
+        let (mut at, mut resumed, mut is_empty) = (0, 0, true);
+        while at < lines.len() {
+            let Some(statement) = statements::next(text, &lines[at..]) else {
+                at += 1;
+                continue;
+            };
+            is_empty = false;
+            let is_unclosed = matches!(statement.open, Some(Open::Quote | Open::Parenthesis));
+            let resumes = is_unclosed && resumed < RESUMED_MAX;
+            resumed += usize::from(resumes);
+            at += if resumes { 1 } else { statement.lines };
+            self.statement(&statement, &pattern, draft, mistakes);
+        }
+        if is_empty {
+            mistakes.add_hint(first_line, "an empty step", "write the command, or take the block out");
+        }
     }
-    if section.is_none() {
-        mistakes.add_hint(
-            first_line.clone(),
-            "a step before the first heading",
-            "a step is named by its section's heading",
-        );
-    }
-    let commands = commands(text, &block.parts, mistakes);
-    if commands.is_empty() {
-        mistakes.add_hint(first_line, "an empty step", "write the command, or take the block out");
-    }
-    for (command, span) in commands {
-        // What is not run may never end, and leave to people what they put in.
+
+    fn statement(&mut self, statement: &Statement, pattern: &DraftStep, draft: &mut Draft, mistakes: &mut Mistakes) {
+        let text = self.text;
+        let span = statement.span();
+        let first_line = span.start..line_end(text, span.start).min(span.end);
+        let command = statement.text(text);
+        let line = self.lines.number(text, span.start);
+        // What is not run may never end, and leaves to people what they put in.
         let is_run = pattern.step.manual.is_none();
-        if let Some(objection) = object_to_step(&command).filter(|_| is_run) {
-            mistakes.add_hint(span.clone(), objection.message, objection.hint);
+        match statement.open {
+            Some(Open::Backslash | Open::Operator) => mistakes.add(span.clone(), "the last line goes on into nothing"),
+            Some(Open::HereDocument) if is_run => mistakes.add_hint(
+                first_line,
+                "a here-document is not closed",
+                "its last line is the word behind `<<`, alone and not indented",
+            ),
+            Some(Open::Block) if is_run && statement.keyword.is_none() => {
+                mistakes.add_hint(first_line, "`{` is not closed", "close it in this block");
+            }
+            Some(Open::Quote | Open::Parenthesis) if is_run => mistakes.add_hint(
+                first_line,
+                "a quote or a parenthesis is not closed",
+                "close it in this block; a line that goes on ends with `\\`",
+            ),
+            _ if is_run => {
+                if let Some(objection) = object_to_step(&command) {
+                    mistakes.add_hint(span.clone(), objection.message, objection.hint);
+                }
+            }
+            _ => {}
         }
-        let target = if is_run { check_placeholders(text, &span, mistakes) } else { None };
+        if is_run {
+            self.variables(statement, line, mistakes);
+        }
+        let target = if is_run { check_placeholders(text, statement, mistakes) } else { None };
         let volume = volumes_named(&command).filter(|_| is_run).map(|value| Placed { value, span: span.clone() });
-        let line = u32::try_from(text[..span.start].matches('\n').count() + 1).unwrap_or(u32::MAX);
-        draft.steps.push(DraftStep {
-            step: Step { line, command, ..pattern.step.clone() },
-            variants: pattern.variants.clone(),
-            layout: pattern.layout.clone(),
-            probe: pattern.probe.clone(),
-            target,
-            volume,
-        });
+        self.steps += 1;
+        if self.steps <= STEPS_MAX {
+            draft.steps.push(DraftStep {
+                step: Step { line, command, ..pattern.step.clone() },
+                variants: pattern.variants.clone(),
+                layout: pattern.layout.clone(),
+                probe: pattern.probe.clone(),
+                target,
+                volume,
+            });
+        }
+    }
+
+    /// Notes what a step expects of a shell that is not its own.
+    fn variables(&mut self, statement: &Statement, line: u32, mistakes: &mut Mistakes) {
+        let text = self.text;
+        for place in &statement.uses {
+            let name = &text[place.clone()];
+            if is_set(name) {
+                continue;
+            }
+            let message = match self.set_in.get(name) {
+                Some(line) => format!("`${name}` is not set in this step: line {line} sets it in another one"),
+                None => format!("`${name}` is not set in this step"),
+            };
+            mistakes.add_hint(place.clone(), message, OWN_SHELL_HINT);
+        }
+        if statement.only_sets && statement.keyword.is_none() {
+            mistakes.add_hint(statement.span(), "a step that changes nothing but its own shell", OWN_SHELL_HINT);
+        }
+        for place in &statement.sets {
+            self.set_in.insert(&text[place.clone()], line);
+        }
     }
 }
 
-/// Notes placeholders that nothing is put in the place of; returns the greatest number of a target that is named.
-fn check_placeholders(text: &str, span: &Range<usize>, mistakes: &mut Mistakes) -> Option<Placed<usize>> {
+/// Notes placeholders that nothing is put in the place of; returns the greatest number of a target that is named. The lines
+/// of a here-document may have others, which stay as they are.
+fn check_placeholders(text: &str, statement: &Statement, mistakes: &mut Mistakes) -> Option<Placed<usize>> {
     let mut greatest: Option<Placed<usize>> = None;
-    for (at, name) in placeholders(&text[span.clone()]) {
-        let at = span.start + at.start..span.start + at.end;
-        match bound(name) {
-            None => {
-                mistakes.add_hint(at, format!("nothing is put in the place of `<{name}>`"), super::command::BOUND_HINT)
+    for piece in &statement.pieces {
+        for (at, name) in placeholders(&text[piece.place.clone()]) {
+            let span = piece.place.start + at.start..piece.place.start + at.end;
+            let value = match bound(name) {
+                Some(Bound::One(number)) => number,
+                Some(Bound::All) => 1,
+                None if piece.is_body => continue,
+                None => {
+                    let message = format!("nothing is put in the place of `<{name}>`");
+                    mistakes.add_hint(span, message, BOUND_HINT);
+                    continue;
+                }
+            };
+            if greatest.as_ref().is_none_or(|greatest| greatest.value < value) {
+                greatest = Some(Placed { value, span });
             }
-            Some(super::command::Bound::One(number)) if greatest.as_ref().is_none_or(|g| g.value < number) => {
-                greatest = Some(Placed { value: number, span: at });
-            }
-            Some(_) if greatest.is_none() => greatest = Some(Placed { value: 1, span: at }),
-            Some(_) => {}
         }
     }
     greatest
 }
 
-fn attribute(text: &str, word: Range<usize>, to: &mut DraftStep, mistakes: &mut Mistakes) {
-    let Some(equals) = text[word.clone()].find('=') else {
-        let name = &text[word.clone()];
-        mistakes.add_unknown(word, "attribute", name, ATTRIBUTES);
-        return;
-    };
-    let key = word.start..word.start + equals;
-    let mut span = key.end + 1..word.end;
-    let quoted = text[span.clone()].starts_with(['\'', '"']) && span.len() >= 2;
-    if quoted {
-        span = span.start + 1..span.end - 1;
-    }
-    let value = &text[span.clone()];
-    if value.trim().is_empty() {
-        mistakes.add(word, format!("`{}` has no value", &text[key]));
-        return;
-    }
-    match &text[key.clone()] {
-        "expect" => to.step.expect = Some(value.to_owned()),
-        "manual" => to.step.manual = Some(value.to_owned()),
-        name @ ("timeout" | "within") => match text::duration(value, TIMEOUT_BOUNDS.0, TIMEOUT_BOUNDS.1) {
-            Ok(limit) if name == "within" => to.step.within = Some(limit),
-            Ok(limit) => to.step.timeout = limit,
-            Err(wrong) => match wrong.hint {
-                Some(hint) => mistakes.add_hint(span, wrong.message, hint),
-                None => mistakes.add(span, wrong.message),
-            },
-        },
-        "exit" if value == "any" => to.step.exit = None,
-        "exit" => match value.parse::<u8>() {
-            Ok(code) => to.step.exit = Some(i32::from(code)),
-            Err(_) => mistakes.add_hint(span, format!("`{value}` is no exit code"), "`any`, or 0 to 255"),
-        },
-        "variants" => {
-            let mut at = span.start;
-            for name in value.split(',') {
-                let start = at + (name.len() - name.trim_start().len());
-                let name_span = start..start + name.trim().len();
-                to.step.variants.push(name.trim().to_owned());
-                to.variants.push(Placed { value: name.trim().to_owned(), span: name_span });
-                at += name.len() + 1;
-            }
-        }
-        "layout" => match Layout::of_name(value) {
-            Some(layout) => {
-                to.step.layout = Some(layout);
-                to.layout = Some(Placed { value: layout, span });
-            }
-            None => mistakes.add_unknown(span, "layout", value, Layout::ALL.map(Layout::name)),
-        },
-        "only-if-down" => match value.split_once(" after ").map(|(probe, after)| (probe, parse_duration(after))) {
-            Some((probe, Ok(after))) => {
-                to.step.only_if = Some(StepCondition::StillDown { probe: probe.to_owned(), after });
-                to.probe = Some(Placed { value: probe.to_owned(), span: span.start..span.start + probe.len() });
-            }
-            Some((_, Err(wrong))) => mistakes.add(span, wrong),
-            None => mistakes.add_hint(span, "not a condition", "`only-if-down='PROBE after 60s'`"),
-        },
-        other => mistakes.add_unknown(key, "attribute", other, ATTRIBUTES),
-    }
-}
-
-/// The words of a fence's first line; quotes hold a word together.
-fn words(text: &str, span: Range<usize>, mistakes: &mut Mistakes) -> Vec<Range<usize>> {
-    let mut words = Vec::new();
-    let mut start: Option<usize> = None;
-    let mut quote: Option<char> = None;
-    for (at, c) in text[span.clone()].char_indices().map(|(at, c)| (span.start + at, c)) {
-        match quote {
-            Some(open) if c == open => quote = None,
-            Some(_) => {}
-            None if c.is_whitespace() => words.extend(start.take().map(|start| start..at)),
-            None => {
-                start.get_or_insert(at);
-                if matches!(c, '\'' | '"') {
-                    quote = Some(c);
-                }
-            }
-        }
-    }
-    if let Some(start) = start {
-        if quote.is_some() {
-            mistakes.add(start..span.end, "a quote is not closed");
-        } else {
-            words.push(start..span.end);
-        }
-    }
-    words
-}
-
-/// The commands of a block: one a line, comments left out, a line that ends with `\` joined with the next by one space.
-fn commands(text: &str, parts: &[Range<usize>], mistakes: &mut Mistakes) -> Vec<(String, Range<usize>)> {
-    let mut found: Vec<(String, Range<usize>)> = Vec::new();
-    let mut goes_on = false;
-    for part in parts {
-        let mut at = part.start;
-        for raw in text[part.clone()].split_inclusive('\n') {
-            let line = raw.trim();
-            let start = at + (raw.len() - raw.trim_start().len());
-            at += raw.len();
-            if !goes_on && (line.is_empty() || line.starts_with('#')) {
-                continue;
-            }
-            let (body, more) = match line.strip_suffix('\\') {
-                Some(body) => (body.trim_end(), true),
-                None => (line, false),
-            };
-            match found.last_mut() {
-                Some((command, span)) if goes_on => {
-                    command.push(' ');
-                    command.push_str(body);
-                    span.end = start + line.len();
-                }
-                _ => found.push((body.to_owned(), start..start + line.len())),
-            }
-            goes_on = more;
-        }
-    }
-    if let (true, Some((_, span))) = (goes_on, found.last()) {
-        mistakes.add(span.clone(), "the last line goes on into nothing");
-    }
-    found
-}
-
 fn line_end(text: &str, from: usize) -> usize {
-    text[from..].find('\n').map_or(text.len(), |at| from + at)
+    let end = text[from..].find('\n').map_or(text.len(), |at| from + at);
+    from + text[from..end].trim_end_matches('\r').len()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scenario::StepCondition;
 
     fn read_ok(text: &str) -> Vec<DraftStep> {
         let mut mistakes = Mistakes::of("runbook.md");
@@ -382,5 +374,78 @@ mod tests {
             read_ok("# B\n```sh manual='the console'\nkubectl get pods -w\nhcloud server delete <server-name>\n```\n");
         assert_eq!(by_hand[1].step.manual.as_deref(), Some("the console"));
         assert_eq!(steps[1].target.as_ref().map(|target| target.value), Some(1));
+    }
+
+    fn mistakes_of(text: &str) -> Vec<String> {
+        let mut mistakes = Mistakes::of("runbook.md");
+        read(text, &mut mistakes);
+        let place = |mistake: &crate::scenario::Mistake| text[..mistake.span.start].matches('\n').count() + 1;
+        mistakes.into_sorted().iter().map(|mistake| format!("{}: {}", place(mistake), mistake.message)).collect()
+    }
+
+    #[test]
+    fn carriage_returns_and_a_byte_order_mark_change_nothing() {
+        let text = "# Book\n\n## Look\n\n```sh timeout=90s\nkubectl get pods -n a \\\n    -o wide\n\ncat <<'EOF'\nx\nEOF\ndate\n```\n";
+        let unix: Vec<Step> = read_ok(text).into_iter().map(|draft| draft.step).collect();
+        let windows = format!("\u{feff}{}", text.replace('\n', "\r\n"));
+        let windows: Vec<Step> = read_ok(&windows).into_iter().map(|draft| draft.step).collect();
+        assert_eq!(windows, unix);
+        assert_eq!(unix.iter().map(|step| step.line).collect::<Vec<_>>(), [6, 9, 12]);
+        assert_eq!(unix[1].command, "cat <<'EOF'\nx\nEOF");
+    }
+
+    #[test]
+    fn what_belongs_together_is_one_step() {
+        let text = "# B\n```sh\nkubectl exec -i -n a <target-pod-1> -- sh <<'EOF'\nkubectl get pods\nfor i in <name>; do it's; done\nEOF\nkubectl get pods -n a |\n  grep x &&\n  date\npsql -c \"SELECT 1\n  FROM b\"\nPOD=$(kubectl get pods -n a -o name |\n  head -1); kubectl describe -n a $POD\n```\n";
+        let steps = read_ok(text);
+        let commands: Vec<_> = steps.iter().map(|draft| draft.step.command.as_str()).collect();
+        assert_eq!(
+            commands,
+            [
+                "kubectl exec -i -n a <target-pod-1> -- sh <<'EOF'\nkubectl get pods\nfor i in <name>; do it's; done\nEOF",
+                "kubectl get pods -n a | grep x && date",
+                "psql -c \"SELECT 1\n  FROM b\"",
+                "POD=$(kubectl get pods -n a -o name | head -1); kubectl describe -n a $POD",
+            ]
+        );
+        assert_eq!(steps[0].target.as_ref().map(|target| target.value), Some(1));
+    }
+
+    #[test]
+    fn what_is_not_closed_is_refused_once() {
+        let of = |lines: &str| mistakes_of(&format!("# B\n```sh\n{lines}\n```\n"));
+        assert_eq!(of("cat <<EOF\nkubectl get pods\n EOF"), ["3: a here-document is not closed"]);
+        assert_eq!(of("if true; then\n  kubectl get pods\nfi"), ["3: `if` begins a block"]);
+        assert_eq!(of("f() {\n  kubectl get pods\n}"), ["3: defines a function"]);
+        assert_eq!(of("echo a &&"), ["3: the last line goes on into nothing"]);
+        assert_eq!(of("echo $(date"), ["3: a quote or a parenthesis is not closed"]);
+    }
+
+    #[test]
+    fn a_step_uses_no_variable_of_another_one() {
+        let of = |lines: &str| mistakes_of(&format!("# B\n```sh\n{lines}\n```\n"));
+        assert_eq!(
+            of("POD=$(kubectl get pods -n a -o name)\nkubectl describe -n a $POD"),
+            [
+                "3: a step that changes nothing but its own shell",
+                "4: `$POD` is not set in this step: line 3 sets it in another one",
+            ]
+        );
+        assert_eq!(of("kubectl delete pod -n a \"${POD}\""), ["3: `$POD` is not set in this step"]);
+        assert_eq!(of("cd deploy"), ["3: a step that changes nothing but its own shell"]);
+        assert_eq!(of("export NS=a"), ["3: a step that changes nothing but its own shell"]);
+        assert_eq!(of("cat <<EOF\n$POD\nEOF"), ["4: `$POD` is not set in this step"]);
+        for good in [
+            "POD=x; kubectl describe -n a $POD",
+            "cd deploy && ls",
+            "echo $HOME $RANDOM ${NS:-a} '$POD' \\$POD",
+            "cat <<'EOF'\n$POD\nEOF",
+            "awk '{ print $1 }' x",
+            "read -r a <x; echo $a",
+        ] {
+            assert_eq!(of(good), [""; 0], "{good}");
+        }
+        let by_hand = mistakes_of("# B\n```sh manual='a person'\nkubectl describe $POD\n```\n");
+        assert_eq!(by_hand, [""; 0]);
     }
 }

@@ -167,6 +167,16 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_step_is_a_whole_script_and_leaves_nothing_to_the_next() {
+        let end = run("cat <<'EOF' | tr a b\na $HOME it's\nEOF", Some(0), None, 5_000).await;
+        assert_eq!((end.end, end.stdout.as_str()), (StepEnd::AsExpected { exit: 0 }, "b $HOME it's\n"));
+        run("POD=x; export POD; cd /", Some(0), None, 5_000).await;
+        let end = run("echo \"pod:$POD\"; pwd", Some(0), None, 5_000).await;
+        let directory = std::fs::canonicalize(std::env::temp_dir()).unwrap();
+        assert_eq!(end.stdout, format!("pod:\n{}\n", directory.display()));
+    }
+
+    #[tokio::test]
     async fn a_missing_expectation_is_said() {
         let end = run("echo open", Some(0), Some("shut"), 5_000).await.end;
         assert_eq!(end, StepEnd::WrongOutput { exit: 0, expected: "shut".to_owned() });

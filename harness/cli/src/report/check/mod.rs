@@ -32,10 +32,12 @@ fn file(document: &Document, report: &Report) -> Value {
             "place": place(&document.text, &unchecked.span), "reason": unchecked.reason, "stand-in": unchecked.stand_in,
         })
     };
+    let not_read = |piece: &firedrill_core::document::NotRead| json!({"place": place(&document.text, &piece.span), "reason": piece.reason});
     json!({
         "file": report.file, "commands": report.commands, "checked": report.checked,
         "findings": report.findings.iter().map(finding).collect::<Vec<_>>(),
         "unchecked": report.unchecked.iter().map(unchecked).collect::<Vec<_>>(),
+        "not-read": document.not_read.iter().map(not_read).collect::<Vec<_>>(),
     })
 }
 
@@ -103,6 +105,34 @@ mod tests {
         checked[0].1.findings.clear();
         let text = text(&checked);
         assert!(text.contains("no finding") && text.contains("1 place was not checked"), "{text}");
+    }
+
+    #[test]
+    fn what_was_not_read_is_said_everywhere() {
+        let source = "# Look\n\n```sh\nkubectl get pods -n a\nkind: Pod\nname: b\ncat <<EOF\nx\nEOF\n```\n";
+        let document = document::read("book.md", source);
+        let report = Report {
+            file: document.file.clone(),
+            commands: document.commands.len(),
+            checked: 1,
+            findings: Vec::new(),
+            unchecked: Vec::new(),
+        };
+        let checked = vec![(document, report)];
+        let shown = text(&checked);
+        for part in ["book.md, lines 5-6", "book.md, lines 7-9", "; 2 places were not read"] {
+            assert!(shown.contains(part), "{part}: {shown}");
+        }
+        let all: Value = serde_json::from_str(&json(&checked).unwrap()).unwrap();
+        let piece = &all["files"][0]["not-read"][0];
+        assert_eq!((&piece["place"]["line"], &piece["place"]["end-line"]), (&json!(5), &json!(6)));
+        assert_eq!(all["ok"], true);
+        let all: Value = serde_json::from_str(&sarif(&checked).unwrap()).unwrap();
+        let results = all["runs"][0]["results"].as_array().unwrap();
+        assert_eq!((results.len(), &results[0]["ruleId"]), (2, &json!("not-read")));
+        let rules = all["runs"][0]["tool"]["driver"]["rules"].as_array().unwrap();
+        let index = usize::try_from(results[0]["ruleIndex"].as_u64().unwrap()).unwrap();
+        assert_eq!(rules[index]["id"], "not-read");
     }
 
     #[test]

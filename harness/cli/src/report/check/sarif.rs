@@ -6,6 +6,8 @@ use std::ops::Range;
 
 /// The rule of what could not be checked.
 const UNCHECKED: &str = "unchecked";
+/// The rule of what was not read.
+const NOT_READ: &str = "not-read";
 
 /// One run with a result for each finding. What a correction covers is suppressed, and what could not be checked is open.
 ///
@@ -15,6 +17,7 @@ pub(crate) fn sarif(checked: &[(Document, Report)]) -> serde_json::Result<String
     let rule = |id: &str, about: &str| json!({"id": id, "shortDescription": {"text": about}});
     let mut rules: Vec<Value> = FindingKind::ALL.iter().map(|kind| rule(kind.name(), kind.about())).collect();
     rules.push(rule(UNCHECKED, "it could not be checked, so it is neither right nor wrong"));
+    rules.push(rule(NOT_READ, "it is not surely a command, so it was not read"));
     let results: Vec<Value> = checked.iter().flat_map(|(document, report)| results(document, report)).collect();
     let driver = json!({"name": "firedrill", "version": env!("CARGO_PKG_VERSION"), "rules": rules});
     serde_json::to_string_pretty(&json!({
@@ -46,6 +49,13 @@ fn results(document: &Document, report: &Report) -> Vec<Value> {
             "ruleId": UNCHECKED, "ruleIndex": FindingKind::ALL.len(), "kind": "open", "level": "none",
             "message": {"text": format!("{}{stand_in}", unchecked.reason)},
             "locations": [location(document, report, &unchecked.span)],
+        }));
+    }
+    for piece in &document.not_read {
+        results.push(json!({
+            "ruleId": NOT_READ, "ruleIndex": FindingKind::ALL.len() + 1, "kind": "informational", "level": "none",
+            "message": {"text": format!("not read: {}", piece.reason)},
+            "locations": [location(document, report, &piece.span)],
         }));
     }
     results

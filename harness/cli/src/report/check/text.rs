@@ -1,15 +1,16 @@
 //! Findings for people.
 
 use crate::diagnostics;
-use firedrill_core::document::{Document, Finding, Report, position};
+use firedrill_core::document::{Document, Finding, Lines, Report, position};
 use firedrill_core::scenario::Mistake;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::ops::Range;
 
 /// How much of a piece of a runbook one line shows, in characters.
 const PIECE_CHARS_MAX: usize = 70;
 
-/// Each finding with the piece underlined, then what corrections cover, what could not be checked, and the sum.
+/// Each finding with the piece underlined, then what corrections cover, what could not be checked, what was not read, and the sum.
 pub(crate) fn text(checked: &[(Document, Report)]) -> String {
     let mut out = String::new();
     for (document, report) in checked {
@@ -29,6 +30,7 @@ pub(crate) fn text(checked: &[(Document, Report)]) -> String {
             &corrected(document, report),
         );
         section(&mut out, "not checked: neither right nor wrong", &unchecked(document, report));
+        section(&mut out, "not read: these lines are not surely commands", &not_read(document, report));
     }
     let _ = write!(out, "{}", sum(checked));
     out
@@ -59,6 +61,22 @@ fn unchecked(document: &Document, report: &Report) -> Vec<String> {
         format!("    {place}  {}\n      {}{stand_in}\n", piece(document, &unchecked.span), unchecked.reason)
     };
     report.unchecked.iter().map(line).collect()
+}
+
+/// The lines that were not read, by reason.
+fn not_read(document: &Document, report: &Report) -> Vec<String> {
+    let lines = Lines::of(&document.text);
+    let mut by_reason: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for piece in &document.not_read {
+        let (first, last) = (lines.number(piece.span.start), lines.number(piece.span.end));
+        let shown = if first == last { first.to_string() } else { format!("{first}-{last}") };
+        by_reason.entry(&piece.reason).or_default().push(shown);
+    }
+    let shown = |(reason, lines): (&str, Vec<String>)| {
+        let word = if lines.len() == 1 && !lines[0].contains('-') { "line" } else { "lines" };
+        format!("    {}, {word} {}\n      {reason}\n", report.file, lines.join(", "))
+    };
+    by_reason.into_iter().map(shown).collect()
 }
 
 fn place(document: &Document, report: &Report, span: &Range<usize>) -> String {
@@ -96,6 +114,13 @@ fn sum(checked: &[(Document, Report)]) -> String {
         1 => sum.push_str("; 1 place was not checked"),
         several => {
             let _ = write!(sum, "; {several} places were not checked");
+        }
+    }
+    match checked.iter().map(|(document, _)| document.not_read.len()).sum::<usize>() {
+        0 => {}
+        1 => sum.push_str("; 1 place was not read"),
+        several => {
+            let _ = write!(sum, "; {several} places were not read");
         }
     }
     sum
