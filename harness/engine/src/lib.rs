@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod clock;
 pub mod cluster;
+pub mod copy;
 pub mod doctor;
 pub mod env;
 pub mod fault;

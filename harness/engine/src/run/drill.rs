@@ -367,3 +367,6 @@ async fn preflight(context: &Context) -> Result<(Inventory, String), Stop> {
     );
     Ok((before, text))
 }
+    if let Recovery::Runbook { .. } = &context.variant.recovery {
+        recover::make_workplace(context).map_err(Stop::failed)?;
+    }
