@@ -16,6 +16,7 @@ pub mod pressure;
 pub mod probe;
 pub mod process;
 pub mod provider;
+pub mod redact;
 pub mod run;
 pub mod runbook;
 pub mod stack;

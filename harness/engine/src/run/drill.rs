@@ -81,6 +81,7 @@ pub async fn run(options: Options, progress: mpsc::Sender<Progress>, interrupts:
         Ok(made) => made,
         Err(error) => {
             give_back(lease).await;
+        let recorder = recorder.redacting(options.cluster.redactor());
             return Err(io(error));
         }
     };
@@ -133,7 +134,11 @@ pub async fn run(options: Options, progress: mpsc::Sender<Progress>, interrupts:
     show.abort();
     give_back(lease).await;
     match context.recorder.broken() {
-        None => Ok(Ran { folder, environment: ended.environment, clean: ended.clean }),
+        None => {
+            let redactor = context.cluster.redactor();
+            let environment = ended.environment.map(|why| redactor.text(&why));
+            Ok(Ran { folder, environment, clean: ended.clean })
+        }
         Some(reason) => Err(no_journal(&context, &reason, ended.clean)),
     }
 }
