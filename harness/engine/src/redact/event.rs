@@ -55,6 +55,8 @@ impl Redactor {
             Event::CleanChecked { differences, .. } => self.all(differences),
             Event::BundleKept { path: _, missing } => self.all(missing),
             Event::Note { text } => self.clean(text),
+            Event::RestartsSeen { when: _, containers: _, unseen: texts }
+            | Event::PodsMadeAnew { pods: _, failed: texts } => self.all(texts),
             Event::PhaseStarted { .. }
             | Event::Placement { .. }
             | Event::VolumesAtRisk { .. }

@@ -2,7 +2,7 @@
 
 use super::render;
 use crate::report::ReportError;
-use crate::report::suite::{Statistic, facts, headline, statistics, tone, took};
+use crate::report::suite::{Statistic, facts, headline, left_out, statistics, tone, took};
 use crate::report::text::{one_line, value_sign, value_word};
 use firedrill_core::suite::{RunResult, SuiteResult};
 use firedrill_core::verdict::Value;
@@ -18,6 +18,7 @@ struct Context {
     facts: Vec<(&'static str, String)>,
     runs: Vec<Row>,
     repeated: Vec<Statistic>,
+    left_out: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -56,6 +57,7 @@ pub(crate) fn suite_html(result: &SuiteResult) -> Result<String, ReportError> {
             facts: facts(result),
             runs: result.results.iter().map(row).collect(),
             repeated: statistics(result),
+            left_out: left_out(result),
         },
     )
 }

@@ -107,6 +107,19 @@ impl Lines {
                     self.warn(&format!("{} {} runs on a victim's node, {}", place.what, place.name, place.node))
                 })
                 .collect(),
+            // The verdict says what it means.
+            Event::RestartsSeen { when: _, containers: _, unseen: _ } => String::new(),
+            Event::PodsMadeAnew { pods, failed } => {
+                let mut text = String::new();
+                if !pods.is_empty() {
+                    let said = format!("made anew, since a crash was remembered: {}", pods.join(", "));
+                    text.push_str(&self.under("·", &said, None));
+                }
+                for failed in failed {
+                    text.push_str(&self.warn(&format!("could not be made anew: {failed}")));
+                }
+                text
+            }
             Event::ClockCompared { vantage: _, uncertainty_us: _ } => String::new(),
             Event::UndoRecorded { id, undo } => {
                 self.undos.insert(*id, undo.clone());

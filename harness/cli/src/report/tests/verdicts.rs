@@ -68,6 +68,7 @@ pub(super) fn recovered() -> Verdict {
         scenario: "nats-quorum-loss".to_owned(),
         variant: "hung".to_owned(),
         without: None,
+        not_independent: None,
         started: "2026-12-01T10:00:00Z".to_owned(),
         took_ms: 152_950.0,
         cluster: ClusterInfo {
