@@ -42,6 +42,12 @@ fn of_run(dir: &Path, run: &RunResult) -> Result<TestSuite, ReportError> {
         }
         suite.add_test_case(case);
     }
+    if run.repeat > 1 {
+        // Readers know a case by its class and name, so that two runs of a drill must not share them.
+        for case in &mut suite.test_cases {
+            case.name = format!("{} (repeat {} of {})", case.name.as_str(), run.slot.round, run.repeat).into();
+        }
+    }
     Ok(suite)
 }
 
