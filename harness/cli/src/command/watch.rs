@@ -3,6 +3,7 @@
 use super::common::each;
 use super::run::CtrlC;
 use crate::error::{CliError, exit};
+use crate::escape::{self, one_line};
 use crate::printer::Printer;
 use clap::{Args, ValueEnum};
 use firedrill_core::judge::outage::SeriesSummary;
@@ -150,7 +151,7 @@ pub(crate) async fn watch(args: WatchArgs, printer: &mut Printer) -> Result<u8, 
     let interrupted = ctrl_c.interrupts.at_least(1);
     let watched = probe::watch(specs, args.sustained, args.time, interrupted).await.map_err(CliError::input)?;
     let result = match args.output {
-        Output::Json => as_json(&names, &watched).to_string(),
+        Output::Json => escape::json(&as_json(&names, &watched).to_string()),
         Output::Text => as_text(&names, &watched),
     };
     printer.result(&result).map_err(CliError::environment)?;
@@ -213,7 +214,7 @@ fn as_text(names: &[String], watched: &Watched) -> String {
     let ms = |ms: f64| human(Duration::from_secs_f64(ms.max(0.0) / 1_000.0));
     for (name, series) in names.iter().zip(&watched.series) {
         let SeriesSummary { samples, failed, stalled, .. } = series;
-        let _ = writeln!(text, "{name}");
+        let _ = writeln!(text, "{}", one_line(name));
         let _ = writeln!(text, "  {samples} attempts, {failed} failed, {stalled} not sent by this side");
         if !measured(series) {
             let _ = writeln!(text, "  unknown: nothing was measured");

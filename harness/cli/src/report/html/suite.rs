@@ -78,7 +78,7 @@ fn row(result: &RunResult) -> Row {
             .map_or_else(|| "–".to_owned(), |time| time.to_string()),
         took: ran.map_or_else(|| "–".to_owned(), |ran| took(ran.took_ms)),
         exit: result.exit_code,
-        report: ran.map(|ran| href(&format!("{}/report.html", ran.folder))),
+        report: ran.and_then(|ran| href(&format!("{}/report.html", ran.folder))),
         run_id: ran.map(|ran| one_line(&ran.run_id)).unwrap_or_default(),
     }
 }
@@ -87,8 +87,11 @@ fn shown(value: Value) -> Shown {
     Shown { word: value_word(value), sign: value_sign(value) }
 }
 
-/// A relative path as a link.
-fn href(path: &str) -> String {
+/// A relative path as a link; none of another path, which may name another machine.
+fn href(path: &str) -> Option<String> {
+    if path.starts_with('/') {
+        return None;
+    }
     let mut link = String::with_capacity(path.len());
     for byte in path.bytes() {
         match byte {
@@ -96,5 +99,5 @@ fn href(path: &str) -> String {
             _ => link.push_str(&format!("%{byte:02X}")),
         }
     }
-    link
+    Some(link)
 }

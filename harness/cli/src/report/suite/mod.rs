@@ -5,6 +5,7 @@ mod table;
 
 use super::ReportError;
 use super::html::suite_html;
+use super::json::pretty;
 use super::text::{count, plural};
 use super::write::put;
 use firedrill_core::suite::{LeftOut, Measure, Repeated, SuiteResult};
@@ -21,7 +22,7 @@ pub(crate) use table::table;
 /// # Panics
 /// Never: the results have no key that is not text and nothing whose form could be refused.
 pub(crate) fn suite_json(result: &SuiteResult) -> String {
-    serde_json::to_string_pretty(result).expect("every key of a suite's results is text")
+    pretty(result).expect("every key of a suite's results is text")
 }
 
 /// Writes `suite.json`, `junit.xml` and `index.html` into `dir`, each whole or not at all. The verdicts are read from the folders
@@ -97,8 +98,8 @@ pub(super) fn left_out(result: &SuiteResult) -> Vec<String> {
     result.repeated.iter().flat_map(of_drill).collect()
 }
 
-pub(super) fn took(ms: f64) -> String {
 /// Milliseconds for people.
+pub(super) fn took(ms: f64) -> String {
     human(Duration::try_from_secs_f64(ms / 1_000.0).unwrap_or_default())
 }
 

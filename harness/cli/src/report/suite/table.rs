@@ -31,7 +31,8 @@ pub(crate) fn table(result: &SuiteResult, folder: &Path, style: &Style) -> Strin
     let line = format!("{}, in {}", headline(result), took(result.took_ms));
     let exit = format!("exit {}", result.exit_code);
     let _ = writeln!(text, "\n  {}   {}", paint.value(tone(result), &paint.strong(&line)), paint.strong(&exit));
-    let _ = writeln!(text, "  {} {}", paint.strong("index"), folder.join("index.html").display());
+    let _ =
+        writeln!(text, "  {} {}", paint.strong("index"), one_line(&folder.join("index.html").display().to_string()));
     text
 }
 

@@ -51,7 +51,7 @@ fn ran(runs: &Path, id: &str, mut verdict: Verdict, no_effect_seen: bool) -> Out
 }
 
 /// The results of a suite, or of its shard, whose runs stand in `runs`.
-fn result(runs: &Path, shard: Option<Shard>) -> SuiteResult {
+pub(super) fn result(runs: &Path, shard: Option<Shard>) -> SuiteResult {
     let mut result = SuiteResult::new(&suite(), shard, "2026-12-01T10:00:00.000Z".to_owned());
     for index in 0..result.results.len() {
         let Slot { entry, round } = result.results[index].slot;
