@@ -1,5 +1,8 @@
 //! Shows the mistakes of a scenario: all of them, each with its line, the piece underlined and what to do about it.
+//!
+//! The file is foreign text: its control characters are written out, in the piece as in messages.
 
+use crate::escape::{one_line, visible_with};
 use firedrill_core::scenario::Mistake;
 use miette::{
     Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, MietteSpanContents, NamedSource,
@@ -22,8 +25,8 @@ pub(crate) fn render(
     runbook: impl Fn(&str) -> Option<String>,
 ) -> String {
     let mut rendered = match mistakes.len() {
-        1 => format!("1 mistake in {shown}\n"),
-        several => format!("{several} mistakes in {shown}\n"),
+        1 => format!("1 mistake in {}\n", one_line(shown)),
+        several => format!("{several} mistakes in {}\n", one_line(shown)),
     };
     for mistake in mistakes {
         let source = match mistake.file == shown {
@@ -53,19 +56,25 @@ pub(crate) fn piece(mistake: &Mistake, source: String) -> String {
     let at_line_end = start == end && source[end..].chars().next().is_none_or(|next| matches!(next, '\r' | '\n'));
     let before = source[..start].chars().next_back().filter(|before| at_line_end && *before != '\n');
     let start = start - before.map_or(0, char::len_utf8);
+    let line_start = source[..start].rfind('\n').map_or(0, |at| at + 1);
+    let column = source[line_start..start].chars().count();
+    let (text, [start, end]) = visible_with(&source, [start, end]);
     let label = LabeledSpan::underline(start..end);
-    let shown = Shown { mistake, label, source: NamedSource::new(&mistake.file, OwnLine(source)) };
+    let source = NamedSource::new(one_line(&mistake.file), OwnLine { text, start, column });
+    let message = one_line(&mistake.message);
+    let shown = Shown { message, hint: mistake.hint.as_deref().map(one_line), label, source };
     let mut rendered = String::new();
     if handler.render_report(&mut rendered, &shown).is_err() {
-        rendered = format!("{mistake}\n");
+        rendered = format!("{}\n", one_line(&mistake.to_string()));
     }
     rendered
 }
 
 /// A mistake as the renderer wants it.
 #[derive(Debug)]
-struct Shown<'m> {
-    mistake: &'m Mistake,
+struct Shown {
+    message: String,
+    hint: Option<String>,
     label: LabeledSpan,
     source: NamedSource<OwnLine>,
 }
@@ -73,15 +82,22 @@ struct Shown<'m> {
 /// A text of which, where lines around a piece are asked for, only the piece's own line is shown: all of that, but of one that
 /// is too long for a screen only what stands around the piece.
 #[derive(Debug)]
-struct OwnLine(String);
+struct OwnLine {
+    /// With every control character written out.
+    text: String,
+    /// Where the piece begins in it.
+    start: usize,
+    /// The column in characters at which the piece begins in the file itself.
+    column: usize,
+}
 
 impl OwnLine {
     /// A piece with its column in characters, as every other report has it.
     fn piece<'a>(&'a self, span: &SourceSpan) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
-        let piece = self.0.read_span(span, 0, 0)?;
+        let piece = self.text.read_span(span, 0, 0)?;
         let start = piece.span().offset();
-        let line_start = self.0[..start].rfind('\n').map_or(0, |at| at + 1);
-        let column = self.0[line_start..start].chars().count();
+        let line_start = self.text[..start].rfind('\n').map_or(0, |at| at + 1);
+        let column = if start == self.start { self.column } else { self.text[line_start..start].chars().count() };
         let shown = MietteSpanContents::new(piece.data(), *piece.span(), piece.line(), column, piece.line_count());
         Ok(Box::new(shown))
     }
@@ -98,33 +114,33 @@ impl SourceCode for OwnLine {
             return self.piece(span);
         }
         let (start, end) = (span.offset(), span.offset() + span.len());
-        let line_start = self.0[..start].rfind('\n').map_or(0, |at| at + 1);
-        let line_end = self.0[end..].find('\n').map_or(self.0.len(), |at| end + at);
-        let line_end = end + self.0[end..line_end].trim_end_matches('\r').len();
+        let line_start = self.text[..start].rfind('\n').map_or(0, |at| at + 1);
+        let line_end = self.text[end..].find('\n').map_or(self.text.len(), |at| end + at);
+        let line_end = end + self.text[end..line_end].trim_end_matches('\r').len();
         let is_long = line_end - line_start > LINE_BYTES_MAX;
         let mut from = if is_long { start.saturating_sub(AROUND_BYTES).max(line_start) } else { line_start };
         let mut to = if is_long { (end + AROUND_BYTES).min(line_end) } else { line_end };
-        while !self.0.is_char_boundary(from) {
+        while !self.text.is_char_boundary(from) {
             from -= 1;
         }
-        while !self.0.is_char_boundary(to) {
+        while !self.text.is_char_boundary(to) {
             to += 1;
         }
         self.piece(&(from..to).into())
     }
 }
 
-impl fmt::Display for Shown<'_> {
+impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.mistake.message)
+        f.write_str(&self.message)
     }
 }
 
-impl std::error::Error for Shown<'_> {}
+impl std::error::Error for Shown {}
 
-impl Diagnostic for Shown<'_> {
+impl Diagnostic for Shown {
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        let hint = self.mistake.hint.as_ref()?;
+        let hint = self.hint.as_ref()?;
         Some(Box::new(hint))
     }
 
@@ -134,5 +150,31 @@ impl Diagnostic for Shown<'_> {
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         Some(Box::new(std::iter::once(self.label.clone())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_file_holds_is_shown_and_not_obeyed() {
+        let source = "title = \"\u{1b}[2Jä\u{202e}\" # \u{7}\nnext = \u{9b}1\n".to_owned();
+        let start = source.find('ä').unwrap();
+        let mistake = Mistake {
+            file: "a\u{1b}]0;x\u{7}\nPASSED.toml".to_owned(),
+            span: start..start + 'ä'.len_utf8(),
+            message: "no `\u{1b}[31m`\nPASSED".to_owned(),
+            hint: Some("give\r\u{85}PASSED".to_owned()),
+        };
+        let shown = render(&[mistake], "b\nPASSED", &source, |_| Some(source.clone()));
+        assert!(!shown.chars().any(|char| char != '\n' && crate::escape::is_invisible(char)), "{shown:?}");
+        assert!(shown.lines().all(|line| !line.trim_start().starts_with("PASSED")), "{shown}");
+        // The column is that of the file; the underline stands under the character.
+        assert!(shown.contains("PASSED.toml:1:14]"), "{shown}");
+        let line = shown.lines().find(|line| line.contains("title =")).unwrap();
+        assert!(line.ends_with(r#"title = "\x1b[2Jä\u{202e}" # \x07"#), "{line}");
+        let under = shown.lines().skip_while(|under| *under != line).nth(1).unwrap();
+        assert_eq!(under.trim_end().chars().count(), line[..line.find('ä').unwrap()].chars().count() + 1, "{shown}");
     }
 }

@@ -4,6 +4,7 @@ mod args;
 mod command;
 mod diagnostics;
 mod error;
+mod escape;
 mod printer;
 mod report;
 
@@ -19,9 +20,13 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            let code = if error.use_stderr() { error::exit::INPUT } else { error::exit::PASS };
-            let _ = error.print();
-            return ExitCode::from(code);
+            if !error.use_stderr() {
+                // Help and version, which hold nothing from elsewhere.
+                let _ = error.print();
+                return ExitCode::from(error::exit::PASS);
+            }
+            Printer::detect().usage_error(&error.render().to_string());
+            return ExitCode::from(error::exit::INPUT);
         }
     };
     let mut printer = Printer::detect();
@@ -40,7 +45,7 @@ fn main() -> ExitCode {
 
 fn start(cli: Cli, printer: &mut Printer) -> Result<u8, CliError> {
     let filter = EnvFilter::try_new(&cli.log).map_err(|error| CliError::input(format!("--log: {error}")))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(|| printer::Log).init();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -3,8 +3,12 @@
 //! Results go to standard output, everything about the way there to standard error: progress, notes and errors. On a
 //! terminal the last lines of standard error are a frame that is drawn again in place; elsewhere lines are only ever
 //! appended.
+//!
+//! Every text passes [`render`]: the marks of [`Paint`] become colours, and every other control character is written out, so
+//! that no text from elsewhere steers the terminal.
 
-use crate::report::text::{Paint, Style};
+use crate::escape::{visible, without_commands};
+use crate::report::text::{Paint, Style, render};
 use firedrill_engine::env;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{self, IsTerminal, Write};
@@ -40,7 +44,7 @@ pub(crate) struct Printer {
 
 fn write_whole(to: &mut dyn Write, text: &str) -> io::Result<()> {
     let end = if text.ends_with('\n') { "" } else { "\n" };
-    write!(to, "{text}{end}")?;
+    write!(to, "{}{end}", without_commands(&render(text)))?;
     to.flush()
 }
 
@@ -120,20 +124,27 @@ impl Printer {
             return;
         }
         match &self.frame {
-            Some(frame) => drop(frame.all.println(text)),
+            Some(frame) => drop(frame.all.println(render(text))),
             None => drop(write_whole(&mut *self.err, text)),
         }
     }
 
-    /// Writes an error and its hint, also where quiet.
+    /// Writes an error and its hint, also where quiet. Further lines are indented more than any line of a result, so that none of
+    /// them, which may hold what an API or a file said, looks like one.
     pub(crate) fn error(&mut self, message: &str, hint: Option<&str>) {
         self.clear_frame();
         let paint = Paint::new(self.err_color);
-        let mut text = format!("{} {message}\n", paint.fail("error:"));
+        let indented = |text: &str| visible(text.trim_end()).replace('\n', "\n    ");
+        let mut text = format!("{} {}\n", paint.fail("error:"), indented(message));
         if let Some(hint) = hint {
-            text.push_str(&format!("{} {hint}\n", paint.strong("hint:")));
+            text.push_str(&format!("{} {}\n", paint.strong("hint:"), indented(hint)));
         }
         drop(write_whole(&mut *self.err, &text));
+    }
+
+    /// Writes what the parser of arguments says, which repeats arguments; its last line break stays.
+    pub(crate) fn usage_error(&mut self, text: &str) {
+        drop(write_whole(&mut *self.err, text));
     }
 
     /// Draws the frame, in place of the one before; nothing where there is no terminal.
@@ -157,7 +168,7 @@ impl Printer {
             frame.lines.push(frame.all.add(ProgressBar::new_spinner().with_style(style)));
         }
         for (bar, line) in frame.lines.iter().zip(lines) {
-            bar.set_message(line.clone());
+            bar.set_message(render(line).replace('\n', " "));
             bar.tick();
         }
     }
@@ -170,6 +181,22 @@ impl Printer {
             }
             drop(frame.all.clear());
         }
+    }
+}
+
+/// Writes log lines to standard error, with every control character written out.
+#[derive(Clone, Copy)]
+pub(crate) struct Log;
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let text = without_commands(&visible(&String::from_utf8_lossy(bytes)));
+        io::stderr().write_all(text.as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
     }
 }
 
@@ -223,6 +250,26 @@ mod tests {
             printer.line("done");
         });
         assert_eq!((out.as_str(), err.as_str()), ("done\n", "on the way\n"));
+    }
+
+    #[test]
+    fn only_our_own_colours_reach_the_streams() {
+        let evil = "\u{1b}[2J\u{9b}31m\u{7}\u{1b}]8;;http://x\u{1b}\\\u{202e}\u{fdd0}0\u{fdd1}\rPASSED";
+        let paint = Paint::new(true);
+        let painted = format!("{} {evil}", paint.pass(&format!("ok {evil}")));
+        let (out, err) = printed(false, |printer| {
+            printer.line(&painted);
+            printer.status(&painted);
+            printer.error(evil, Some("a\n✓ PASSED"));
+            printer.usage_error(evil);
+        });
+        for stream in [&out, &err] {
+            let plain = stream.replace("\u{1b}[32m", "").replace("\u{1b}[0m", "");
+            assert!(plain.contains("PASSED") && plain.contains("\\x1b[2J"), "{plain:?}");
+            assert!(!plain.chars().any(|char| char != '\n' && crate::escape::is_invisible(char)), "{plain:?}");
+        }
+        assert_eq!(out.matches('\u{1b}').count(), 2, "one colour on and off: {out:?}");
+        assert!(err.contains("hint: a\n    ✓ PASSED\n"), "{err}");
     }
 
     #[test]

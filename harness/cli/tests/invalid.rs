@@ -2,6 +2,9 @@
 
 #[path = "../src/diagnostics.rs"]
 mod diagnostics;
+#[allow(dead_code, reason = "the reports need the rest of it")]
+#[path = "../src/escape.rs"]
+mod escape;
 
 use firedrill_core::scenario::{self, Scenario};
 use firedrill_core::suite::{self, Catalog};

@@ -25,6 +25,9 @@ pub struct Verdict {
     /// The section that was left out of its runbook.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub without: Option<String>,
+    /// Why the run's times must not be pooled with those of other runs of the drill; `None` where nothing speaks against it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_independent: Option<String>,
     /// When the run started, on the wall clock (RFC 3339, UTC).
     pub started: String,
     /// How long it took, in milliseconds.

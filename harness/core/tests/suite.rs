@@ -95,6 +95,7 @@ fn passed() -> Ran {
             accepted_ms: Some(30_000),
             value: Value::Pass,
         }],
+        not_independent: None,
         no_effect_seen: false,
     }
 }
@@ -245,6 +246,34 @@ fn repeats_say_together_what_one_run_cannot() {
     assert_eq!((held.violated, held.unknown), (0, 0));
     assert!((held.violation_probability_max - (1.0 - 0.05_f64.powf(1.0 / 22.0))).abs() < 1e-9);
     assert_eq!(repeated.measures[1].name, "time to recover");
+}
+
+#[test]
+fn a_run_that_is_not_independent_is_not_pooled_and_that_is_said() {
+    let because = "the run began within the restart back-off of nats of n/nats-0 (2 restarts, the last 35 s before)";
+    let outcome = |slot: Slot| {
+        let mut ran = passed();
+        if slot.round == 2 {
+            ran.not_independent = Some(because.to_owned());
+            ran.objectives[0].measured = Some(Measured::Interval { lower_ms: 90_000.0, upper_ms: 91_000.0 });
+            ran.objectives[0].value = Value::Fail;
+            ran.exit_code = 1;
+        }
+        Outcome::Ran(Box::new(ran))
+    };
+    let result = result(&suite(&[3]), None, outcome);
+    assert_eq!(result.exit_code, 1, "its own verdict counts all the same");
+    let repeated = &result.repeated[0];
+    assert_eq!((repeated.runs, repeated.pooled(), repeated.left_out.len()), (3, 2, 1));
+    assert_eq!((repeated.left_out[0].round, repeated.left_out[0].because.as_str()), (2, because));
+    for measure in &repeated.measures {
+        assert_eq!((measure.measured, measure.longest_ms), (2, passed().time_to_recover_ms), "{}", measure.name);
+        assert!((measure.p90_confidence.unwrap() - (1.0 - 0.81)).abs() < 1e-9);
+    }
+    assert_eq!(repeated.measures[0].held.unwrap().violated, 0);
+    let none = |_| Outcome::Ran(Box::new(Ran { not_independent: Some(because.to_owned()), ..passed() }));
+    let none = self::result(&suite(&[2]), None, none).repeated.remove(0);
+    assert_eq!((none.pooled(), none.measures[0].p90_confidence, none.measures[0].held), (0, None, None));
 }
 
 proptest! {

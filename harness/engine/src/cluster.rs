@@ -23,6 +23,7 @@ pub(crate) use pods::{exactly, is_ready};
 pub use wait::{Waiting, wait_and_tell, wait_for};
 
 use crate::power::Power;
+use crate::redact::Redactor;
 use firedrill_core::event::ClusterInfo;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -137,6 +138,8 @@ pub struct Cluster {
     pub outside_ports: BTreeMap<u16, u16>,
     client: kube::Client,
     pages: Arc<pages::Pages>,
+    /// Knows every secret that was read from it or that it was opened with.
+    redactor: Arc<Redactor>,
     /// A home for the programs that act on it, with a kubeconfig of this context alone.
     home: Arc<TempDir>,
 }
@@ -152,6 +155,8 @@ impl Cluster {
         let home = tempfile::Builder::new().prefix("firedrill-").tempdir().map_err(|error| bad(error.to_string()))?;
         write_private(&home.path().join(OWN_KUBECONFIG), &only_context(&file, context).map_err(bad)?)
             .map_err(|error| bad(error.to_string()))?;
+        let redactor = Redactor::default();
+        register_logins(&redactor, &file, context);
         let options = KubeConfigOptions { context: Some(context.to_owned()), ..Default::default() };
         let mut config =
             kube::Config::from_custom_kubeconfig(file, &options).await.map_err(|error| bad(error.to_string()))?;
@@ -169,6 +174,7 @@ impl Cluster {
             outside_ports: BTreeMap::new(),
             client,
             pages: Arc::new(pages::Pages::new()),
+            redactor: Arc::new(redactor),
             home: Arc::new(home),
         })
     }
@@ -176,6 +182,11 @@ impl Cluster {
     /// Whether firedrill made it.
     pub fn is_own(&self) -> bool {
         self.provider != EXISTING
+    }
+
+    /// What takes the secrets that were read from this cluster out of texts.
+    pub fn redactor(&self) -> Arc<Redactor> {
+        self.redactor.clone()
     }
 
     /// The client. Watches and execs that live longer than its read timeout reconnect by themselves.
@@ -260,7 +271,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// One value of a Secret.
+    /// One value of a Secret. From now on [`Cluster::redactor`] takes it out of texts, unless its key says that it is none.
     ///
     /// # Errors
     /// Where there is no such Secret, key or text.
@@ -269,7 +280,12 @@ impl Cluster {
         let secret = self.ask(format!("secret {namespace}/{name}"), api.get(name)).await?;
         let value = secret.data.and_then(|mut data| data.remove(key));
         let value = value.ok_or_else(|| ClusterError::Other(format!("secret {namespace}/{name} has no {key}")))?;
-        String::from_utf8(value.0).map_err(|_| ClusterError::Other(format!("{key} of {namespace}/{name} is no text")))
+        let value = String::from_utf8(value.0);
+        let value = value.map_err(|_| ClusterError::Other(format!("{key} of {namespace}/{name} is no text")))?;
+        if !PUBLIC_KEYS.contains(&key) {
+            self.redactor.register(&format!("{key} of Secret {namespace}/{name}"), &value);
+        }
+        Ok(value)
     }
 
     /// The whole environment of a program that acts on this cluster: a home of its own, this context and no other.
@@ -290,6 +306,24 @@ pub(crate) fn url_escaped(password: &str) -> String {
 }
 
 const OWN_KUBECONFIG: &str = "kubeconfig";
+
+/// Keys of Secrets whose values are no secrets: reports need them.
+const PUBLIC_KEYS: [&str; 6] = ["username", "user", "host", "port", "dbname", "database"];
+
+/// Registers the secrets of a context's user: steps run with a copy of them in a file.
+fn register_logins(redactor: &Redactor, file: &Kubeconfig, context: &str) {
+    let named = file.contexts.iter().find(|named| named.name == context);
+    let user = named.and_then(|named| named.context.as_ref()).and_then(|inner| inner.user.as_ref());
+    let infos = file.auth_infos.iter().filter(|known| Some(&known.name) == user);
+    for info in infos.filter_map(|known| known.auth_info.as_ref()) {
+        let Ok(info) = serde_json::to_value(info) else { continue };
+        for what in ["token", "password", "client-key-data"] {
+            if let Some(secret) = info[what].as_str() {
+                redactor.register(&format!("{what} of the kubeconfig"), secret);
+            }
+        }
+    }
+}
 
 /// A kubeconfig with one context, which is the current one. JSON, which is YAML too.
 fn only_context(file: &Kubeconfig, context: &str) -> Result<Vec<u8>, String> {

@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod clock;
 pub mod cluster;
+pub mod copy;
 pub mod doctor;
 pub mod env;
 pub mod fault;
@@ -15,6 +16,7 @@ pub mod pressure;
 pub mod probe;
 pub mod process;
 pub mod provider;
+pub mod redact;
 pub mod run;
 pub mod runbook;
 pub mod stack;

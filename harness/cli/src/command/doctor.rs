@@ -3,6 +3,7 @@
 use crate::args::Output;
 use crate::error::{CliError, exit};
 use crate::printer::Printer;
+use crate::report::json::pretty;
 use clap::Args;
 use firedrill_engine::doctor::{Check, State, examine};
 use std::fmt::Write;
@@ -34,7 +35,7 @@ fn exit_code(checks: &[Check]) -> u8 {
 
 fn json(checks: &[Check]) -> Result<String, CliError> {
     let ok = exit_code(checks) == exit::PASS;
-    serde_json::to_string_pretty(&serde_json::json!({"ok": ok, "checks": checks})).map_err(CliError::environment)
+    pretty(&serde_json::json!({"ok": ok, "checks": checks})).map_err(CliError::environment)
 }
 
 fn text(checks: &[Check]) -> String {

@@ -5,6 +5,7 @@ use crate::args::{JudgeArgs, Output, ReportArgs};
 use crate::error::CliError;
 use crate::printer::Printer;
 use crate::report;
+use crate::report::text::one_line;
 use firedrill_core::verdict::Verdict;
 use std::fs;
 
@@ -37,7 +38,7 @@ pub(crate) fn write_report(args: &ReportArgs, printer: &mut Printer) -> Result<u
         printer.line(&run.folder.join(name).display().to_string());
     }
     if let Some(before) = before.filter(|before| before.exit_code != verdict.exit_code) {
-        printer.status(&format!("was: {}, is: {}", before.headline, verdict.headline));
+        printer.status(&one_line(&format!("was: {}, is: {}", before.headline, verdict.headline)));
     }
     Ok(verdict.exit_code)
 }

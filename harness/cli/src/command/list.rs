@@ -4,6 +4,7 @@ use super::common::load_scenarios;
 use crate::args::{Folders, ListArgs, ListWhat};
 use crate::error::CliError;
 use crate::printer::Printer;
+use crate::report::text::one_line;
 use firedrill_core::scenario::{Layout, Recovery, Scenario};
 use firedrill_core::verdict::Verdict;
 use firedrill_engine::provider::kind;
@@ -20,7 +21,7 @@ pub(crate) async fn list(args: &ListArgs, printer: &mut Printer) -> Result<u8, C
         ListWhat::Clusters => {
             let found = kind::find().await.map_err(CliError::environment)?;
             for cluster in &found {
-                printer.line(&cluster.to_string());
+                printer.line(&one_line(&cluster.to_string()));
             }
             if found.is_empty() {
                 printer.line("no cluster of firedrill's own is up");
@@ -38,7 +39,7 @@ fn scenarios(folders: &Folders, printer: &mut Printer) -> Result<(), CliError> {
     let names = scenarios.iter().flat_map(|all| all.variants.keys().map(move |variant| named(all, variant).len()));
     let width = names.max().unwrap_or(0);
     for scenario in &scenarios {
-        printer.line(&format!("{}  {}", scenario.name, scenario.title));
+        printer.line(&format!("{}  {}", scenario.name, one_line(&scenario.title)));
         for (name, variant) in &scenario.variants {
             let recovery = match &variant.recovery {
                 Recovery::Unattended => "heals by itself",
@@ -55,9 +56,9 @@ fn scenarios(folders: &Folders, printer: &mut Printer) -> Result<(), CliError> {
                 "  {:<width$}  {minutes:>2.0} min  {:<32}  {}",
                 named(scenario, name),
                 format!("{recovery}{layout}"),
-                verdict.map_or("never run here", String::as_str)
+                verdict.map_or_else(|| "never run here".to_owned(), |verdict| one_line(verdict))
             ));
-            printer.line(&format!("    {}", variant.about));
+            printer.line(&format!("    {}", one_line(&variant.about)));
         }
     }
     Ok(())

@@ -4,6 +4,8 @@ use super::common::{load_drill, open_cluster};
 use crate::args::{DrillArgs, FaultOverride, Output, PlanArgs};
 use crate::error::CliError;
 use crate::printer::Printer;
+use crate::report;
+use crate::report::text::one_line;
 use firedrill_core::scenario::{Fault, Recovery};
 use firedrill_core::time::human;
 use firedrill_engine::cluster::Cluster;
@@ -53,7 +55,7 @@ pub(crate) async fn plan(args: &PlanArgs, printer: &mut Printer) -> Result<u8, C
     })?;
     match args.output {
         Output::Json => {
-            printer.line(&serde_json::to_string_pretty(&plan).map_err(CliError::environment)?);
+            printer.line(&report::json::pretty(&plan).map_err(CliError::environment)?);
         }
         Output::Text => printer.line(&text(&drill, &cluster, &plan)),
     }
@@ -66,12 +68,16 @@ fn text(drill: &Drill, cluster: &Cluster, plan: &firedrill_core::plan::Plan) -> 
     let _ = writeln!(
         out,
         "{}/{} on {}, seed {}\n  {}\n",
-        plan.scenario, plan.variant, cluster.name, plan.seed, scenario.title
+        plan.scenario,
+        plan.variant,
+        one_line(&cluster.name),
+        plan.seed,
+        one_line(&scenario.title)
     );
     let _ = writeln!(out, "  would hit");
     for planned in &plan.faults {
         for target in &planned.targets {
-            let _ = writeln!(out, "    {}", preview(&planned.fault, target));
+            let _ = writeln!(out, "    {}", one_line(&preview(&planned.fault, target).to_string()));
         }
     }
     if plan.faults.is_empty() {
@@ -79,23 +85,25 @@ fn text(drill: &Drill, cluster: &Cluster, plan: &firedrill_core::plan::Plan) -> 
     }
     let _ = writeln!(out, "\n  would measure");
     for series in &plan.series {
-        let _ = writeln!(out, "    {series}, every {}", human(series.every));
+        let _ = writeln!(out, "    {}, every {}", one_line(&series.to_string()), human(series.every));
     }
     let _ = writeln!(out, "\n  phases, each with its limit");
     for phase in &plan.phases {
-        let _ = writeln!(out, "    {:<14} {:>9}  {}", phase.phase.name(), human(phase.deadline), phase.about);
+        let _ =
+            writeln!(out, "    {:<14} {:>9}  {}", phase.phase.name(), human(phase.deadline), one_line(&phase.about));
     }
     let commands = run::planned_steps(drill, &plan.targets());
     if !commands.is_empty() {
         let _ = writeln!(out, "\n  would run");
     }
     for step in &commands {
-        let _ = writeln!(out, "    {:>2}. {}", step.number, step.step.command.replace('\n', "\n        "));
+        let shown: Vec<String> = step.step.command.lines().map(one_line).collect();
+        let _ = writeln!(out, "    {:>2}. {}", step.number, shown.join("\n        "));
         if let Some(because) = &step.step.manual {
-            let _ = writeln!(out, "        left to people: {because}");
+            let _ = writeln!(out, "        left to people: {}", one_line(because));
         }
         if let Some(correction) = &step.correction {
-            let _ = writeln!(out, "        where that fails: {}", correction.instead);
+            let _ = writeln!(out, "        where that fails: {}", one_line(&correction.instead));
         }
     }
     if let Some(variant) = scenario.variants.get(&plan.variant) {

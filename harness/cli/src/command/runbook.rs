@@ -5,6 +5,7 @@ use crate::args::ClusterArgs;
 use crate::error::{CliError, exit};
 use crate::printer::Printer;
 use crate::report::check;
+use crate::report::text::one_line;
 use clap::{Args, Subcommand, ValueEnum};
 use firedrill_core::document::{self, Document};
 use firedrill_core::scenario::Scenario;
@@ -88,7 +89,7 @@ pub(crate) async fn runbook(args: &RunbookArgs, printer: &mut Printer) -> Result
     let mut checker = Checker::new(&cluster, &args.chart).await.map_err(CliError::environment)?;
     let mut checked = Vec::new();
     for (document, scenario) in runbooks {
-        printer.status(&format!("checking {}: {} commands", document.file, document.commands.len()));
+        printer.status(&format!("checking {}: {} commands", one_line(&document.file), document.commands.len()));
         let report = checker.check(&document, scenario.as_ref(), layout).await.map_err(CliError::environment)?;
         checked.push((document, report));
     }

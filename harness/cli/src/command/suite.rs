@@ -10,6 +10,7 @@ use crate::diagnostics;
 use crate::error::{CliError, exit};
 use crate::printer::Printer;
 use crate::report;
+use crate::report::text::one_line;
 use firedrill_core::scenario::{Needs, Scenario};
 use firedrill_core::suite::{
     self, Because, Catalog, Course, Entry, Next, Outcome, Ran, Suite, SuiteResult, worst_exit_code,
@@ -96,7 +97,7 @@ pub(crate) async fn suite(args: &SuiteArgs, printer: &mut Printer) -> Result<u8,
         if let Outcome::NotRun(because) = &outcome
             && !matches!(because, Because::NoCluster { .. })
         {
-            printer.status(&format!("{name}: {because}"));
+            printer.status(&one_line(&format!("{name}: {because}")));
         }
         result.put(index, outcome, millis(elapsed()));
         // Written after every run, so that a suite that is killed has left what it knew. That it cannot be written must not

@@ -5,6 +5,7 @@ use super::run::CtrlC;
 use crate::args::ClusterArgs;
 use crate::error::CliError;
 use crate::printer::Printer;
+use crate::report::text::one_line;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use firedrill_core::scenario::{Layout, Needs};
@@ -295,7 +296,7 @@ pub(crate) async fn shown<T>(
         tokio::select! {
             biased;
             Some((at, text)) = told.recv() => {
-                printer.status(&format!("{:>7.1} s  {text}", at.ms() / 1_000.0));
+                printer.status(&format!("{:>7.1} s  {}", at.ms() / 1_000.0, one_line(&text)));
                 latest = Some((at, text));
             }
             result = &mut work => break result,
@@ -305,13 +306,13 @@ pub(crate) async fn shown<T>(
             }
             _ = ticks.tick() => {
                 if let Some((since, text)) = &latest {
-                    printer.frame(&[format!("           {text} … {}", human(clock.now().since(*since)))]);
+                    printer.frame(&[format!("           {} … {}", one_line(text), human(clock.now().since(*since)))]);
                 }
             }
         }
     };
     while let Ok((at, text)) = told.try_recv() {
-        printer.status(&format!("{:>7.1} s  {text}", at.ms() / 1_000.0));
+        printer.status(&format!("{:>7.1} s  {}", at.ms() / 1_000.0, one_line(&text)));
     }
     printer.clear_frame();
     result

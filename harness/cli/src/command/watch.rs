@@ -4,6 +4,7 @@ use super::common::each;
 use super::run::CtrlC;
 use super::watch_result::{as_json, as_text, measured};
 use crate::error::{CliError, exit};
+use crate::escape::{self, one_line};
 use crate::printer::Printer;
 use clap::{Args, ValueEnum};
 use firedrill_core::judge::outage::SeriesSummary;
@@ -168,7 +169,7 @@ pub(crate) async fn watch(args: WatchArgs, printer: &mut Printer) -> Result<u8, 
     let interrupted = ctrl_c.interrupts.at_least(1);
     let watched = probe::watch(specs, args.sustained, args.time, interrupted).await.map_err(CliError::input)?;
     let result = match args.output {
-        Output::Json => as_json(&names, &watched).to_string(),
+        Output::Json => escape::json(&as_json(&names, &watched).to_string()),
         Output::Text => as_text(&names, &watched),
     };
     printer.result(&result).map_err(CliError::environment)?;

@@ -1,5 +1,6 @@
 //! What `firedrill watch` prints.
 
+use crate::escape::one_line;
 use firedrill_core::judge::outage::{FailureCount, SeriesSummary};
 use firedrill_core::sample::{Cause, NotSent, SeriesId};
 use firedrill_core::time::{At, human, millis};
@@ -126,8 +127,8 @@ pub(super) fn as_text(names: &[String], watched: &Watched) -> String {
     let ms = |ms: f64| human(Duration::from_secs_f64(ms.max(0.0) / 1_000.0));
     for (index, (name, series)) in (0..).zip(names.iter().zip(&watched.series)) {
         let SeriesSummary { samples, failed, stalled, .. } = series;
-        let detail = |cause, code| described(cause, code, watched.remarks.on(index, cause, code));
-        let _ = writeln!(text, "{name}");
+        let detail = |cause, code| one_line(&described(cause, code, watched.remarks.on(index, cause, code)));
+        let _ = writeln!(text, "{}", one_line(name));
         let _ = writeln!(text, "  {samples} attempts, {failed} failed, {stalled} not sent by this side");
         for (why, count) in &series.not_sent {
             let _ = writeln!(text, "  {count} not sent: {}", not_sent(*why));

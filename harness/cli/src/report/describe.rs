@@ -1,7 +1,7 @@
 //! Every event in one line.
 
 use super::text::{count, limit, one_line, plural, shorten};
-use firedrill_core::event::{Event, FileSystem, LedgerCount, PhaseEnd, Record, StepEnd};
+use firedrill_core::event::{Event, FileSystem, LedgerCount, Looked, PhaseEnd, Record, StepEnd};
 use firedrill_core::time::{human, micros};
 use firedrill_core::verdict::{AlertResult, Measured, Value};
 
@@ -40,6 +40,25 @@ fn words(event: &Event) -> (&'static str, String, bool) {
         Event::PhaseEnded { phase, end, detail } => {
             let held = matches!(end, PhaseEnd::Done | PhaseEnd::Skipped);
             ("phase ended", format!("{}: {}", phase.name(), phase_end(end, detail)), !held)
+        }
+        Event::RestartsSeen { when, containers, unseen } => {
+            let when = match when {
+                Looked::Before => "before",
+                Looked::After => "after",
+            };
+            let remembered = containers.iter().any(|container| container.in_back_off_s.is_some());
+            let mut all: Vec<String> = containers.iter().map(ToString::to_string).collect();
+            if all.is_empty() && unseen.is_empty() {
+                all.push("none".to_owned());
+            }
+            all.extend(unseen.iter().map(|what| format!("not to be seen: {what}")));
+            let notable = when == "before" && (remembered || !unseen.is_empty());
+            ("restarts", format!("{when}: {}", all.join(", ")), notable)
+        }
+        Event::PodsMadeAnew { pods, failed } => {
+            let failed_all = failed.iter().map(|failed| format!("not made anew: {failed}"));
+            let all: Vec<_> = pods.iter().cloned().chain(failed_all).collect();
+            ("pods made anew", all.join(", "), !failed.is_empty())
         }
         Event::Placement { places } => {
             let on_victim = places.iter().filter(|place| place.on_victim).count() as u64;

@@ -4,7 +4,7 @@
 //! told apart.
 
 use super::describe;
-use super::text::{harmless, limit, value_word};
+use super::text::{limit, value_word, visible};
 use firedrill_core::time::millis;
 use firedrill_core::verdict::{Measured, ObjectiveResult, Part, Value, Verdict};
 use quick_junit::{NonSuccessKind, Property, Report, SerializeError, TestCase, TestCaseStatus, TestSuite};
@@ -18,7 +18,15 @@ pub(crate) fn junit(verdict: &Verdict) -> Result<String, SerializeError> {
     let mut report = Report::new("firedrill");
     report.set_time(duration(verdict.took_ms));
     report.add_test_suite(suite(verdict, &verdict.drill()));
-    report.to_string()
+    written(&report)
+}
+
+/// The XML, in which no control character is left: the writer drops those of XML 1.0 and knows no others.
+///
+/// # Errors
+/// As the writer of XML.
+pub(super) fn written(report: &Report) -> Result<String, SerializeError> {
+    Ok(visible(&report.to_string()?))
 }
 
 /// The verdict as a suite of that name.
@@ -43,7 +51,7 @@ pub(super) fn suite(verdict: &Verdict, name: &str) -> TestSuite {
     suite.add_test_case(part_case("cleanup", &class, &verdict.cleanup));
     if verdict.exit_code == 130 {
         let mut case = TestCase::new("run", status(Value::Unknown, &verdict.headline, ""));
-        case.set_classname(harmless(&class));
+        case.set_classname(visible(&class));
         suite.add_test_case(case);
     }
     suite
@@ -60,12 +68,12 @@ pub(super) fn duration(ms: f64) -> Duration {
 
 fn run_properties(verdict: &Verdict) -> Vec<Property> {
     let mut properties = vec![
-        Property::new("run", harmless(&verdict.run_id)),
-        Property::new("headline", harmless(&verdict.headline)),
+        Property::new("run", visible(&verdict.run_id)),
+        Property::new("headline", visible(&verdict.headline)),
         Property::new("exit-code", verdict.exit_code.to_string()),
-        Property::new("cluster", harmless(&verdict.cluster.name)),
-        Property::new("provider", harmless(&verdict.cluster.provider)),
-        Property::new("kubernetes", harmless(&verdict.cluster.version)),
+        Property::new("cluster", visible(&verdict.cluster.name)),
+        Property::new("provider", visible(&verdict.cluster.provider)),
+        Property::new("kubernetes", visible(&verdict.cluster.version)),
         Property::new("seed", verdict.seed.to_string()),
     ];
     let times = [
@@ -77,17 +85,17 @@ fn run_properties(verdict: &Verdict) -> Vec<Property> {
         properties.extend(time.into_iter().flat_map(|time| bounds(name, time)));
     }
     for share in &verdict.attribution {
-        let name = format!("share-ms.{}", harmless(&share.name));
+        let name = format!("share-ms.{}", visible(&share.name));
         properties.push(Property::new(name, figure(millis(share.until.since(share.from)))));
     }
-    properties.extend(verdict.alerts.iter().map(|alert| Property::new("alert", harmless(&describe::alert(alert)))));
+    properties.extend(verdict.alerts.iter().map(|alert| Property::new("alert", visible(&describe::alert(alert)))));
     for alert in &verdict.alerts {
         let times = [("fired-after", alert.fired_after_ms), ("resolved-after", alert.resolved_after_ms)];
         let figures = times.into_iter().filter_map(|(what, time)| Some((what, time?.upper_ms()?)));
-        let name = harmless(&alert.name);
+        let name = visible(&alert.name);
         properties.extend(figures.map(|(what, ms)| Property::new(format!("alert.{name}.{what}-ms"), figure(ms))));
     }
-    properties.extend(verdict.findings.iter().map(|finding| Property::new("finding", harmless(&finding.text))));
+    properties.extend(verdict.findings.iter().map(|finding| Property::new("finding", visible(&finding.text))));
     properties
 }
 
@@ -109,9 +117,9 @@ pub(super) fn status(value: Value, message: &str, description: &str) -> TestCase
         Value::Fail => (NonSuccessKind::Failure, "fail"),
     };
     let mut status = TestCaseStatus::non_success(kind);
-    status.set_type(ty).set_message(harmless(message));
+    status.set_type(ty).set_message(visible(message));
     if !description.is_empty() {
-        status.set_description(harmless(description));
+        status.set_description(visible(description));
     }
     status
 }
@@ -123,7 +131,7 @@ fn part_case(name: &str, class: &str, part: &Part) -> TestCase {
     let mut case = TestCase::new(name, status(part.value, message, &lines.join("\n")));
     case.set_classname(class);
     if part.value == Value::Pass && !lines.is_empty() {
-        case.set_system_out(harmless(&lines.join("\n")));
+        case.set_system_out(visible(&lines.join("\n")));
     }
     case
 }
@@ -134,7 +142,7 @@ fn objective_case(objective: &ObjectiveResult, class: &str, verdict: &Verdict) -
     let reason = objective.reason.as_deref().unwrap_or_default();
     let message = format!("{figure}{accepted}");
     let mut case =
-        TestCase::new(format!("recovery: {}", harmless(&objective.name)), status(objective.value, &message, reason));
+        TestCase::new(format!("recovery: {}", visible(&objective.name)), status(objective.value, &message, reason));
     case.set_classname(class);
     if let Some(upper_ms) = objective.measured.and_then(Measured::upper_ms) {
         case.set_time(duration(upper_ms));
@@ -142,7 +150,7 @@ fn objective_case(objective: &ObjectiveResult, class: &str, verdict: &Verdict) -
     case.add_property(("from", objective.from.name()));
     case.add_property(("to", objective.to.name()));
     if let Some(series) = objective.series.and_then(|id| verdict.series.iter().find(|series| series.id == id)) {
-        case.add_property(("worst-series", harmless(&series.name).as_str()));
+        case.add_property(("worst-series", visible(&series.name).as_str()));
     }
     for property in objective.measured.into_iter().flat_map(|time| bounds("measured", time)) {
         case.add_property(property);

@@ -1,8 +1,11 @@
-//! Text for people: figures, colour, wrapping, and what came from elsewhere made harmless.
+//! Text for people: figures, colour and wrapping.
 
 use anstyle::{AnsiColor, Style as Ansi};
 use firedrill_core::verdict::Value;
+use std::collections::hash_map::RandomState;
 use std::fmt::Write;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::LazyLock;
 
 /// How text for a terminal is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,10 +23,58 @@ impl Style {
     }
 }
 
-/// Colours text, or leaves it as it is.
+/// Between these two noncharacters, which no text is made of, stands the process's key and a colour.
+const MARK: (char, char) = ('\u{fdd0}', '\u{fdd1}');
+
+/// A random text of this process: no text from elsewhere can hold a mark that [`render`] obeys.
+static KEY: LazyLock<String> = LazyLock::new(|| {
+    let random = || RandomState::new().build_hasher().finish();
+    format!("{:016x}{:016x}", random(), random())
+});
+
+/// The colours that there are; the letter of each stands in its mark.
+const COLOURS: [(char, Ansi); 5] = [
+    ('p', AnsiColor::Green.on_default()),
+    ('u', AnsiColor::Yellow.on_default().bold()),
+    ('f', AnsiColor::Red.on_default().bold()),
+    ('s', Ansi::new().bold()),
+    ('d', Ansi::new().dimmed()),
+];
+
+/// Marks text for [`render`] to colour, or leaves it as it is. A mark is no control sequence: only the printer writes those.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Paint {
     color: bool,
+}
+
+fn mark(letter: char) -> String {
+    format!("{}{}{letter}{}", MARK.0, *KEY, MARK.1)
+}
+
+/// Text as it may be written to a terminal: marks of this process as colours, every other invisible character written out.
+pub(crate) fn render(text: &str) -> String {
+    let begin = format!("{}{}", MARK.0, *KEY);
+    let mut pieces = text.split(&begin);
+    let mut rendered = visible(pieces.next().unwrap_or_default());
+    for piece in pieces {
+        let mut chars = piece.chars();
+        let letter = chars.next().unwrap_or_default();
+        let colour = COLOURS.iter().find(|(known, _)| *known == letter);
+        let _ = match colour {
+            Some((_, colour)) => write!(rendered, "{colour}"),
+            None => write!(rendered, "{}", anstyle::Reset),
+        };
+        let rest = chars.as_str();
+        rendered.push_str(&visible(rest.strip_prefix(MARK.1).unwrap_or(rest)));
+    }
+    rendered
+}
+
+/// A rendered text without our own colours.
+#[cfg(test)]
+pub(crate) fn uncoloured(rendered: &str) -> String {
+    let colours = ["[0m", "[1m", "[2m", "[31m", "[32m", "[33m"].map(|code| format!("\u{1b}{code}"));
+    colours.iter().fold(rendered.to_owned(), |text, colour| text.replace(colour, ""))
 }
 
 impl Paint {
@@ -32,33 +83,33 @@ impl Paint {
         Self { color }
     }
 
-    fn with(self, style: Ansi, text: &str) -> String {
-        if self.color && !text.is_empty() { format!("{style}{text}{style:#}") } else { text.to_owned() }
+    fn with(self, letter: char, text: &str) -> String {
+        if self.color && !text.is_empty() { format!("{}{text}{}", mark(letter), mark('0')) } else { text.to_owned() }
     }
 
     /// Good.
     pub(crate) fn pass(self, text: &str) -> String {
-        self.with(AnsiColor::Green.on_default(), text)
+        self.with('p', text)
     }
 
     /// Not known, or to be looked at.
     pub(crate) fn unknown(self, text: &str) -> String {
-        self.with(AnsiColor::Yellow.on_default().bold(), text)
+        self.with('u', text)
     }
 
     /// Bad.
     pub(crate) fn fail(self, text: &str) -> String {
-        self.with(AnsiColor::Red.on_default().bold(), text)
+        self.with('f', text)
     }
 
     /// Important.
     pub(crate) fn strong(self, text: &str) -> String {
-        self.with(Ansi::new().bold(), text)
+        self.with('s', text)
     }
 
     /// Beside the point.
     pub(crate) fn dim(self, text: &str) -> String {
-        self.with(Ansi::new().dimmed(), text)
+        self.with('d', text)
     }
 
     /// In the colour of a verdict.
@@ -122,48 +173,7 @@ pub(crate) fn plural(number: u64, one: &str, many: &str) -> String {
     format!("{} {}", count(number), if number == 1 { one } else { many })
 }
 
-/// Text that came from elsewhere without terminal sequences and control characters; line breaks and tabs stay.
-pub(crate) fn harmless(text: &str) -> String {
-    let mut clean = String::with_capacity(text.len());
-    let mut chars = text.chars().peekable();
-    while let Some(char) = chars.next() {
-        match char {
-            '\u{1b}' => skip_sequence(&mut chars),
-            '\n' | '\t' => clean.push(char),
-            '\r' => {
-                if chars.peek() != Some(&'\n') {
-                    clean.push('\n');
-                }
-            }
-            // Overrides of the writing direction can make a line read as another one.
-            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {}
-            _ if char.is_control() || matches!(char, '\u{fffe}' | '\u{ffff}') => clean.push('\u{fffd}'),
-            _ => clean.push(char),
-        }
-    }
-    clean
-}
-
-/// Skips what follows an escape character: a control sequence up to its final byte, a string up to its end, else one
-/// character.
-fn skip_sequence(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) {
-    match chars.next() {
-        Some('[') => while chars.next_if(|c| !('\u{40}'..='\u{7e}').contains(c) && *c != '\n').is_some() {},
-        Some(']' | 'P' | '_' | '^') => {
-            while chars.next_if(|c| !matches!(c, '\u{7}' | '\u{1b}' | '\n')).is_some() {}
-            if chars.peek() == Some(&'\u{1b}') {
-                chars.next();
-            }
-        }
-        _ => return,
-    }
-    chars.next_if(|c| *c != '\n');
-}
-
-/// One line of it: line breaks and tabs become blanks.
-pub(crate) fn one_line(text: &str) -> String {
-    harmless(text).split_whitespace().collect::<Vec<_>>().join(" ")
-}
+pub(crate) use crate::escape::{one_line, visible};
 
 /// At most `columns` characters, with an ellipsis where it was longer.
 pub(crate) fn shorten(text: &str, columns: usize) -> String {
@@ -179,7 +189,7 @@ pub(crate) fn shorten(text: &str, columns: usize) -> String {
 /// itself, whole, so that it can be copied.
 pub(crate) fn wrap(text: &str, columns: usize) -> Vec<String> {
     let mut lines = Vec::new();
-    for paragraph in harmless(text).lines() {
+    for paragraph in visible(text).lines() {
         let mut line = String::new();
         let mut used = 0;
         let words: Vec<&str> = paragraph.split([' ', '\t']).filter(|word| !word.is_empty()).collect();
@@ -246,11 +256,12 @@ mod tests {
     }
 
     #[test]
-    fn what_came_from_elsewhere_cannot_steer_the_terminal() {
-        assert_eq!(harmless("a\u{1b}[31mred\u{1b}[0m b\u{7}"), "ared b\u{fffd}");
-        assert_eq!(harmless("\u{1b}]0;title\u{7}rest\r\nnext\rlast"), "rest\nnext\nlast");
-        assert_eq!(harmless("\u{1b}]8;;http://x\u{1b}\\link\u{1b}[2J\u{1b}[H"), "link");
-        assert_eq!(harmless("pod\u{202e}txt"), "podtxt");
+    fn a_mark_of_another_process_is_shown_not_obeyed() {
+        let painted = Paint::new(true).fail("bad");
+        assert_eq!(render(&painted), "\u{1b}[1m\u{1b}[31mbad\u{1b}[0m");
+        let forged = painted.replace(KEY.as_str(), &"0".repeat(32));
+        assert!(render(&forged).contains("\\u{fdd0}0000") && !render(&forged).contains('\u{1b}'));
+        assert_eq!(Paint::new(false).fail("bad"), "bad");
     }
 
     #[test]

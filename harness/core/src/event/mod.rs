@@ -49,6 +49,25 @@ pub enum Event {
         /// One line for people: what was found or done.
         detail: String,
     },
+    /// How often the stack's containers were restarted, by the word of their kubelets.
+    RestartsSeen {
+        /// When it was looked.
+        when: Looked,
+        /// Those that were restarted at all.
+        containers: Vec<ContainerRestarts>,
+        /// What could not be looked at.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        unseen: Vec<String>,
+    },
+    /// Before the run, pods with a container that its kubelet would have started late after a crash were deleted one after the other,
+    /// and their controllers made them again.
+    PodsMadeAnew {
+        /// The pods, `namespace/name`.
+        pods: Vec<String>,
+        /// What could not be done, and why.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        failed: Vec<String>,
+    },
     /// Where everything runs that could spoil the measurement.
     Placement {
         /// What and where.
@@ -276,6 +295,42 @@ pub struct ClusterInfo {
     pub version: String,
     /// How many nodes.
     pub nodes: u32,
+}
+
+/// When something was looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Looked {
+    /// Before anything was broken.
+    Before,
+    /// After everything was undone.
+    After,
+}
+
+/// Restarts of one container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerRestarts {
+    /// Its pod, `namespace/name`.
+    pub pod: String,
+    /// Its name.
+    pub container: String,
+    /// How often it was restarted.
+    pub restarts: u32,
+    /// How long ago it was restarted last, in seconds, where its kubelet still remembers that: after the next crash it would start it
+    /// with a delay that grows from 10 s to 300 s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_back_off_s: Option<u64>,
+}
+
+impl std::fmt::Display for ContainerRestarts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let times = if self.restarts == 1 { "restart" } else { "restarts" };
+        write!(f, "{} of {} ({} {times}", self.container, self.pod, self.restarts)?;
+        match self.in_back_off_s {
+            Some(ago) => write!(f, ", the last {ago} s before)"),
+            None => f.write_str(")"),
+        }
+    }
 }
 
 /// How a phase ended.

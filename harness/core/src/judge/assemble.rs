@@ -81,6 +81,11 @@ pub fn judge<R: Read>(
             "objectives, accepted losses and the load that is demanded are those of another file than the run's own";
         findings.push(Finding { kind: FindingKind::Measurement, text: text.to_owned(), section: None });
     }
+    let not_independent = not_independent(&history);
+    findings.extend(not_independent.iter().map(|why| {
+        let text = format!("{why}: its times are not pooled with those of other runs");
+        Finding { kind: FindingKind::Measurement, text, section: None }
+    }));
     findings.extend(misplaced(&history));
     findings.extend(measurement(&history, &series, journal.truncated, variant.sustained));
 
@@ -90,6 +95,7 @@ pub fn judge<R: Read>(
         scenario: plan.scenario.clone(),
         variant: plan.variant.clone(),
         without: history.left_out().map(str::to_owned),
+        not_independent,
         started: history.started_wall.to_owned(),
         took_ms: history.last_at.ms(),
         cluster: start.cluster.clone(),
@@ -250,6 +256,21 @@ fn slower_than_documented(objectives: &[ObjectiveResult]) -> Vec<Finding> {
     slower
         .map(|objective| Finding { kind: FindingKind::SlowerThanDocumented, text: text(objective), section: None })
         .collect()
+}
+
+/// Why the run's times may depend on what another run did before it: the kubelet starts a container that crashes again with a delay
+/// that it remembers from before.
+fn not_independent(history: &History<'_>) -> Option<String> {
+    let (containers, unseen) = history.restarts_before?;
+    let remembered: Vec<String> =
+        containers.iter().filter(|container| container.in_back_off_s.is_some()).map(ToString::to_string).collect();
+    match (remembered.as_slice(), unseen) {
+        ([], []) => None,
+        ([], unseen) => {
+            Some(format!("whether the run began within a restart back-off is not known ({})", unseen.join("; ")))
+        }
+        (remembered, _) => Some(format!("the run began within the restart back-off of {}", remembered.join(", "))),
+    }
 }
 
 /// What must not be on a victim's node, since its own end would look like the fault's effect.

@@ -1,6 +1,8 @@
 //! What the journal says, in one pass: moments, phases, and who did what to which target.
 
-use crate::event::{Event, FileSystem, LedgerCount, Observation, PhaseEnd, Place, RunStarted, StepEnd, Undo};
+use crate::event::{
+    ContainerRestarts, Event, FileSystem, LedgerCount, Looked, Observation, PhaseEnd, Place, RunStarted, StepEnd, Undo,
+};
 use crate::journal::Journal;
 use crate::plan::{Phase, Target};
 use crate::sample::SeriesId;
@@ -23,6 +25,8 @@ pub(crate) struct History<'a> {
     pub(crate) load_per_s: Option<f64>,
     /// For how long something waited for a processor of the prober's machine, and of how long.
     pub(crate) cpu_stalled: Option<(Duration, Duration)>,
+    /// Restarts of containers before the run, and what could not be looked at.
+    pub(crate) restarts_before: Option<(&'a [ContainerRestarts], &'a [String])>,
     pub(crate) injections: Vec<Injection<'a>>,
     pub(crate) proofs: Vec<ProofSeen<'a>>,
     pub(crate) steps: Vec<StepSeen<'a>>,
@@ -130,6 +134,7 @@ impl<'a> History<'a> {
             phases: Vec::new(),
             load_per_s: None,
             cpu_stalled: None,
+            restarts_before: None,
             injections: Vec::new(),
             proofs: Vec::new(),
             steps: Vec::new(),
@@ -247,7 +252,12 @@ impl<'a> History<'a> {
                 self.samples = *samples;
                 self.interrupted |= interrupted;
             }
+            Event::RestartsSeen { when: Looked::Before, containers, unseen } => {
+                self.restarts_before = Some((containers, unseen));
+            }
             Event::RunStarted(_)
+            | Event::RestartsSeen { when: Looked::After, .. }
+            | Event::PodsMadeAnew { .. }
             | Event::ClockCompared { .. }
             | Event::MomentSeen { .. }
             | Event::StepSkipped { .. }

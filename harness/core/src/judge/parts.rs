@@ -3,11 +3,14 @@
 use super::moments::{History, Injection, UndoSeen};
 use super::series::Seen;
 use crate::event::{FileSystem, PhaseEnd, Undo};
-use crate::plan::{Phase, Series, Target};
+use crate::plan::{Phase, PlannedFault, Series, Target};
 use crate::scenario::{DataPolicy, Effect, Fault, Moment, Shown, Variant};
 use crate::time::human;
 use crate::verdict::{Finding, FindingKind, Part, Value, grouped};
 use std::collections::BTreeMap;
+
+/// The provider whose nodes are containers of this machine.
+const KIND: &str = "kind";
 
 pub(crate) fn part(value: Value, reasons: Vec<String>, hint: Option<&str>) -> Part {
     Part { value, reasons, hint: hint.map(str::to_owned) }
@@ -196,6 +199,7 @@ pub(crate) fn data(
         let claims = history.not_looked_into.join(", ");
         format!("not looked into, since their driver cannot be asked: file systems of {claims}")
     });
+    let others = others.into_iter().chain(unsynced(history));
     let mut findings = Vec::new();
     if failed.is_empty() && lost + duplicated > 0 {
         let text = format!("{lost} acknowledged writes lost and {duplicated} doubled, as accepted: {}", policy.because);
@@ -225,6 +229,19 @@ pub(crate) fn data(
         part(Value::Pass, [text].into_iter().chain(volumes).chain(others).collect(), None)
     };
     (judged, findings)
+}
+
+/// What a node that is powered off does not put at risk on kind: its processes end, but the kernel that they share with this machine
+/// writes their pages out all the same.
+fn unsynced(history: &History<'_>) -> Option<String> {
+    let start = history.start;
+    let is_off = |fault: &PlannedFault| matches!(fault.fault, Fault::NodeOff { .. }) && !fault.targets.is_empty();
+    let node_off = !start.noop && start.plan.faults.iter().any(is_off);
+    (node_off && start.cluster.provider == KIND).then(|| {
+        "writes that were not fsynced were not put at risk: a kind node that is powered off keeps its page cache, so a store that \
+         acknowledges before it fsyncs loses nothing here"
+            .to_owned()
+    })
 }
 
 fn file_system(claim: &str, found: Option<&FileSystem>) -> String {

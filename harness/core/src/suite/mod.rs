@@ -19,4 +19,4 @@ pub use result::{
     Because, ObjectiveSeen, Outcome, Ran, RunResult, SUITE_VERSION, ShardTook, SuiteResult, worst_exit_code,
 };
 pub use shard::{Shard, assign};
-pub use statistics::{Held, Measure, Repeated, p90_confidence, violation_bound};
+pub use statistics::{Held, LeftOut, Measure, Repeated, p90_confidence, violation_bound};

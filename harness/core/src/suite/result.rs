@@ -172,6 +172,9 @@ pub struct Ran {
     pub time_to_recover_ms: Option<Measured>,
     /// The objectives.
     pub objectives: Vec<ObjectiveSeen>,
+    /// Why its times are not pooled with those of the drill's other runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_independent: Option<String>,
     /// Whether, after the injection, an effect was waited for until its limit and not seen: what a control must show.
     pub no_effect_seen: bool,
 }
@@ -236,6 +239,7 @@ impl Ran {
             cleanup: verdict.cleanup.value,
             time_to_recover_ms: verdict.time_to_recover_ms,
             objectives: verdict.objectives.iter().map(objective).collect(),
+            not_independent: verdict.not_independent.clone(),
             no_effect_seen,
         }
     }

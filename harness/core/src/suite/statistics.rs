@@ -16,11 +16,30 @@ pub struct Repeated {
     pub planned: u32,
     /// How often it was begun.
     pub runs: u32,
+    /// Of these, the runs that are not in the times below, since they are not independent of the others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
     /// Its times: every objective, then the time to recover.
     pub measures: Vec<Measure>,
 }
 
-/// One time, over all runs that were begun.
+impl Repeated {
+    /// How many runs the times are of.
+    pub fn pooled(&self) -> u32 {
+        self.runs.saturating_sub(self.left_out.len() as u32)
+    }
+}
+
+/// A run that is not pooled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// Which run of the drill, from 1.
+    pub round: u32,
+    /// Why.
+    pub because: String,
+}
+
+/// One time, over all runs that were begun and are pooled.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measure {
     /// The objective's name, or `time to recover`.
@@ -88,10 +107,18 @@ pub(super) fn repeated(results: &[&RunResult]) -> Option<Repeated> {
     if first.repeat < 2 || first.control {
         return None;
     }
+    let left_out: Vec<LeftOut> = results
+        .iter()
+        .filter_map(|result| {
+            let because = result.ran()?.not_independent.clone()?;
+            Some(LeftOut { round: result.slot.round, because })
+        })
+        .collect();
     // One that was begun and has no verdict counts as one of which nothing is known.
     let ran: Vec<Option<&Ran>> = results
         .iter()
         .filter_map(|result| match &result.outcome {
+            Outcome::Ran(ran) if ran.not_independent.is_some() => None,
             Outcome::Ran(ran) => Some(Some(&**ran)),
             Outcome::Failed { .. } => Some(None),
             Outcome::NotRun(_) => None,
@@ -106,7 +133,8 @@ pub(super) fn repeated(results: &[&RunResult]) -> Option<Repeated> {
     let mut measures: Vec<Measure> = names.iter().map(|name| of_objective(name, &ran)).collect();
     let times: Vec<_> = ran.iter().map(|ran| ran.and_then(|ran| ran.time_to_recover_ms)).collect();
     measures.push(measure("time to recover", &times, None));
-    Some(Repeated { drill: first.drill.clone(), planned: first.repeat, runs: ran.len() as u32, measures })
+    let runs = (ran.len() + left_out.len()) as u32;
+    Some(Repeated { drill: first.drill.clone(), planned: first.repeat, runs, left_out, measures })
 }
 
 fn of_objective(name: &str, ran: &[Option<&Ran>]) -> Measure {

@@ -2,6 +2,7 @@
 
 use crate::builder::Run;
 use firedrill_core::event::{Event, FileSystem};
+use firedrill_core::scenario::{Fault, PodSelector};
 use firedrill_core::verdict::Value;
 
 #[test]
@@ -64,4 +65,24 @@ fn a_file_system_that_the_fault_reached_is_part_of_the_data() {
     let others = others.judge();
     let said = "not looked into, since their driver cannot be asked: file systems of ironflow/data-1";
     assert_eq!((others.data.value, others.data.reasons.last().unwrap().as_str()), (Value::Pass, said));
+}
+
+#[test]
+fn a_kind_node_that_is_off_puts_no_unsynced_write_at_risk() {
+    let judged = |provider: &str, off: bool, lost: u64| {
+        let mut run = Run::recovered(62_000);
+        run.drop_events(|event| matches!(event, Event::Ledger(_))).ledger(72_000, lost, 0);
+        run.start.cluster.provider = provider.to_owned();
+        if off {
+            let pods = PodSelector { namespace: "ironflow".into(), labels: "a=b".into() };
+            run.start.plan.faults[0].fault = Fault::NodeOff { pods, new: false, count: 1, with: None };
+        }
+        let data = run.judge().data;
+        let said = data.reasons.iter().any(|reason| reason.contains("not fsynced were not put at risk"));
+        (data.value, said)
+    };
+    assert_eq!(judged("kind", true, 0), (Value::Pass, true));
+    assert_eq!(judged("kind", true, 1), (Value::Fail, true));
+    assert_eq!(judged("kind", false, 0), (Value::Pass, false), "a container that is frozen or killed");
+    assert_eq!(judged("existing", true, 0), (Value::Pass, false), "a machine that loses its power");
 }

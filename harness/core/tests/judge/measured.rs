@@ -2,7 +2,7 @@
 
 use crate::builder::{EVERY_MS, INJECT_MS, PUBLISH, Run};
 use crate::verdicts::shown;
-use firedrill_core::event::Event;
+use firedrill_core::event::{ContainerRestarts, Event, Looked};
 use firedrill_core::sample::{Cause, NotSent, Outcome};
 use firedrill_core::scenario::{Accepted, Moment, Recovery, Vantage};
 use firedrill_core::time::At;
@@ -240,4 +240,29 @@ fn the_longest_outage_is_that_of_one_and_not_until_the_last() {
     assert!(lower_ms <= 3_000.0 && (3_000.0..3_200.0).contains(&upper_ms), "{lower_ms} - {upper_ms}");
     run.start.scenario.objectives[0].accepted.insert("hung".into(), Accepted(Duration::from_secs(2)));
     assert_eq!(run.judge().objectives[0].value, Value::Fail);
+}
+
+#[test]
+fn a_run_that_began_within_a_back_off_says_so() {
+    let judged = |when, in_back_off_s, unseen: &[&str]| {
+        let mut run = Run::recovered(62_000);
+        let (pod, container) = ("ironflow/ironflow-nats-0".to_owned(), "nats".to_owned());
+        let containers = vec![ContainerRestarts { pod, container, restarts: 2, in_back_off_s }];
+        let unseen = unseen.iter().map(|text| (*text).to_owned()).collect();
+        run.event(1_000, Event::RestartsSeen { when, containers, unseen });
+        let verdict = run.judge();
+        let found = verdict.findings.iter().any(|finding| finding.text.contains("not pooled"));
+        assert_eq!(found, verdict.not_independent.is_some(), "{}", shown(&verdict));
+        assert_eq!(verdict.exit_code, 0, "it gates nothing");
+        verdict.not_independent
+    };
+    assert_eq!(
+        judged(Looked::Before, Some(35), &[]).as_deref(),
+        Some(
+            "the run began within the restart back-off of nats of ironflow/ironflow-nats-0 (2 restarts, the last 35 s before)"
+        )
+    );
+    assert_eq!(judged(Looked::Before, None, &[]), None, "it was longer ago than the kubelet remembers");
+    assert_eq!(judged(Looked::After, Some(3), &[]), None, "the run's own fault");
+    assert!(judged(Looked::Before, None, &["no answer"]).unwrap().contains("is not known (no answer)"));
 }

@@ -162,7 +162,10 @@ impl Bundle<'_> {
 
     async fn write(&mut self, file: &str, bytes: Result<impl AsRef<[u8]>, String>) {
         let written = match bytes {
-            Ok(bytes) => write(&self.dir.join(file), bytes.as_ref()).await.map_err(|error| error.to_string()),
+            Ok(bytes) => {
+                let clean = self.cluster.redactor().text(&String::from_utf8_lossy(bytes.as_ref()));
+                write(&self.dir.join(file), clean.as_bytes()).await.map_err(|error| error.to_string())
+            }
             Err(why) => Err(why),
         };
         if let Err(why) = written {

@@ -2,7 +2,7 @@
 
 use super::alerts;
 use super::cnpg;
-use super::kubernetes::{node_ready, pod_is_ready, restarts};
+use super::kubernetes::{ended, node_ready, pod_is_ready, restarts};
 use super::nats_state::{Replicas, quorum_lost, replicas};
 use super::nats_view::views;
 use super::rows::rows;
@@ -77,7 +77,8 @@ impl Baseline {
             for pod in &pods {
                 baseline.restarts.insert(pod.uid().unwrap_or_default(), restarts(pod));
             }
-            baseline.pods.insert(selector, pods.len());
+            // A pod that has ended serves nothing, and nobody makes another one for it.
+            baseline.pods.insert(selector, pods.iter().filter(|pod| ended(pod).is_none()).count());
         }
         for symptom in symptoms(variant) {
             baseline.symptoms.extend(occurrences(cluster, symptom).await?);
@@ -210,16 +211,26 @@ async fn kubelet(cluster: Cluster, node: String) -> Result<(), String> {
     cluster.kubelet_answers(&node).await.map_err(|why| format!("kubelet of {node} does not answer: {why}"))
 }
 
+/// Whether as many pods as before are ready. Pods that have ended (phase Failed or Succeeded) do not count, and the answer names
+/// them.
 fn pods_ready(pods: &[Pod], wanted: usize) -> Result<String, String> {
-    let ended = |pod: &&Pod| pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Succeeded");
-    let pods: Vec<_> = pods.iter().filter(|pod| !ended(pod)).collect();
-    if let Some(pod) = pods.iter().find(|pod| !pod_is_ready(pod)) {
-        return Err(format!("{} is not ready", pod.name_any()));
+    let (gone, alive): (Vec<&Pod>, Vec<&Pod>) = pods.iter().partition(|pod| ended(pod).is_some());
+    let named: Vec<_> =
+        gone.iter().map(|pod| format!("{} ({})", pod.name_any(), ended(pod).unwrap_or_default())).collect();
+    if alive.is_empty() && !gone.is_empty() {
+        return Err(format!("every pod has ended: {}", named.join(", ")));
     }
-    if wanted == 0 || pods.len() < wanted {
-        return Err(format!("{} of {wanted} pods are there", pods.len()));
+    let not_counted = match named.as_slice() {
+        [] => String::new(),
+        named => format!(" (not counted, since they have ended: {})", named.join(", ")),
+    };
+    if let Some(pod) = alive.iter().find(|pod| !pod_is_ready(pod)) {
+        return Err(format!("{} is not ready{not_counted}", pod.name_any()));
     }
-    Ok(format!("{} pods ready", pods.len()))
+    if wanted == 0 || alive.len() < wanted {
+        return Err(format!("{} of {wanted} pods are there{not_counted}", alive.len()));
+    }
+    Ok(format!("{} pods ready{not_counted}", alive.len()))
 }
 
 /// As many nodes as there were, whichever they are: one that is replaced has another name. None of them may be lost.
@@ -347,6 +358,28 @@ mod tests {
         going.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
         assert!(pods_ready(&[ready, going], 1).is_err(), "a pod that is going away is not ready");
         assert!(pods_ready(&[], 0).is_err(), "nothing is never all of them");
+    }
+
+    #[test]
+    fn pods_that_have_ended_do_not_count_and_are_named() {
+        let ready = pod("a", "True", 0);
+        let in_phase = |phase: &str| {
+            let mut pod = pod("b", "False", 0);
+            pod.metadata.name = Some(format!("old-{}", phase.to_lowercase()));
+            pod.status.as_mut().unwrap().phase = Some(phase.to_owned());
+            pod
+        };
+        let (failed, succeeded) = (in_phase("Failed"), in_phase("Succeeded"));
+        let held = pods_ready(&[ready.clone(), failed.clone(), succeeded.clone()], 1).unwrap();
+        assert_eq!(
+            held,
+            "1 pods ready (not counted, since they have ended: old-failed (Failed), old-succeeded (Succeeded))"
+        );
+        let lacks = pods_ready(&[ready.clone(), failed.clone()], 2).unwrap_err();
+        assert_eq!(lacks, "1 of 2 pods are there (not counted, since they have ended: old-failed (Failed))");
+        let all = pods_ready(&[failed, succeeded], 0).unwrap_err();
+        assert_eq!(all, "every pod has ended: old-failed (Failed), old-succeeded (Succeeded)");
+        assert!(pods_ready(&[ready, in_phase("Pending")], 1).is_err(), "what has not ended counts");
     }
 
     #[test]

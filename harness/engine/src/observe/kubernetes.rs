@@ -43,6 +43,12 @@ pub(super) fn pod_is_ready(pod: &Pod) -> bool {
     pod.metadata.deletion_timestamp.is_none() && is_ready(pod)
 }
 
+/// The phase of a pod whose containers have all ended for good: `Failed` or `Succeeded`.
+pub(super) fn ended(pod: &Pod) -> Option<&str> {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    phase.filter(|phase| matches!(*phase, "Failed" | "Succeeded"))
+}
+
 /// Restarts of all of a pod's containers.
 pub(super) fn restarts(pod: &Pod) -> i32 {
     let statuses = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());

@@ -9,14 +9,14 @@ use super::recorder::{Progress, Recorder};
 use super::sweep::left_behind;
 use super::undo_log::UndoLog;
 use super::watching::{self, Watching};
-use super::{account, alerts, before, break_it, finish, recover, steady};
+use super::{account, alerts, back_off, before, break_it, finish, recover, steady};
 use crate::clock::Clock;
 use crate::cluster::{Cluster, Inventory, RunMark};
 use crate::lease::Lease;
 use crate::observe;
 use crate::pressure::cpu_stalled;
-use firedrill_core::event::{Event, JOURNAL_VERSION, RunStarted};
-use firedrill_core::plan::Phase;
+use firedrill_core::event::{Event, JOURNAL_VERSION, Looked, RunStarted};
+use firedrill_core::plan::{Phase, Plan};
 use firedrill_core::scenario::{Condition, Recovery, Start};
 use firedrill_core::time::At;
 use std::collections::BTreeSet;
@@ -71,9 +71,17 @@ pub async fn run(options: Options, progress: mpsc::Sender<Progress>, interrupts:
     };
     let lease = Lease::acquire(&options.cluster, &plan.run_id, &mut say).await;
     let lease = lease.map_err(|error| environment(error.to_string()))?;
+    let (plan, anew) = match fresh(&options, plan, clock, &mut say, &interrupts).await {
+        Ok(fresh) => fresh,
+        Err(error) => {
+            give_back(lease).await;
+            return Err(error);
+        }
+    };
     drop(say);
     let made = std::fs::create_dir_all(&folder).and_then(|()| {
         let recorder = Recorder::create(&folder.join("events.jsonl"), clock, progress)?;
+        let recorder = recorder.redacting(options.cluster.redactor());
         let board = Board::open(&folder.join("samples.bin"), &plan.series, variant.sustained)?;
         Ok((recorder, board))
     });
@@ -92,6 +100,10 @@ pub async fn run(options: Options, progress: mpsc::Sender<Progress>, interrupts:
         noop: options.drill.noop,
         cluster: info,
     })));
+    if let Some(event) = anew {
+        recorder.record(event);
+    }
+    recorder.record(back_off::restarts(&options.cluster, &options.drill.scenario, clock, Looked::Before).await);
     let expires_unix = clock.unix_seconds(clock.now().plus(plan.expires_after));
     let context = Context {
         variant: Arc::new(variant),
@@ -128,14 +140,41 @@ pub async fn run(options: Options, progress: mpsc::Sender<Progress>, interrupts:
     if let (Some(what), false) = (context.lost_now(), losing.is_finished()) {
         context.recorder.record(Event::Lost { what });
     }
+    let scenario = &context.drill.scenario;
+    context.recorder.record(back_off::restarts(&context.cluster, scenario, clock, Looked::After).await);
     context.recorder.record(Event::RunEnded { interrupted: context.interrupts.count() > 0, samples });
     counting.abort();
     show.abort();
     give_back(lease).await;
     match context.recorder.broken() {
-        None => Ok(Ran { folder, environment: ended.environment, clean: ended.clean }),
+        None => {
+            let redactor = context.cluster.redactor();
+            let environment = ended.environment.map(|why| redactor.text(&why));
+            Ok(Ran { folder, environment, clean: ended.clean })
+        }
         Some(reason) => Err(no_journal(&context, &reason, ended.clean)),
     }
+}
+
+/// Makes pods anew in which the run before would go on: then targets are other pods, so that the plan is made again. An interrupt
+/// ends that; the run itself then ends at once.
+async fn fresh(
+    options: &Options,
+    plan: Plan,
+    clock: Clock,
+    say: &mut (dyn FnMut(String) + Send),
+    interrupts: &Interrupts,
+) -> Result<(Plan, Option<Event>), RunError> {
+    let anew = tokio::select! {
+        anew = back_off::make_anew(&options.cluster, &options.drill, clock, say) => anew,
+        () = interrupts.at_least(1) => return Ok((plan, None)),
+    };
+    if anew.is_none() {
+        return Ok((plan, None));
+    }
+    let drill = Drill { seed: Some(plan.seed), ..options.drill.clone() };
+    let again = super::planned::plan(&drill, &options.cluster).await?;
+    Ok((Plan { run_id: plan.run_id, ..again }, anew))
 }
 
 /// A run whose journal broke off can show no verdict: what became of the cluster is said by the run itself.
@@ -360,6 +399,9 @@ async fn preflight(context: &Context) -> Result<(Inventory, String), Stop> {
     context.doing("listing the cluster");
     let before = context.cluster.inventory().await.map_err(Stop::failed)?;
     before::keep(&context.folder, &before).map_err(Stop::Broken)?;
+    if let Recovery::Runbook { .. } = &context.variant.recovery {
+        recover::make_workplace(context).map_err(Stop::failed)?;
+    }
     let text = format!(
         "marked for drills, healthy, {} targets, {} objects listed",
         context.plan.targets().len(),

@@ -4,6 +4,7 @@ mod account;
 mod alerts;
 mod anew;
 mod arm;
+mod back_off;
 mod before;
 mod board;
 mod break_it;

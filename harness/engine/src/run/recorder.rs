@@ -1,6 +1,7 @@
 //! The journal's writer: the first reporter of everything that happens.
 
 use crate::clock::Clock;
+use crate::redact::Redactor;
 use firedrill_core::event::{Event, Record};
 use firedrill_core::live::Live;
 use firedrill_core::time::At;
@@ -40,6 +41,8 @@ pub struct Recorder {
     clock: Clock,
     inner: Arc<Mutex<Inner>>,
     progress: mpsc::Sender<Progress>,
+    /// Takes secrets out of everything before it is written or shown.
+    redactor: Arc<Redactor>,
 }
 
 struct Inner {
@@ -62,7 +65,13 @@ impl Recorder {
 
     fn into_file(file: File, clock: Clock, progress: mpsc::Sender<Progress>) -> Self {
         let inner = Inner { file, next_seq: 0, last_at: At(0), broken: None };
-        Self { clock, inner: Arc::new(Mutex::new(inner)), progress }
+        Self { clock, inner: Arc::new(Mutex::new(inner)), progress, redactor: Arc::default() }
+    }
+
+    /// The same, with the secrets that this one knows taken out of everything, beside what looks like a credential.
+    #[must_use]
+    pub fn redacting(self, redactor: Arc<Redactor>) -> Self {
+        Self { redactor, ..self }
     }
 
     /// The run's clock.
@@ -93,7 +102,8 @@ impl Recorder {
     }
 
     /// Tells the reporter how things stand; dropped where it is behind.
-    pub fn live(&self, live: Live) {
+    pub fn live(&self, mut live: Live) {
+        self.redactor.clean(&mut live.doing);
         let _ = self.progress.try_send(Progress::Live(live));
     }
 
@@ -101,7 +111,8 @@ impl Recorder {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self, event: Event, durably: bool) {
+    fn write(&self, mut event: Event, durably: bool) {
+        self.redactor.event(&mut event);
         let record = {
             let mut inner = self.lock();
             // Taken under the lock, so that records are in the order of their times.
@@ -141,6 +152,41 @@ mod tests {
         assert!(matches!(Journal::parse(&text), Err(JournalError::NoStart)));
         assert!(matches!(seen.try_recv(), Ok(Progress::Record(_))));
         assert!(Recorder::create(&path, Clock::start(), mpsc::channel(1).0).is_err());
+    }
+
+    #[test]
+    fn secrets_reach_neither_the_journal_nor_the_reporter() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events.jsonl");
+        let (progress, mut seen) = mpsc::channel(8);
+        let redactor = Arc::new(Redactor::default());
+        redactor.register("password of Secret a/b", "correct-horse");
+        let recorder = Recorder::create(&path, Clock::start(), progress).unwrap().redacting(redactor);
+        let said = "psql: correct-horse\nY29ycmVjdC1ob3JzZQ==\nPGPASSWORD=hunter2".to_owned();
+        recorder.record(Event::StepEnded {
+            step: 1,
+            correction: false,
+            end: firedrill_core::event::StepEnd::WrongOutput { exit: 0, expected: "correct-horse".to_owned() },
+            stdout: said.clone(),
+            stderr: said.clone(),
+        });
+        recorder.record(Event::StepStarted {
+            step: 2,
+            section: "s".to_owned(),
+            line: 1,
+            command: "kubectl exec -- psql postgres://app:correct-horse@db/app --token=hunter2".to_owned(),
+            correction: false,
+            deadline: std::time::Duration::from_secs(1),
+        });
+        recorder.record(Event::Note { text: said });
+        let journal = std::fs::read_to_string(&path).unwrap();
+        let shown = format!("{:?}{:?}{:?}", seen.try_recv(), seen.try_recv(), seen.try_recv());
+        for text in [&journal, &shown] {
+            assert!(text.contains("[redacted: password of Secret a/b]"), "{text}");
+            for secret in ["correct-horse", "Y29ycmVjdC1ob3JzZQ", "hunter2"] {
+                assert!(!text.contains(secret), "{secret}: {text}");
+            }
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::context::{Context, Stop};
 use super::watching::{Backlog, Watching};
 use crate::cluster::ClusterError;
+use crate::copy::{CopyLimits, copy_tree};
 use crate::fault;
 use crate::machine;
 use crate::runbook::{CommandEnd, Environment, PlannedStep, run_command};
@@ -14,6 +15,8 @@ use std::path::Path;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
+/// The folder that a runbook's commands run in, in that of the run.
+const WORKPLACE: &str = "work";
 /// How long after an expectation did not hold its command runs again, where the runbook gives it time.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
@@ -56,14 +59,14 @@ pub(super) async fn trigger(context: &Context, watching: &Watching, start: &Star
 /// would go on; the judge says what it means.
 ///
 /// # Errors
-/// Where the folder that they run in cannot be made.
+/// Where the folder that they run in cannot be named.
 pub(super) async fn runbook(
     context: &Context,
     steps: &[PlannedStep],
     stop: &CancellationToken,
     effect_at: At,
 ) -> Result<((), String), Stop> {
-    let directory = workplace(&context.folder, &context.chart).map_err(Stop::failed)?;
+    let directory = std::path::absolute(context.folder.join(WORKPLACE)).map_err(Stop::failed)?;
     let environment = Environment { variables: context.cluster.kubectl_env(), directory };
     let (mut held, mut corrected, mut skipped, mut manual) = (0, 0, 0, 0);
     for planned in steps {
@@ -226,14 +229,22 @@ fn nothing_to_act_on(planned: &PlannedStep, what: &str) -> Stop {
     Stop::Failed(format!("step {}: no {what} was hit that the provider could act on", planned.number))
 }
 
-/// The folder that commands run in: the chart stands where the runbook's commands name it.
+/// The folder that commands run in: a copy of the chart stands where the runbook's commands name it, so that no command reaches the
+/// chart itself.
+///
+/// # Errors
+/// Where it cannot be made, or the chart cannot be copied.
+pub(super) fn make_workplace(context: &Context) -> Result<(), ClusterError> {
+    workplace(&context.folder, &context.chart).map(drop)
+}
+
 fn workplace(folder: &Path, chart: &Path) -> Result<std::path::PathBuf, ClusterError> {
     let io = |error: std::io::Error| ClusterError::Other(format!("{}: {error}", folder.display()));
-    let directory = folder.join("work");
+    let directory = folder.join(WORKPLACE);
     let helm = directory.join("deploy/helm");
     std::fs::create_dir_all(&helm).map_err(io)?;
-    let chart = std::path::absolute(chart).map_err(io)?;
-    std::os::unix::fs::symlink(chart, helm.join("ironflow")).map_err(io)?;
+    copy_tree(chart, &helm.join("ironflow"), CopyLimits::CHART)
+        .map_err(|error| ClusterError::Other(format!("the chart cannot be copied: {error}")))?;
     std::path::absolute(&directory).map_err(io)
 }
 
@@ -310,4 +321,26 @@ pub(super) async fn backlog(context: &Context, watching: &Watching) -> Result<((
     let by = "no more steps wait for a worker than usual".to_owned();
     context.recorder.record(Event::MomentSeen { moment: Moment::BacklogDrained, seen_at, by: by.clone() });
     Ok(((), by))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[tokio::test]
+    async fn a_step_that_writes_into_the_chart_leaves_the_chart_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let chart = folder.path().join("chart");
+        fs::create_dir(&chart).unwrap();
+        fs::write(chart.join("Chart.yaml"), "name: x\n").unwrap();
+        let directory = workplace(&folder.path().join("run"), &chart).unwrap();
+        let variables = vec![("PATH".into(), crate::env::raw("PATH").unwrap())];
+        let environment = Environment { variables, directory };
+        let command = "cd deploy/helm/ironflow && echo bad >> Chart.yaml && cat Chart.yaml && rm Chart.yaml";
+        let stop = CancellationToken::new();
+        let end = run_command(command, &environment, Some(0), Some("bad"), Duration::from_secs(20), &stop).await;
+        assert!(end.end.held(), "{end:?}");
+        assert_eq!(fs::read_to_string(chart.join("Chart.yaml")).unwrap(), "name: x\n");
+    }
 }

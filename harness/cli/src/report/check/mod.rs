@@ -6,6 +6,7 @@ mod text;
 pub(crate) use sarif::sarif;
 pub(crate) use text::text;
 
+use crate::report::json::pretty;
 use firedrill_core::document::{Document, Report, position};
 use serde_json::{Value, json};
 use std::ops::Range;
@@ -17,7 +18,7 @@ use std::ops::Range;
 pub(crate) fn json(checked: &[(Document, Report)]) -> serde_json::Result<String> {
     let is_fine = checked.iter().all(|(_, report)| report.open().next().is_none());
     let files: Vec<Value> = checked.iter().map(|(document, report)| file(document, report)).collect();
-    serde_json::to_string_pretty(&json!({"ok": is_fine, "files": files}))
+    pretty(&json!({"ok": is_fine, "files": files}))
 }
 
 fn file(document: &Document, report: &Report) -> Value {

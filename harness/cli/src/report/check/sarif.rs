@@ -1,5 +1,6 @@
 //! Findings as SARIF 2.1.0 (OASIS standard, 2020-03-27), which code scanners read.
 
+use crate::report::json::pretty;
 use firedrill_core::document::{Document, FindingKind, Report, position};
 use serde_json::{Value, json};
 use std::ops::Range;
@@ -20,7 +21,7 @@ pub(crate) fn sarif(checked: &[(Document, Report)]) -> serde_json::Result<String
     rules.push(rule(NOT_READ, "it is not surely a command, so it was not read"));
     let results: Vec<Value> = checked.iter().flat_map(|(document, report)| results(document, report)).collect();
     let driver = json!({"name": "firedrill", "version": env!("CARGO_PKG_VERSION"), "rules": rules});
-    serde_json::to_string_pretty(&json!({
+    pretty(&json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
         "runs": [{"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}],

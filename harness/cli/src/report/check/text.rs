@@ -1,6 +1,7 @@
 //! Findings for people.
 
 use crate::diagnostics;
+use crate::escape::one_line;
 use firedrill_core::document::{Document, Finding, Lines, Report, position};
 use firedrill_core::scenario::Mistake;
 use std::collections::BTreeMap;
@@ -48,7 +49,7 @@ fn corrected(document: &Document, report: &Report) -> Vec<String> {
     let line = |finding: &Finding| {
         let correction = finding.corrected.as_ref()?;
         let place = place(document, report, &finding.span);
-        Some(format!("    {place}  {}\n      instead: {}\n", finding.message, correction.instead))
+        Some(format!("    {place}  {}\n      instead: {}\n", one_line(&finding.message), one_line(&correction.instead)))
     };
     report.findings.iter().filter_map(line).collect()
 }
@@ -56,9 +57,12 @@ fn corrected(document: &Document, report: &Report) -> Vec<String> {
 fn unchecked(document: &Document, report: &Report) -> Vec<String> {
     let line = |unchecked: &firedrill_core::document::Unchecked| {
         let place = place(document, report, &unchecked.span);
-        let stand_in =
-            unchecked.stand_in.as_ref().map(|stand_in| format!("\n      stands in: {stand_in}")).unwrap_or_default();
-        format!("    {place}  {}\n      {}{stand_in}\n", piece(document, &unchecked.span), unchecked.reason)
+        let stand_in = unchecked
+            .stand_in
+            .as_ref()
+            .map(|stand_in| format!("\n      stands in: {}", one_line(stand_in)))
+            .unwrap_or_default();
+        format!("    {place}  {}\n      {}{stand_in}\n", piece(document, &unchecked.span), one_line(&unchecked.reason))
     };
     report.unchecked.iter().map(line).collect()
 }
@@ -81,13 +85,13 @@ fn not_read(document: &Document, report: &Report) -> Vec<String> {
 
 fn place(document: &Document, report: &Report, span: &Range<usize>) -> String {
     let (line, column) = position(&document.text, span.start);
-    format!("{}:{line}:{column}", report.file)
+    format!("{}:{line}:{column}", one_line(&report.file))
 }
 
 /// The piece itself, on one line.
 fn piece(document: &Document, span: &Range<usize>) -> String {
     let text = document.text.get(span.clone()).unwrap_or_default();
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let line = one_line(text);
     match line.char_indices().nth(PIECE_CHARS_MAX) {
         Some((at, _)) => format!("{}…", &line[..at]),
         None => line,

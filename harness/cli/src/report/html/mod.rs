@@ -10,11 +10,14 @@ mod suite;
 mod timeline;
 
 use super::ReportError;
+use crate::escape::visible;
 use axis::Axis;
 use firedrill_core::journal::Journal;
 use firedrill_core::sample::SampleReader;
 use firedrill_core::verdict::Verdict;
-use minijinja::{AutoEscape, Environment, UndefinedBehavior, syntax::SyntaxConfig, value::Serde};
+use minijinja::{
+    AutoEscape, Environment, UndefinedBehavior, Value, escape_formatter, syntax::SyntaxConfig, value::Serde,
+};
 use serde::Serialize;
 use std::io::Read;
 pub(crate) use suite::suite_html;
@@ -49,10 +52,15 @@ pub(crate) fn html<R: Read>(
     render("report.html", context)
 }
 
-/// A template, filled, with everything escaped.
+/// A template, filled. Every value passes the formatter: control characters are written out, and the rest is escaped for text and
+/// for attributes in quotes, the only places in which a template puts one.
 fn render(template: &str, context: impl Serialize) -> Result<String, ReportError> {
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
+    environment.set_formatter(|out, state, value| match value.as_str() {
+        Some(text) if !value.is_safe() => escape_formatter(out, state, &Value::from(visible(text))),
+        Some(_) | None => escape_formatter(out, state, value),
+    });
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
     for (name, source) in TEMPLATES {

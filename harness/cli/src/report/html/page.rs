@@ -6,7 +6,7 @@ use super::steps::{StepRun, correction, expectation};
 use super::timeline::{self, percent, sign};
 use crate::report::describe::{describe, fired, resolved};
 use crate::report::terminal::{EXIT_DIRTY, finding_word, ledger_line, rerun, sweep, worst};
-use crate::report::text::{harmless, limit, one_line, seconds, value_sign, value_word};
+use crate::report::text::{limit, one_line, seconds, value_sign, value_word, visible};
 use firedrill_core::event::RunStarted;
 use firedrill_core::journal::Journal;
 use firedrill_core::scenario::Moment;
@@ -357,7 +357,7 @@ fn drift(steps: &[StepRun], start: &RunStarted) -> Vec<Drift> {
         let known = correction(start, step);
         Drift {
             section: one_line(&step.section),
-            documented: known.map(|known| harmless(known.documented.trim_end())).unwrap_or_default(),
+            documented: known.map(|known| visible(known.documented.trim_end())).unwrap_or_default(),
             instead: step.command.trim_end().to_owned(),
             because: known.map(|known| one_line(&known.because)).unwrap_or_default(),
         }

@@ -1,7 +1,7 @@
 //! The steps of the runbook, as the journal has them.
 
 use super::super::describe::step_end;
-use super::super::text::harmless;
+use super::super::text::visible;
 use firedrill_core::event::{Event, RunStarted, StepEnd};
 use firedrill_core::journal::Journal;
 use firedrill_core::scenario::{Correction, Step};
@@ -80,9 +80,9 @@ pub(super) fn steps(journal: &Journal) -> Vec<StepRun> {
             Event::StepStarted { step, section, line, command, correction, deadline: _ } => steps.push(StepRun {
                 number: *step,
                 correction: *correction,
-                section: harmless(section),
+                section: visible(section),
                 line: *line,
-                command: harmless(command),
+                command: visible(command),
                 from: record.at,
                 until: None,
                 fate: Fate::Open,
@@ -94,31 +94,31 @@ pub(super) fn steps(journal: &Journal) -> Vec<StepRun> {
                 if let Some(open) = open {
                     open.until = Some(record.at);
                     open.fate = Fate::Ended(end.clone());
-                    open.stdout = harmless(stdout);
-                    open.stderr = harmless(stderr);
+                    open.stdout = visible(stdout);
+                    open.stderr = visible(stderr);
                 }
             }
             Event::StepSkipped { step, section, because } => steps.push(StepRun {
                 number: *step,
                 correction: false,
-                section: harmless(section),
+                section: visible(section),
                 line: 0,
                 command: String::new(),
                 from: record.at,
                 until: Some(record.at),
-                fate: Fate::Skipped(harmless(because)),
+                fate: Fate::Skipped(visible(because)),
                 stdout: String::new(),
                 stderr: String::new(),
             }),
             Event::StepLeftToPeople { step, section, line, command, because } => steps.push(StepRun {
                 number: *step,
                 correction: false,
-                section: harmless(section),
+                section: visible(section),
                 line: *line,
-                command: harmless(command),
+                command: visible(command),
                 from: record.at,
                 until: Some(record.at),
-                fate: Fate::Skipped(format!("left to people: {}", harmless(because))),
+                fate: Fate::Skipped(format!("left to people: {}", visible(because))),
                 stdout: String::new(),
                 stderr: String::new(),
             }),
@@ -148,7 +148,7 @@ pub(super) fn expectation(start: &RunStarted, run: &StepRun) -> String {
     };
     let exit = exit.map_or_else(|| "any exit".to_owned(), |exit| format!("exit {exit}"));
     match output {
-        Some(output) => format!("{exit}, output has `{}`", harmless(output)),
+        Some(output) => format!("{exit}, output has `{}`", visible(output)),
         None => exit,
     }
 }

@@ -2,7 +2,7 @@
 
 use super::render;
 use crate::report::ReportError;
-use crate::report::suite::{Statistic, facts, headline, statistics, tone, took};
+use crate::report::suite::{Statistic, facts, headline, left_out, statistics, tone, took};
 use crate::report::text::{one_line, value_sign, value_word};
 use firedrill_core::suite::{RunResult, SuiteResult};
 use firedrill_core::verdict::Value;
@@ -18,6 +18,7 @@ struct Context {
     facts: Vec<(&'static str, String)>,
     runs: Vec<Row>,
     repeated: Vec<Statistic>,
+    left_out: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -56,6 +57,7 @@ pub(crate) fn suite_html(result: &SuiteResult) -> Result<String, ReportError> {
             facts: facts(result),
             runs: result.results.iter().map(row).collect(),
             repeated: statistics(result),
+            left_out: left_out(result),
         },
     )
 }
@@ -76,7 +78,7 @@ fn row(result: &RunResult) -> Row {
             .map_or_else(|| "–".to_owned(), |time| time.to_string()),
         took: ran.map_or_else(|| "–".to_owned(), |ran| took(ran.took_ms)),
         exit: result.exit_code,
-        report: ran.map(|ran| href(&format!("{}/report.html", ran.folder))),
+        report: ran.and_then(|ran| href(&format!("{}/report.html", ran.folder))),
         run_id: ran.map(|ran| one_line(&ran.run_id)).unwrap_or_default(),
     }
 }
@@ -85,8 +87,11 @@ fn shown(value: Value) -> Shown {
     Shown { word: value_word(value), sign: value_sign(value) }
 }
 
-/// A relative path as a link.
-fn href(path: &str) -> String {
+/// A relative path as a link; none of another path, which may name another machine.
+fn href(path: &str) -> Option<String> {
+    if path.starts_with('/') {
+        return None;
+    }
     let mut link = String::with_capacity(path.len());
     for byte in path.bytes() {
         match byte {
@@ -94,5 +99,5 @@ fn href(path: &str) -> String {
             _ => link.push_str(&format!("%{byte:02X}")),
         }
     }
-    link
+    Some(link)
 }

@@ -1,8 +1,8 @@
 //! `junit.xml` of a suite: each run with the cases that its own file has; what did not run, and what a control says, is a case.
 
 use crate::report::ReportError;
-use crate::report::junit::{duration, status, suite};
-use crate::report::text::harmless;
+use crate::report::junit::{duration, status, suite, written};
+use crate::report::text::visible;
 use firedrill_core::suite::{Ran, RunResult, SuiteResult};
 use firedrill_core::verdict::{Value, Verdict};
 use quick_junit::{Report, TestCase, TestSuite};
@@ -14,16 +14,16 @@ use std::path::Path;
 /// # Errors
 /// Where a verdict cannot be read, and as the writer of XML.
 pub(super) fn junit(dir: &Path, result: &SuiteResult) -> Result<String, ReportError> {
-    let mut report = Report::new(format!("firedrill suite {}", harmless(&result.suite)));
+    let mut report = Report::new(format!("firedrill suite {}", visible(&result.suite)));
     report.set_time(duration(result.took_ms));
     for run in &result.results {
         report.add_test_suite(of_run(dir, run)?);
     }
-    Ok(report.to_string()?)
+    Ok(written(&report)?)
 }
 
 fn of_run(dir: &Path, run: &RunResult) -> Result<TestSuite, ReportError> {
-    let name = harmless(&run.name());
+    let name = visible(&run.name());
     let mut suite = match run.ran() {
         Some(ran) if !run.control => suite(&verdict(dir, ran)?, &name),
         Some(_) | None => TestSuite::new(&name),
@@ -33,14 +33,20 @@ fn of_run(dir: &Path, run: &RunResult) -> Result<TestSuite, ReportError> {
     if !said_by_cases {
         let said = run.said();
         let mut case = TestCase::new(if run.control { "control" } else { "run" }, status(run.value, &said, ""));
-        case.set_classname(harmless(&run.drill).replace('/', "."));
+        case.set_classname(visible(&run.drill).replace('/', "."));
         if run.value == Value::Pass {
-            case.set_system_out(harmless(&said));
+            case.set_system_out(visible(&said));
         }
         if let Some(ran) = run.ran() {
             case.set_time(duration(ran.took_ms));
         }
         suite.add_test_case(case);
+    }
+    if run.repeat > 1 {
+        // Readers know a case by its class and name, so that two runs of a drill must not share them.
+        for case in &mut suite.test_cases {
+            case.name = format!("{} (repeat {} of {})", case.name.as_str(), run.slot.round, run.repeat).into();
+        }
     }
     Ok(suite)
 }

@@ -5,9 +5,10 @@ mod table;
 
 use super::ReportError;
 use super::html::suite_html;
+use super::json::pretty;
 use super::text::{count, plural};
 use super::write::put;
-use firedrill_core::suite::{Measure, Repeated, SuiteResult};
+use firedrill_core::suite::{LeftOut, Measure, Repeated, SuiteResult};
 use firedrill_core::time::human;
 use firedrill_core::verdict::Value;
 use serde::Serialize;
@@ -21,7 +22,7 @@ pub(crate) use table::table;
 /// # Panics
 /// Never: the results have no key that is not text and nothing whose form could be refused.
 pub(crate) fn suite_json(result: &SuiteResult) -> String {
-    serde_json::to_string_pretty(result).expect("every key of a suite's results is text")
+    pretty(result).expect("every key of a suite's results is text")
 }
 
 /// Writes `suite.json`, `junit.xml` and `index.html` into `dir`, each whole or not at all. The verdicts are read from the folders
@@ -88,6 +89,15 @@ pub(super) fn facts(result: &SuiteResult) -> Vec<(&'static str, String)> {
     facts
 }
 
+/// Which runs are in no statistic, and why; a line each.
+pub(super) fn left_out(result: &SuiteResult) -> Vec<String> {
+    let of_drill = |repeated: &Repeated| -> Vec<String> {
+        let line = |left: &LeftOut| format!("{} #{} is left out: {}", repeated.drill, left.round, left.because);
+        repeated.left_out.iter().map(line).collect()
+    };
+    result.repeated.iter().flat_map(of_drill).collect()
+}
+
 /// Milliseconds for people.
 pub(super) fn took(ms: f64) -> String {
     human(Duration::try_from_secs_f64(ms / 1_000.0).unwrap_or_default())
@@ -113,23 +123,27 @@ pub(super) fn statistics(result: &SuiteResult) -> Vec<Statistic> {
 }
 
 fn statistic(repeated: &Repeated, measure: &Measure) -> Statistic {
-    let (runs, planned) = (repeated.runs, repeated.planned);
+    let (runs, planned, pooled) = (repeated.runs, repeated.planned, repeated.pooled());
     let percentile = match measure.p90_confidence {
         Some(confidence) => format!("p90 no longer, {} sure", percent(confidence)),
-        None => format!("no bound: measured in {} of {runs}", measure.measured),
+        None => format!("no bound: measured in {} of {pooled}", measure.measured),
     };
     let held = match &measure.held {
         Some(held) => {
             let unknown = if held.unknown > 0 { format!(", {} unknown", held.unknown) } else { String::new() };
             let bound = percent(held.violation_probability_max);
-            format!("{} of {runs}{unknown}: at most {bound} of all, 95 % sure", held.violated)
+            format!("{} of {pooled}{unknown}: at most {bound} of all, 95 % sure", held.violated)
         }
         None => "gates nothing".to_owned(),
     };
     Statistic {
         drill: repeated.drill.clone(),
         measure: measure.name.clone(),
-        runs: if runs == planned { runs.to_string() } else { format!("{runs} of {planned}") },
+        runs: match (runs == planned, repeated.left_out.len()) {
+            (true, 0) => runs.to_string(),
+            (false, 0) => format!("{runs} of {planned}"),
+            (_, left_out) => format!("{pooled} of {planned}, {left_out} left out"),
+        },
         longest: measure.longest_ms.map_or_else(|| "not measured".to_owned(), |time| time.to_string()),
         percentile,
         held,

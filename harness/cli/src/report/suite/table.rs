@@ -1,6 +1,6 @@
 //! The suite on the terminal: one table, then what repeated drills say together, then the whole in one line.
 
-use super::{Statistic, headline, statistics, tone, took};
+use super::{Statistic, headline, left_out, statistics, tone, took};
 use crate::report::text::{Paint, Style, hang, one_line, pad, value_word};
 use firedrill_core::suite::{Outcome, RunResult, SuiteResult};
 use firedrill_core::verdict::Value;
@@ -24,11 +24,15 @@ pub(crate) fn table(result: &SuiteResult, folder: &Path, style: &Style) -> Strin
         let heads = ["repeated", "time", "runs", "longest", "90th percentile", "violations"];
         let rows: Vec<Vec<Cell>> = statistics.iter().map(statistic_row).collect();
         write_columns(&mut text, &heads, &rows, &vec![None; rows.len()], style);
+        for line in left_out(result) {
+            hang(&mut text, "  – ", 4, &one_line(&line), style.width);
+        }
     }
     let line = format!("{}, in {}", headline(result), took(result.took_ms));
     let exit = format!("exit {}", result.exit_code);
     let _ = writeln!(text, "\n  {}   {}", paint.value(tone(result), &paint.strong(&line)), paint.strong(&exit));
-    let _ = writeln!(text, "  {} {}", paint.strong("index"), folder.join("index.html").display());
+    let _ =
+        writeln!(text, "  {} {}", paint.strong("index"), one_line(&folder.join("index.html").display().to_string()));
     text
 }
 

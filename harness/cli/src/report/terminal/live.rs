@@ -58,7 +58,7 @@ impl<'a> LiveView<'a> {
 
     /// Prints what is waited for before there is a run.
     pub(crate) fn waiting(&mut self, text: &str) {
-        self.printer.status(&format!("  ▸ {text}"));
+        self.printer.status(&format!("  ▸ {}", one_line(text)));
     }
 
     /// Takes the frame away; what stays is followed by an empty line.
@@ -107,6 +107,19 @@ impl Lines {
                     self.warn(&format!("{} {} runs on a victim's node, {}", place.what, place.name, place.node))
                 })
                 .collect(),
+            // The verdict says what it means.
+            Event::RestartsSeen { when: _, containers: _, unseen: _ } => String::new(),
+            Event::PodsMadeAnew { pods, failed } => {
+                let mut text = String::new();
+                if !pods.is_empty() {
+                    let said = format!("made anew, since a crash was remembered: {}", pods.join(", "));
+                    text.push_str(&self.under("·", &said, None));
+                }
+                for failed in failed {
+                    text.push_str(&self.warn(&format!("could not be made anew: {failed}")));
+                }
+                text
+            }
             Event::ClockCompared { vantage: _, uncertainty_us: _ } => String::new(),
             Event::UndoRecorded { id, undo } => {
                 self.undos.insert(*id, undo.clone());
@@ -218,7 +231,7 @@ impl Lines {
             };
             lines.push(format!(
                 "  {}  {}  {state}",
-                pad(&shorten(&probe.name, name_columns), name_columns),
+                pad(&shorten(&one_line(&probe.name), name_columns), name_columns),
                 bar(probe, columns)
             ));
         }
@@ -242,7 +255,7 @@ impl Lines {
                 line,
                 "{}{} down {} s",
                 if index == 0 { "; " } else { ", " },
-                probe.name,
+                one_line(&probe.name),
                 tenths(live.at.since(since))
             );
         }
@@ -253,12 +266,15 @@ impl Lines {
         let paint = self.style.paint();
         let (plan, cluster) = (&start.plan, &start.cluster);
         let left_out = start.scenario.variants.get(&plan.variant).and_then(|variant| variant.recovery.left_out());
-        let name = drill_name(&plan.scenario, &plan.variant, left_out);
+        let name = one_line(&drill_name(&plan.scenario, &plan.variant, left_out));
         let place = format!(
             " on {} {} ({} nodes, Kubernetes {})",
-            cluster.provider, cluster.name, cluster.nodes, cluster.version
+            one_line(&cluster.provider),
+            one_line(&cluster.name),
+            cluster.nodes,
+            one_line(&cluster.version)
         );
-        let run = format!("run {}", plan.run_id);
+        let run = format!("run {}", one_line(&plan.run_id));
         let used = name.chars().count() + place.chars().count() + run.chars().count();
         let mut text = paint.strong(&name) + &place;
         if used + 2 <= self.style.width {
@@ -369,4 +385,4 @@ fn bar(probe: &LiveProbe, columns: usize) -> String {
 
 #[cfg(test)]
 #[path = "live_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -9,6 +9,35 @@ fn all(records: &[Record], style: Style) -> String {
     records.iter().map(|record| lines.record(record)).collect()
 }
 
+/// Everything that is shown of a run whose records are these and whose live states say this.
+pub(crate) fn poisoned_run_lines(records: &[Record], evil: &str, style: Style) -> String {
+    let mut lines = Lines::new(style);
+    let mut text: String = records.iter().map(|record| lines.record(record)).collect();
+    let mut live = Live { doing: evil.to_owned(), ..live() };
+    live.probes.iter_mut().for_each(|probe| probe.name.push_str(evil));
+    text.push_str(&lines.frame(&live).join("\n"));
+    text.push('\n');
+    text.push_str(&Lines { progress_at: Some(At(0)), ..Lines::new(style) }.progress(&live).unwrap());
+    let more = [
+        Event::PodsMadeAnew { pods: vec![evil.to_owned()], failed: vec![evil.to_owned()] },
+        Event::InjectReturned {
+            target: firedrill_core::plan::Target::Node {
+                node: evil.to_owned(),
+                uid: evil.to_owned(),
+                because_of: evil.to_owned(),
+            },
+            error: Some(evil.to_owned()),
+        },
+        Event::Lost { what: evil.to_owned() },
+        Event::Undone { id: 9, error: Some(evil.to_owned()), finish_with: Some(evil.to_owned()) },
+        Event::BundleKept { path: evil.to_owned(), missing: vec![evil.to_owned()] },
+        Event::VolumeChecked { claim: evil.to_owned(), found: FileSystem::Damaged { said: evil.to_owned() } },
+    ];
+    text.push('\n');
+    text.extend(more.map(|event| lines.record(&record(event))));
+    text
+}
+
 fn record(event: Event) -> Record {
     Record { seq: 0, at: At::from_ms(50_000), wall: String::new(), event }
 }
@@ -42,8 +71,9 @@ fn a_run_reads_from_top_to_bottom() {
 fn colour_changes_no_text() {
     let records = drill("").journal.records;
     let coloured = all(&records, Style { color: true, width: 100 });
-    assert!(coloured.contains('\u{1b}'));
-    assert_eq!(crate::report::text::harmless(&coloured), all(&records, PLAIN));
+    let shown = crate::report::text::render(&coloured);
+    assert!(shown.contains('\u{1b}') && !coloured.contains('\u{1b}'));
+    assert_eq!(crate::report::text::uncoloured(&shown), all(&records, PLAIN));
 }
 
 #[test]

@@ -70,7 +70,7 @@ fn block(verdict: &Verdict, style: &Style, report: Option<&Path>) -> String {
         row("", &format!("and {} more in the report", verdict.findings.len() - FINDINGS_MAX));
     }
     if let Some(report) = report {
-        row("report", &report.display().to_string());
+        row("report", &one_line(&report.display().to_string()));
     }
     row("again", &rerun(verdict));
     text
@@ -78,13 +78,24 @@ fn block(verdict: &Verdict, style: &Style, report: Option<&Path>) -> String {
 
 /// The command that does the same drill again.
 pub(crate) fn rerun(verdict: &Verdict) -> String {
-    let without = verdict.without.as_ref().map(|section| format!(" --without '{section}'")).unwrap_or_default();
-    format!("firedrill run {}/{} --seed {}{without}", verdict.scenario, verdict.variant, verdict.seed)
+    let without = verdict.without.as_ref().map(|section| format!(" --without {}", word(section))).unwrap_or_default();
+    let drill = format!("{}/{}", verdict.scenario, verdict.variant);
+    format!("firedrill run {} --seed {}{without}", word(&drill), verdict.seed)
 }
 
 /// The command that finishes the cleanup of this run.
 pub(crate) fn sweep(verdict: &Verdict) -> String {
-    format!("firedrill sweep --run {}", verdict.run_id)
+    format!("firedrill sweep --run {}", word(&verdict.run_id))
+}
+
+/// One word of a command that a reader copies into a shell: quoted where it is more than a name, since a saved run may come from
+/// anybody.
+fn word(text: &str) -> String {
+    let is_plain = |char: char| char.is_ascii_alphanumeric() || "-_./:@".contains(char);
+    match !text.is_empty() && !text.starts_with('-') && text.chars().all(is_plain) {
+        true => text.to_owned(),
+        false => format!("'{}'", one_line(text).replace('\'', r"'\''")),
+    }
 }
 
 /// A kind of finding in words.
@@ -114,7 +125,7 @@ pub(crate) fn worst(verdict: &Verdict) -> Value {
 fn headline(text: &mut String, verdict: &Verdict, style: &Style) {
     let paint = style.paint();
     let exit = format!("exit {}", verdict.exit_code);
-    let lines = wrap(&verdict.headline, style.width.saturating_sub(exit.len() + 6));
+    let lines = wrap(&one_line(&verdict.headline), style.width.saturating_sub(exit.len() + 6));
     let color = match (verdict.exit_code, worst(verdict)) {
         (0, _) => Value::Pass,
         (2, _) => Value::Unknown,
@@ -127,7 +138,8 @@ fn headline(text: &mut String, verdict: &Verdict, style: &Style) {
             let gap = style.width.saturating_sub(2 + line.chars().count() + exit.len());
             let _ = writeln!(text, "  {shown}{:gap$}{}", "", paint.strong(&exit));
         } else {
-            let _ = writeln!(text, "  {shown}");
+            // Further in than any line of ours begins, since the reason may be anybody's words.
+            let _ = writeln!(text, "    {shown}");
         }
     }
 }

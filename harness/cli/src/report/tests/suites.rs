@@ -6,7 +6,8 @@ use crate::report::json::verdict_json;
 use crate::report::suite::{table, write_all};
 use crate::report::text::Style;
 use firedrill_core::journal::Journal;
-use firedrill_core::suite::{Because, Entry, Outcome, Ran, Shard, Slot, Suite, SuiteResult};
+use firedrill_core::scenario;
+use firedrill_core::suite::{Because, Catalog, Entry, Outcome, Ran, Shard, Slot, Suite, SuiteResult, facts, parse};
 use firedrill_core::verdict::{Value, Verdict};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -50,7 +51,7 @@ fn ran(runs: &Path, id: &str, mut verdict: Verdict, no_effect_seen: bool) -> Out
 }
 
 /// The results of a suite, or of its shard, whose runs stand in `runs`.
-fn result(runs: &Path, shard: Option<Shard>) -> SuiteResult {
+pub(super) fn result(runs: &Path, shard: Option<Shard>) -> SuiteResult {
     let mut result = SuiteResult::new(&suite(), shard, "2026-12-01T10:00:00.000Z".to_owned());
     for index in 0..result.results.len() {
         let Slot { entry, round } = result.results[index].slot;
@@ -113,6 +114,83 @@ fn what_a_run_said_is_text_on_the_index() {
     let page = suite_html(&result).unwrap();
     assert_well_formed(&page, 100);
     assert!(!page.contains("<script") && !page.contains("<img") && !page.contains('\u{1b}'));
+}
+
+/// The class and the name of every case in a file, in order.
+fn cases(folder: &Path) -> Vec<String> {
+    let xml = fs::read_to_string(folder.join("junit.xml")).unwrap();
+    let cases = xml.split("<testcase ").skip(1).map(|rest| rest.split('>').next().unwrap());
+    let value = |tag: &str, key: &str| {
+        let from = tag.find(&format!("{key}=\"")).unwrap_or_else(|| panic!("no {key}: {tag}")) + key.len() + 2;
+        tag[from..].split('"').next().unwrap().to_owned()
+    };
+    cases
+        .map(|tag| format!("{}: {}", value(tag, "classname"), value(&tag.replace("classname=", "class="), "name")))
+        .collect()
+}
+
+fn assert_unique(what: &str, folder: &Path) {
+    let mut all = cases(folder);
+    let count = all.len();
+    all.sort();
+    let twice: Vec<_> = all.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0].clone()).collect();
+    assert!(count > 0 && twice.is_empty(), "{what}: {twice:?}");
+}
+
+#[test]
+fn no_two_cases_of_a_suite_have_the_same_name() {
+    let all = TempDir::new().unwrap();
+    let folder = all.path().join("suite");
+    fs::create_dir(&folder).unwrap();
+    write_all(&folder, &result(all.path(), None)).unwrap();
+    assert_unique("a suite with repeats", &folder);
+    assert!(cases(&folder).iter().any(|case| case.ends_with(": data (repeat 2 of 2)")), "{:?}", cases(&folder));
+    let into = all.path().join("merged");
+    merged(&shards(&all.path().join("shards")), &into).unwrap();
+    assert_unique("shards", &into);
+}
+
+#[test]
+fn no_two_cases_of_a_shipped_suite_have_the_same_name() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let read_all = |folder: &str| {
+        let mut all: Vec<_> = fs::read_dir(root.join(folder)).unwrap().map(|entry| entry.unwrap().path()).collect();
+        all.sort();
+        all
+    };
+    let folders = read_all("scenarios").into_iter().filter(|path| path.join("scenario.toml").is_file());
+    let catalog: Catalog = folders
+        .map(|folder| {
+            let name = folder.file_name().unwrap().to_str().unwrap();
+            let text = fs::read_to_string(folder.join("scenario.toml")).unwrap();
+            let read = |file: &str| fs::read_to_string(folder.join(file));
+            let scenario = scenario::parse(name, ("scenario.toml", &text), read).unwrap();
+            (scenario.name.clone(), facts(&scenario))
+        })
+        .collect();
+    let suites = read_all("suites").into_iter().filter(|path| path.extension().is_some_and(|ending| ending == "toml"));
+    let mut suites: Vec<Suite> =
+        suites.map(|path| parse("s", ("s.toml", &fs::read_to_string(path).unwrap()), &catalog).unwrap()).collect();
+    suites.push(Suite::all(&catalog));
+    assert!(suites.len() >= 5);
+    for suite in suites {
+        let runs = TempDir::new().unwrap();
+        let mut whole = SuiteResult::new(&suite, None, "2026-12-01T10:00:00.000Z".to_owned());
+        for index in 0..whole.results.len() {
+            let entry = &suite.drills[whole.results[index].slot.entry];
+            let (scenario, variant) = (entry.scenario.clone(), entry.variant.clone());
+            let verdict = Verdict { scenario, variant, without: entry.without.clone(), ..dirty() };
+            let outcome = match index % 3 {
+                2 => Outcome::NotRun(Because::NotReached),
+                _ => ran(runs.path(), &format!("run-{index}"), verdict, false),
+            };
+            whole.put(index, outcome, 1.0);
+        }
+        let folder = runs.path().join("suite");
+        fs::create_dir(&folder).unwrap();
+        write_all(&folder, &whole).unwrap();
+        assert_unique(&suite.title, &folder);
+    }
 }
 
 /// Both shards of the suite, each with its runs, as two machines would have left them.

@@ -1,5 +1,5 @@
 use crate::report::terminal::{verdict_text, verdict_text_with_report};
-use crate::report::text::Style;
+use crate::report::text::{Style, render, uncoloured};
 use firedrill_core::event::ClusterInfo;
 use firedrill_core::sample::Cause;
 use firedrill_core::scenario::Moment;
@@ -68,6 +68,7 @@ pub(super) fn recovered() -> Verdict {
         scenario: "nats-quorum-loss".to_owned(),
         variant: "hung".to_owned(),
         without: None,
+        not_independent: None,
         started: "2026-12-01T10:00:00Z".to_owned(),
         took_ms: 152_950.0,
         cluster: ClusterInfo {
@@ -219,7 +220,8 @@ fn a_narrow_terminal_has_all_of_it() {
 fn colour_changes_no_text() {
     for verdict in [recovered(), later_than_documented(), unknown(), dirty()] {
         let coloured = verdict_text(&verdict, &Style { color: true, width: 100 });
-        assert!(coloured.contains('\u{1b}'));
-        assert_eq!(crate::report::text::harmless(&coloured), verdict_text(&verdict, &PLAIN));
+        let shown = render(&coloured);
+        assert!(shown.contains('\u{1b}') && !coloured.contains('\u{1b}'));
+        assert_eq!(uncoloured(&shown), verdict_text(&verdict, &PLAIN));
     }
 }
