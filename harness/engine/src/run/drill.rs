@@ -6,6 +6,7 @@ use super::context::{Context, Stop};
 use super::interrupt::Interrupts;
 use super::planned::{Drill, RunError, environment, plan, planned_steps};
 use super::recorder::{Progress, Recorder};
+use super::suspension::Suspensions;
 use super::sweep::left_behind;
 use super::undo_log::UndoLog;
 use super::watching::{self, Watching};
@@ -111,6 +112,8 @@ pub async fn run(options: Options, progress: mpsc::Sender<Progress>, interrupts:
     let show = tokio::spawn(context.clone().show());
     let counting = tokio::spawn(count_interrupts(context.clone()));
     let losing = tokio::spawn(record_loss(context.clone()));
+    let suspensions = Suspensions::new(context.recorder.clone());
+    let watching = tokio::spawn(suspensions.clone().watch());
     let ended = whole(&context, sink).await;
     let samples = match samples.await {
         Ok(Ok(count)) => Some(count),
@@ -128,6 +131,8 @@ pub async fn run(options: Options, progress: mpsc::Sender<Progress>, interrupts:
     if let (Some(what), false) = (context.lost_now(), losing.is_finished()) {
         context.recorder.record(Event::Lost { what });
     }
+    watching.abort();
+    suspensions.look();
     context.recorder.record(Event::RunEnded { interrupted: context.interrupts.count() > 0, samples });
     counting.abort();
     show.abort();

@@ -17,6 +17,7 @@ mod planned;
 mod recorder;
 mod recover;
 mod steady;
+mod suspension;
 mod sweep;
 mod undo_log;
 mod watching;
