@@ -22,6 +22,7 @@ pub(crate) use pages::SAME_PAGE_FOR;
 pub(crate) use pods::{exactly, is_ready};
 pub use wait::{Waiting, wait_and_tell, wait_for};
 
+use crate::files;
 use crate::power::Power;
 use firedrill_core::event::ClusterInfo;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Secret};
@@ -150,7 +151,7 @@ impl Cluster {
         let bad = |reason: String| ClusterError::Kubeconfig { path: kubeconfig.to_owned(), reason };
         let file = Kubeconfig::read_from(kubeconfig).map_err(|error| bad(error.to_string()))?;
         let home = tempfile::Builder::new().prefix("firedrill-").tempdir().map_err(|error| bad(error.to_string()))?;
-        write_private(&home.path().join(OWN_KUBECONFIG), &only_context(&file, context).map_err(bad)?)
+        files::write(&home.path().join(OWN_KUBECONFIG), &only_context(&file, context).map_err(bad)?)
             .map_err(|error| bad(error.to_string()))?;
         let options = KubeConfigOptions { context: Some(context.to_owned()), ..Default::default() };
         let mut config =
@@ -308,15 +309,6 @@ fn only_context(file: &Kubeconfig, context: &str) -> Result<Vec<u8>, String> {
     serde_json::to_vec(&only).map_err(|error| error.to_string())
 }
 
-/// Writes a file that only this user can read.
-pub(crate) fn write_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
-    use std::io::Write;
-    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
-    file.write_all(content)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -330,7 +322,7 @@ mod tests {
     async fn programs_see_one_context_alone() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("config");
-        write_private(&file, TWO.as_bytes()).unwrap();
+        files::write(&file, TWO.as_bytes()).unwrap();
         let cluster = Cluster::connect("test", &file, "mine").await.unwrap();
         let env: BTreeMap<_, _> = cluster.kubectl_env().into_iter().collect();
         assert_eq!(env.len(), 3);
@@ -346,7 +338,7 @@ mod tests {
     async fn an_unknown_context_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("config");
-        write_private(&file, TWO.as_bytes()).unwrap();
+        files::write(&file, TWO.as_bytes()).unwrap();
         let error = Cluster::connect("test", &file, "third").await.err().unwrap().to_string();
         assert!(error.ends_with("no context `third`"), "{error}");
     }

@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod doctor;
 pub mod env;
 pub mod fault;
+pub mod files;
 pub mod lease;
 pub mod ledger;
 pub mod machine;

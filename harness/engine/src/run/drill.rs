@@ -13,6 +13,7 @@ use super::watching::{self, Watching};
 use super::{account, alerts, before, break_it, finish, recover, steady};
 use crate::clock::Clock;
 use crate::cluster::{Cluster, Inventory, RunMark};
+use crate::files;
 use crate::lease::Lease;
 use crate::observe;
 use crate::pressure::cpu_stalled;
@@ -73,7 +74,7 @@ pub async fn run(options: Options, progress: mpsc::Sender<Progress>, interrupts:
     let lease = Lease::acquire(&options.cluster, &plan.run_id, &mut say).await;
     let lease = lease.map_err(|error| environment(error.to_string()))?;
     drop(say);
-    let made = std::fs::create_dir_all(&folder).and_then(|()| {
+    let made = files::create_dir_all(&folder).and_then(|()| {
         let recorder = Recorder::create(&folder.join("events.jsonl"), clock, progress)?;
         let board = Board::open(&folder.join("samples.bin"), &plan.series, variant.sustained)?;
         Ok((recorder, board))

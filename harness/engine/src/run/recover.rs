@@ -231,7 +231,7 @@ fn workplace(folder: &Path, chart: &Path) -> Result<std::path::PathBuf, ClusterE
     let io = |error: std::io::Error| ClusterError::Other(format!("{}: {error}", folder.display()));
     let directory = folder.join("work");
     let helm = directory.join("deploy/helm");
-    std::fs::create_dir_all(&helm).map_err(io)?;
+    crate::files::create_dir_all(&helm).map_err(io)?;
     let chart = std::path::absolute(chart).map_err(io)?;
     std::os::unix::fs::symlink(chart, helm.join("ironflow")).map_err(io)?;
     std::path::absolute(&directory).map_err(io)
