@@ -22,3 +22,48 @@ pub fn cache_dir() -> Option<PathBuf> {
         .or_else(|| raw("HOME").map(|home| PathBuf::from(home).join(".cache")))
         .map(|base| base.join("firedrill"))
 }
+
+/// Starts this program anew, in its own place, without the variables that libraries read behind its back. Returns where there
+/// are none.
+///
+/// The PostgreSQL client takes `PG*` for what an address does not say, and some of these cannot be overridden: a caller's
+/// `PGOPTIONS` or `PGSSLROOTCERT` would change what a probe measures.
+///
+/// # Errors
+/// Where it cannot be started.
+pub fn without_foreign_variables() -> std::io::Result<()> {
+    use std::os::unix::process::CommandExt;
+    let foreign: Vec<_> = all().map(|(name, _)| name).filter(|name| is_foreign(name.as_encoded_bytes())).collect();
+    if foreign.is_empty() {
+        return Ok(());
+    }
+    let mut args = std::env::args_os();
+    let mut command = std::process::Command::new(std::env::current_exe()?);
+    if let Some(name) = args.next() {
+        command.arg0(name);
+    }
+    command.args(args);
+    for name in foreign {
+        command.env_remove(name);
+    }
+    Err(command.exec())
+}
+
+fn is_foreign(name: &[u8]) -> bool {
+    name.strip_prefix(b"PG").is_some_and(|rest| rest.first().is_some_and(u8::is_ascii_uppercase))
+}
+
+fn all() -> impl Iterator<Item = (OsString, OsString)> {
+    std::env::vars_os()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_are_told_apart_by_their_names() {
+        assert!(["PGHOST", "PGOPTIONS", "PGSSLROOTCERT", "PGPASSFILE"].iter().all(|name| is_foreign(name.as_bytes())));
+        assert!(["PG", "PG_X", "PATH", "HOME", "XPGHOST"].iter().all(|name| !is_foreign(name.as_bytes())));
+    }
+}

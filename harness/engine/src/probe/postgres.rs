@@ -92,7 +92,18 @@ pub(crate) fn options(url: &str) -> Result<PgConnectOptions, String> {
     }
     // The parser's message quotes no part of the URL, which holds a password.
     let options = PgConnectOptions::from_str(url).map_err(|error| format!("not a database URL: {error}"))?;
+    // Where there is none, the client looks for one in the user's `~/.pgpass`.
+    let options = if names_password(url) { options } else { options.password("") };
     Ok(options.application_name("firedrill").disable_statement_logging())
+}
+
+/// Whether a URL says a password, empty or not.
+fn names_password(url: &str) -> bool {
+    let (_, rest) = url.split_once("://").unwrap_or_default();
+    let (address, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let authority = address.split('/').next().unwrap_or_default();
+    let in_authority = authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'));
+    in_authority || query.split('&').any(|pair| pair.starts_with("password="))
 }
 
 /// Whether a table's name, with or without its schema, can stand in a statement unquoted.
@@ -171,6 +182,16 @@ mod tests {
         let url = format!("postgres://app@127.0.0.1:{port}/app?sslmode=prefer");
         let error = sqlx::PgConnection::connect(&url).await.map(|_| ()).unwrap_err();
         assert_eq!(failure(&error).cause, Cause::Reset, "{error:?}");
+    }
+
+    #[test]
+    fn a_password_is_the_urls_own() {
+        for with in ["postgres://u:p@h/d", "postgres://u:@h", "postgres://u@h/d?a=b&password=p"] {
+            assert!(names_password(with), "{with}");
+        }
+        for without in ["postgres://u@h:5432/d", "postgres://h/d:x@y", "postgres://u@h/d?x=password=p"] {
+            assert!(!names_password(without), "{without}");
+        }
     }
 
     #[test]
