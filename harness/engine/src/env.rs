@@ -23,6 +23,21 @@ pub fn cache_dir() -> Option<PathBuf> {
         .map(|base| base.join("firedrill"))
 }
 
+/// What credential plugins of kubeconfigs read: the user's home and login, and the settings of cloud providers' tools.
+/// `KUBERNETES_EXEC_INFO`, and what the kubeconfig itself sets for the plugin, is kubectl's to add.
+pub fn of_credential_plugins() -> Vec<(OsString, OsString)> {
+    all().filter(|(name, _)| name.to_str().is_some_and(is_of_credential_plugins)).collect()
+}
+
+/// For people: what [`of_credential_plugins`] returns.
+pub const CREDENTIAL_PLUGIN_VARIABLES: &str = "HOME, USER, XDG_*, AWS_*, GOOGLE_*, CLOUDSDK_*, AZURE_*, AAD_*";
+
+fn is_of_credential_plugins(name: &str) -> bool {
+    const NAMES: [&str; 7] = ["HOME", "USER", "LOGNAME", "TMPDIR", "LANG", "SSL_CERT_FILE", "SSL_CERT_DIR"];
+    const PREFIXES: [&str; 6] = ["XDG_", "AWS_", "GOOGLE_", "CLOUDSDK_", "AZURE_", "AAD_"];
+    NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
 /// Starts this program anew, in its own place, without the variables that libraries read behind its back. Returns where there
 /// are none.
 ///
@@ -63,6 +78,14 @@ mod tests {
 
     #[test]
     fn variables_are_told_apart_by_their_names() {
+        for kept in ["HOME", "AWS_PROFILE", "XDG_CONFIG_HOME", "CLOUDSDK_CONFIG", "AZURE_CLIENT_ID"] {
+            assert!(is_of_credential_plugins(kept), "{kept}");
+        }
+        for cleared in
+            ["KUBECONFIG", "HELM_NAMESPACE", "KUBECTL_EXTERNAL_DIFF", "PGHOST", "LD_PRELOAD", "HOMEX", "BASH_ENV"]
+        {
+            assert!(!is_of_credential_plugins(cleared), "{cleared}");
+        }
         assert!(["PGHOST", "PGOPTIONS", "PGSSLROOTCERT", "PGPASSFILE"].iter().all(|name| is_foreign(name.as_bytes())));
         assert!(["PG", "PG_X", "PATH", "HOME", "XPGHOST"].iter().all(|name| !is_foreign(name.as_bytes())));
     }

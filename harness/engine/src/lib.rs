@@ -16,6 +16,7 @@ pub mod pressure;
 pub mod probe;
 pub mod process;
 pub mod provider;
+mod proxy;
 pub mod run;
 pub mod runbook;
 pub mod stack;

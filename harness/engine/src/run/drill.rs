@@ -94,6 +94,9 @@ pub async fn run(options: Options, progress: mpsc::Sender<Progress>, interrupts:
         noop: options.drill.noop,
         cluster: info,
     })));
+    if let Some(text) = options.cluster.credential_plugin_note() {
+        recorder.record(Event::Note { text });
+    }
     let expires_unix = clock.unix_seconds(clock.now().plus(plan.expires_after));
     let context = Context {
         variant: Arc::new(variant),

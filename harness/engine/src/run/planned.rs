@@ -77,6 +77,8 @@ pub async fn plan(drill: &Drill, cluster: &Cluster) -> Result<Plan, RunError> {
             dirty: false,
         });
     }
+    // Before a fault that only kubectl or helm can be used to recover from.
+    cluster.check_credential_plugin().await?;
     in_its_layout(drill, cluster).await?;
     let mut faults = Vec::new();
     for fault in drill.faults() {
