@@ -17,6 +17,7 @@ use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
+    let started = firedrill_engine::env::without_foreign_variables();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -30,7 +31,7 @@ fn main() -> ExitCode {
         }
     };
     let mut printer = Printer::detect();
-    let result = start(cli, &mut printer);
+    let result = started.map_err(CliError::environment).and_then(|()| start(cli, &mut printer));
     let mut code = result.unwrap_or_else(|error| {
         printer.error(&error.to_string(), error.hint());
         error.exit_code()

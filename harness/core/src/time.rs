@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// A moment on the run's monotonic clock, in microseconds since the run's origin.
+/// A moment on the run's clock, in microseconds since the run's origin. The clock never goes back, and goes on while the
+/// machine is suspended.
 ///
 /// Wall-clock time is kept beside it for people only; durations are differences of `At`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

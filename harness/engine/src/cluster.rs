@@ -22,13 +22,16 @@ pub(crate) use pages::SAME_PAGE_FOR;
 pub(crate) use pods::{exactly, is_ready};
 pub use wait::{Waiting, wait_and_tell, wait_for};
 
+use crate::files;
 use crate::power::Power;
+use crate::process::Tool;
+use crate::proxy::Way;
 use crate::redact::Redactor;
 use firedrill_core::event::ClusterInfo;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, ListParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -142,6 +145,10 @@ pub struct Cluster {
     redactor: Arc<Redactor>,
     /// A home for the programs that act on it, with a kubeconfig of this context alone.
     home: Arc<TempDir>,
+    /// How it is reached, by this program and by those.
+    way: Way,
+    /// The program that the context's user gets its credentials from, where there is one.
+    plugin: Option<String>,
 }
 
 impl Cluster {
@@ -151,15 +158,26 @@ impl Cluster {
     /// Where the kubeconfig cannot be read or lacks the context.
     pub async fn connect(name: &str, kubeconfig: &Path, context: &str) -> Result<Self, ClusterError> {
         let bad = |reason: String| ClusterError::Kubeconfig { path: kubeconfig.to_owned(), reason };
-        let file = Kubeconfig::read_from(kubeconfig).map_err(|error| bad(error.to_string()))?;
+        // Paths in it are relative to it, and programs are started in other folders.
+        let absolute = std::path::absolute(kubeconfig).map_err(|error| bad(error.to_string()))?;
+        let file = Kubeconfig::read_from(absolute).map_err(|error| bad(error.to_string()))?;
         let home = tempfile::Builder::new().prefix("firedrill-").tempdir().map_err(|error| bad(error.to_string()))?;
-        write_private(&home.path().join(OWN_KUBECONFIG), &only_context(&file, context).map_err(bad)?)
+        files::write(&home.path().join(OWN_KUBECONFIG), &only_context(&file, context).map_err(bad)?)
             .map_err(|error| bad(error.to_string()))?;
         let redactor = Redactor::default();
         register_logins(&redactor, &file, context);
+        let (server, own_proxy) = server_of(&file, context);
+        let unreachable = |why: String| ClusterError::Proxy { server: server.clone(), why };
+        let uri: http::Uri =
+            server.parse().map_err(|_| bad(format!("{server} is not the address of an API server")))?;
+        let way = Way::to(&uri, own_proxy.as_deref(), crate::env::text).map_err(unreachable)?;
         let options = KubeConfigOptions { context: Some(context.to_owned()), ..Default::default() };
-        let mut config =
-            kube::Config::from_custom_kubeconfig(file, &options).await.map_err(|error| bad(error.to_string()))?;
+        let mut config = kube::Config::from_custom_kubeconfig(file, &options).await.map_err(|error| match error {
+            KubeconfigError::ParseNoProxy(_) => unreachable("NO_PROXY cannot be read".to_owned()),
+            error => bad(error.to_string()),
+        })?;
+        config.proxy_url = way.proxy().cloned();
+        let plugin = config.auth_info.exec.as_ref().and_then(|exec| exec.command.clone());
         config.default_retry = false;
         config.connect_timeout = Some(Duration::from_secs(3));
         config.read_timeout = Some(Duration::from_secs(20));
@@ -176,6 +194,8 @@ impl Cluster {
             pages: Arc::new(pages::Pages::new()),
             redactor: Arc::new(redactor),
             home: Arc::new(home),
+            way,
+            plugin,
         })
     }
 
@@ -288,13 +308,56 @@ impl Cluster {
         Ok(value)
     }
 
-    /// The whole environment of a program that acts on this cluster: a home of its own, this context and no other.
+    /// The whole environment of a program that acts on this cluster: a home of its own, this context and no other, and the
+    /// same proxy as this program.
+    ///
+    /// Where the context's user has its credentials from a plugin, the plugin's part of this program's environment is kept,
+    /// the user's home among it. What kubectl and helm keep of their own is elsewhere all the same.
     pub fn kubectl_env(&self) -> Vec<(OsString, OsString)> {
         let home = self.home.path();
         let path = crate::env::raw("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
-        [("PATH", path), ("HOME", home.into()), ("KUBECONFIG", home.join(OWN_KUBECONFIG).into())]
-            .map(|(name, value)| (name.into(), value))
-            .into()
+        let mut all: BTreeMap<OsString, OsString> = self.way.variables().into_iter().collect();
+        if self.plugin.is_some() {
+            all.extend(crate::env::of_credential_plugins());
+            for (name, folder) in [
+                ("KUBECACHEDIR", "kube-cache"),
+                ("HELM_CACHE_HOME", "helm/cache"),
+                ("HELM_CONFIG_HOME", "helm/config"),
+                ("HELM_DATA_HOME", "helm/data"),
+            ] {
+                all.insert(name.into(), home.join(folder).into());
+            }
+        }
+        all.insert("PATH".into(), path);
+        all.insert("KUBECONFIG".into(), home.join(OWN_KUBECONFIG).into());
+        all.entry("HOME".into()).or_insert_with(|| home.into());
+        all.into_iter().collect()
+    }
+
+    /// What people must know where the context's user gets its credentials from a plugin.
+    pub fn credential_plugin_note(&self) -> Option<String> {
+        let plugin = self.plugin.as_ref()?;
+        Some(format!(
+            "the kubeconfig's credential plugin is {plugin:?}: kubectl, helm and runbook commands see your home and the settings \
+             of cloud tools ({})",
+            crate::env::CREDENTIAL_PLUGIN_VARIABLES
+        ))
+    }
+
+    /// Whether kubectl can get credentials where they come from a plugin: it has less of the environment than this program.
+    ///
+    /// # Errors
+    /// In the plugin's own words.
+    pub async fn check_credential_plugin(&self) -> Result<(), ClusterError> {
+        let Some(plugin) = &self.plugin else { return Ok(()) };
+        let kubectl = Tool::new("kubectl", PLUGIN_TIMEOUT).env(self.kubectl_env());
+        let asked = kubectl.args(["get", "--raw", "/readyz"]).run().await;
+        asked.map(drop).map_err(|error| {
+            ClusterError::Other(format!(
+                "kubectl cannot use the credential plugin {plugin} of context {}: {error}",
+                self.context
+            ))
+        })
     }
 }
 
@@ -306,6 +369,18 @@ pub(crate) fn url_escaped(password: &str) -> String {
 }
 
 const OWN_KUBECONFIG: &str = "kubeconfig";
+/// A plugin may have to renew a login over the network.
+const PLUGIN_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The API server of a context and the proxy that its cluster names, as far as they are there.
+fn server_of(file: &Kubeconfig, context: &str) -> (String, Option<String>) {
+    let named = file.contexts.iter().find(|named| named.name == context);
+    let name = named.and_then(|named| named.context.as_ref()).map(|context| context.cluster.as_str());
+    let cluster = file.clusters.iter().find(|cluster| Some(cluster.name.as_str()) == name);
+    let cluster = cluster.and_then(|cluster| cluster.cluster.as_ref());
+    let server = cluster.and_then(|cluster| cluster.server.clone()).unwrap_or_default();
+    (server, cluster.and_then(|cluster| cluster.proxy_url.clone()))
+}
 
 /// Keys of Secrets whose values are no secrets: reports need them.
 const PUBLIC_KEYS: [&str; 6] = ["username", "user", "host", "port", "dbname", "database"];
@@ -342,15 +417,6 @@ fn only_context(file: &Kubeconfig, context: &str) -> Result<Vec<u8>, String> {
     serde_json::to_vec(&only).map_err(|error| error.to_string())
 }
 
-/// Writes a file that only this user can read.
-pub(crate) fn write_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
-    use std::io::Write;
-    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
-    file.write_all(content)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -364,7 +430,7 @@ mod tests {
     async fn programs_see_one_context_alone() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("config");
-        write_private(&file, TWO.as_bytes()).unwrap();
+        files::write(&file, TWO.as_bytes()).unwrap();
         let cluster = Cluster::connect("test", &file, "mine").await.unwrap();
         let env: BTreeMap<_, _> = cluster.kubectl_env().into_iter().collect();
         assert_eq!(env.len(), 3);
@@ -380,7 +446,7 @@ mod tests {
     async fn an_unknown_context_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("config");
-        write_private(&file, TWO.as_bytes()).unwrap();
+        files::write(&file, TWO.as_bytes()).unwrap();
         let error = Cluster::connect("test", &file, "third").await.err().unwrap().to_string();
         assert!(error.ends_with("no context `third`"), "{error}");
     }

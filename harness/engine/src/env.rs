@@ -22,3 +22,71 @@ pub fn cache_dir() -> Option<PathBuf> {
         .or_else(|| raw("HOME").map(|home| PathBuf::from(home).join(".cache")))
         .map(|base| base.join("firedrill"))
 }
+
+/// What credential plugins of kubeconfigs read: the user's home and login, and the settings of cloud providers' tools.
+/// `KUBERNETES_EXEC_INFO`, and what the kubeconfig itself sets for the plugin, is kubectl's to add.
+pub fn of_credential_plugins() -> Vec<(OsString, OsString)> {
+    all().filter(|(name, _)| name.to_str().is_some_and(is_of_credential_plugins)).collect()
+}
+
+/// For people: what [`of_credential_plugins`] returns.
+pub const CREDENTIAL_PLUGIN_VARIABLES: &str = "HOME, USER, XDG_*, AWS_*, GOOGLE_*, CLOUDSDK_*, AZURE_*, AAD_*";
+
+fn is_of_credential_plugins(name: &str) -> bool {
+    const NAMES: [&str; 7] = ["HOME", "USER", "LOGNAME", "TMPDIR", "LANG", "SSL_CERT_FILE", "SSL_CERT_DIR"];
+    const PREFIXES: [&str; 6] = ["XDG_", "AWS_", "GOOGLE_", "CLOUDSDK_", "AZURE_", "AAD_"];
+    NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Starts this program anew, in its own place, without the variables that libraries read behind its back. Returns where there
+/// are none.
+///
+/// The PostgreSQL client takes `PG*` for what an address does not say, and some of these cannot be overridden: a caller's
+/// `PGOPTIONS` or `PGSSLROOTCERT` would change what a probe measures.
+///
+/// # Errors
+/// Where it cannot be started.
+pub fn without_foreign_variables() -> std::io::Result<()> {
+    use std::os::unix::process::CommandExt;
+    let foreign: Vec<_> = all().map(|(name, _)| name).filter(|name| is_foreign(name.as_encoded_bytes())).collect();
+    if foreign.is_empty() {
+        return Ok(());
+    }
+    let mut args = std::env::args_os();
+    let mut command = std::process::Command::new(std::env::current_exe()?);
+    if let Some(name) = args.next() {
+        command.arg0(name);
+    }
+    command.args(args);
+    for name in foreign {
+        command.env_remove(name);
+    }
+    Err(command.exec())
+}
+
+fn is_foreign(name: &[u8]) -> bool {
+    name.strip_prefix(b"PG").is_some_and(|rest| rest.first().is_some_and(u8::is_ascii_uppercase))
+}
+
+fn all() -> impl Iterator<Item = (OsString, OsString)> {
+    std::env::vars_os()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_are_told_apart_by_their_names() {
+        for kept in ["HOME", "AWS_PROFILE", "XDG_CONFIG_HOME", "CLOUDSDK_CONFIG", "AZURE_CLIENT_ID"] {
+            assert!(is_of_credential_plugins(kept), "{kept}");
+        }
+        for cleared in
+            ["KUBECONFIG", "HELM_NAMESPACE", "KUBECTL_EXTERNAL_DIFF", "PGHOST", "LD_PRELOAD", "HOMEX", "BASH_ENV"]
+        {
+            assert!(!is_of_credential_plugins(cleared), "{cleared}");
+        }
+        assert!(["PGHOST", "PGOPTIONS", "PGSSLROOTCERT", "PGPASSFILE"].iter().all(|name| is_foreign(name.as_bytes())));
+        assert!(["PG", "PG_X", "PATH", "HOME", "XPGHOST"].iter().all(|name| !is_foreign(name.as_bytes())));
+    }
+}

@@ -1,10 +1,15 @@
 //! A lock on a cluster: two runs never share one, and a sweep never touches a run that is alive.
 //!
 //! It is a Lease object that its holder renews. Whether a holder is dead is judged as in client-go, by seeing the Lease
-//! unchanged for its whole duration on this machine's own monotonic clock, so that clocks need not agree. A holder on this
-//! machine is recognized as dead at once: its process is gone.
+//! unchanged for its whole duration on this machine's own clock, so that clocks need not agree. A holder on this machine is
+//! recognized as dead at once: its process is gone.
+//!
+//! A holder that cannot renew stops before another may take the Lease: 40 s after the start of the last
+//! request that renewed it. The start counts, since the API server may have written it at any moment of the request. A run
+//! that lost its Lease breaks nothing more; it still undoes its own faults, which a later run finds and refuses to start on.
 
 mod process;
+mod renewal;
 
 use crate::clock::Clock;
 use crate::cluster::{Cluster, ClusterError, LABEL_MANAGED_BY, MANAGED_BY, Waiting, wait_for};
@@ -13,6 +18,7 @@ use k8s_openapi::api::coordination::v1::{Lease as LeaseObject, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::{Api, DeleteParams, PostParams, Preconditions};
 use process::ProcessId;
+use renewal::{Holder, Timing};
 use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::watch;
@@ -80,8 +86,9 @@ impl Lease {
             let seen = found.as_ref().map(Seen::of);
             match decide(seen.as_ref(), &own, process::is_alive, unchanged) {
                 Decision::Take => {
+                    let begun = clock.now();
                     let Some(taken) = write(cluster, &clock, run_id, &holder, &own, found).await? else { continue };
-                    return Ok(Self::keep(cluster, clock, holder, taken));
+                    return Ok(Self::keep(cluster, clock, holder, taken, begun));
                 }
                 Decision::Held => {
                     let holder = seen.map(|seen| seen.holder).unwrap_or_default();
@@ -144,9 +151,31 @@ impl Lease {
         .await
     }
 
-    fn keep(cluster: &Cluster, clock: Clock, holder: String, taken: LeaseObject) -> Self {
+    /// Does something for which the lock is needed, and drops it half-way where the lock is lost.
+    ///
+    /// # Errors
+    /// Why the lock was lost.
+    pub async fn while_held<T>(&self, work: impl Future<Output = T>) -> Result<T, String> {
+        let mut lost = self.lost();
+        let lost = async {
+            match lost.wait_for(Option::is_some).await {
+                Ok(reason) => reason.clone().unwrap_or_default(),
+                Err(_) => "the lease on the cluster is not renewed any more".to_owned(),
+            }
+        };
+        tokio::select! {
+            biased;
+            reason = lost => Err(reason),
+            done = work => Ok(done),
+        }
+    }
+
+    fn keep(cluster: &Cluster, clock: Clock, holder: String, held: LeaseObject, renewed: At) -> Self {
         let (tell, lost) = watch::channel(None);
-        let task = renew(cluster.clone(), clock, holder.clone(), taken, tell);
+        let renewing = Holder { cluster: cluster.clone(), clock, holder: holder.clone(), held, renewed };
+        let task = async move {
+            tell.send_replace(Some(renewing.until_lost(Timing::default()).await));
+        };
         Self { cluster: cluster.clone(), lost, renewal: tokio::spawn(task), holder }
     }
 }
@@ -154,65 +183,6 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.renewal.abort();
-    }
-}
-
-async fn renew(
-    cluster: Cluster,
-    clock: Clock,
-    holder: String,
-    mut held: LeaseObject,
-    lost: watch::Sender<Option<String>>,
-) {
-    let mut renewed = clock.now();
-    // The first renewal is due one period after the lease was taken.
-    let mut ticks = tokio::time::interval_at(clock.deadline(renewed.plus(RENEW_EVERY)), RENEW_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let begun = clock.now();
-        let reason = match renew_once(&cluster, &clock, &holder, &held).await {
-            Ok(Renewal::Done(lease)) => {
-                (held, renewed) = (*lease, begun);
-                continue;
-            }
-            Ok(Renewal::Lost(reason)) => reason,
-            Err(_) if clock.now().since(renewed) < DURATION => continue,
-            Err(error) => {
-                let silent = clock.now().since(renewed).as_secs();
-                format!("the lease on the cluster could not be renewed for {silent} s: {error}")
-            }
-        };
-        lost.send_replace(Some(reason));
-        return;
-    }
-}
-
-enum Renewal {
-    Done(Box<LeaseObject>),
-    Lost(String),
-}
-
-async fn renew_once(
-    cluster: &Cluster,
-    clock: &Clock,
-    holder: &str,
-    held: &LeaseObject,
-) -> Result<Renewal, ClusterError> {
-    let mut next = held.clone();
-    if let Some(spec) = &mut next.spec {
-        spec.renew_time = Some(MicroTime(clock.timestamp(clock.now())));
-    }
-    let api = api(cluster);
-    match cluster.ask("renewing the lease", api.replace(NAME, &PostParams::default(), &next)).await {
-        Ok(lease) => Ok(Renewal::Done(Box::new(lease))),
-        Err(error) if is_conflict(&error) || is_missing(&error) => match read(cluster).await? {
-            // An earlier renewal whose answer was lost: it is still ours.
-            Some(found) if Seen::of(&found).holder == holder => Ok(Renewal::Done(Box::new(found))),
-            Some(found) => Ok(Renewal::Lost(format!("the cluster was taken over by {}", Seen::of(&found).holder))),
-            None => Ok(Renewal::Lost("the lease on the cluster was deleted".to_owned())),
-        },
-        Err(error) => Err(error),
     }
 }
 
@@ -328,50 +298,4 @@ fn is_missing(error: &ClusterError) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn seen(process: Option<&str>) -> Seen {
-        Seen { holder: "run r1".into(), process: process.and_then(ProcessId::parse) }
-    }
-
-    fn own() -> ProcessId {
-        ProcessId::parse("host=here boot=b1 ns=4026 pid=10 start=1000").unwrap()
-    }
-
-    #[test]
-    fn a_free_lease_is_taken() {
-        assert_eq!(decide(None, &own(), |_| Some(true), None), Decision::Take);
-        let released = Seen { holder: String::new(), process: None };
-        assert_eq!(decide(Some(&released), &own(), |_| Some(true), None), Decision::Take);
-    }
-
-    #[test]
-    fn a_holder_on_this_machine_is_judged_by_its_process() {
-        let neighbour = seen(Some("host=here boot=b1 ns=4026 pid=11 start=900"));
-        assert_eq!(decide(Some(&neighbour), &own(), |_| Some(true), None), Decision::Held);
-        assert_eq!(decide(Some(&neighbour), &own(), |_| Some(false), None), Decision::Take);
-    }
-
-    #[test]
-    fn a_holder_that_is_hidden_here_is_judged_by_its_renewals() {
-        let neighbour = seen(Some("host=here boot=b1 ns=4026 pid=11 start=900"));
-        let decide = |unchanged| decide(Some(&neighbour), &own(), |_| None, unchanged);
-        assert_eq!(decide(None), Decision::Watch);
-        assert_eq!(decide(Some(Duration::ZERO)), Decision::Held);
-        assert_eq!(decide(Some(DURATION)), Decision::Take);
-    }
-
-    #[test]
-    fn a_holder_elsewhere_is_judged_by_its_renewals() {
-        for elsewhere in ["host=there boot=b2 ns=4026 pid=11 start=900", "host=here boot=b1 ns=4999 pid=11 start=900"] {
-            let far = seen(Some(elsewhere));
-            let decide = |unchanged| decide(Some(&far), &own(), |_| panic!("not visible from here"), unchanged);
-            assert_eq!(decide(None), Decision::Watch);
-            assert_eq!(decide(Some(Duration::from_secs(59))), Decision::Watch);
-            assert_eq!(decide(Some(DURATION)), Decision::Take);
-            assert_eq!(decide(Some(Duration::ZERO)), Decision::Held, "it was renewed while being watched");
-        }
-        assert_eq!(decide(Some(&seen(None)), &own(), |_| Some(true), None), Decision::Watch);
-    }
-}
+mod tests;

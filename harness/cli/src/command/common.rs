@@ -189,7 +189,9 @@ impl SavedRun {
 pub(crate) async fn open_cluster(args: &ClusterArgs) -> Result<Cluster, CliError> {
     if let (Some(context), Some(kubeconfig)) = (&args.context, &args.kubeconfig) {
         return existing::open(kubeconfig, context).await.map_err(|error| match error {
-            ProviderError::Cluster(ClusterError::Kubeconfig { .. }) => CliError::input(error),
+            ProviderError::Cluster(ClusterError::Kubeconfig { .. } | ClusterError::Proxy { .. }) => {
+                CliError::input(error)
+            }
             error => CliError::environment(format!("context {context} of {}: {error}", kubeconfig.display())),
         });
     }

@@ -74,6 +74,9 @@ fn text(drill: &Drill, cluster: &Cluster, plan: &firedrill_core::plan::Plan) -> 
         plan.seed,
         one_line(&scenario.title)
     );
+    if let Some(note) = cluster.credential_plugin_note() {
+        let _ = writeln!(out, "  {note}\n");
+    }
     let _ = writeln!(out, "  would hit");
     for planned in &plan.faults {
         for target in &planned.targets {

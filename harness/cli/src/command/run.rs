@@ -9,14 +9,16 @@ use crate::report;
 use crate::report::terminal::LiveView;
 use firedrill_core::verdict::Verdict;
 use firedrill_engine::run::{self, InterruptSource, Interrupts, Progress};
-use tokio::signal::unix::{SignalKind, signal};
+use std::future::poll_fn;
+use std::task::Poll;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 /// Progress that may wait for the terminal; a run has some hundred records.
 const PROGRESS_MAX: usize = 16_384;
 
-/// Interrupts by Ctrl-C, SIGTERM or a terminal that was closed, counted from now on, until this is dropped.
+/// Interrupts by a signal that ends programs, counted from now on, until this is dropped.
 pub(crate) struct CtrlC {
     pub(crate) interrupts: Interrupts,
     counting: JoinHandle<()>,
@@ -26,23 +28,15 @@ impl CtrlC {
     /// Begins to count.
     pub(crate) fn listen() -> Self {
         let (source, interrupts) = InterruptSource::new();
+        let mut signals: Vec<Signal> =
+            ending_signals(is_ignored).into_iter().filter_map(|kind| signal(kind).ok()).collect();
         let counting = tokio::spawn(async move {
-            // What ends a job elsewhere, as `timeout` or a service manager: it must leave no fault behind either.
-            let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
-            // A terminal that is closed; not so where `nohup` said to go on then.
-            let mut hang_up = if is_ignored(SignalKind::hangup()) { None } else { signal(SignalKind::hangup()).ok() };
             loop {
-                let hung_up = async {
-                    match &mut hang_up {
-                        Some(hang_up) => hang_up.recv().await,
-                        None => std::future::pending().await,
-                    }
-                };
-                tokio::select! {
-                    pressed = tokio::signal::ctrl_c() => if pressed.is_err() { return },
-                    told = terminate.recv() => if told.is_none() { return },
-                    told = hung_up => if told.is_none() { return },
-                }
+                let next = poll_fn(|context| match signals.iter_mut().any(|one| one.poll_recv(context).is_ready()) {
+                    true => Poll::Ready(()),
+                    false => Poll::Pending,
+                });
+                next.await;
                 source.interrupt();
             }
         });
@@ -50,7 +44,15 @@ impl CtrlC {
     }
 }
 
-/// Whether this process was started with a signal ignored, as `nohup` does (`SigIgn` of proc(5), bit number less one).
+/// The signals by which people, terminals, `timeout` and service managers end a program: none may leave a fault behind.
+fn ending_signals(is_ignored: impl Fn(SignalKind) -> bool) -> Vec<SignalKind> {
+    let always = [SignalKind::interrupt(), SignalKind::terminate()];
+    // `nohup` says to go on when the terminal is closed, and a script's `&` to go on when its keys are pressed.
+    let unless_ignored = [SignalKind::hangup(), SignalKind::quit()];
+    always.into_iter().chain(unless_ignored.into_iter().filter(|kind| !is_ignored(*kind))).collect()
+}
+
+/// Whether this process was started with a signal ignored (`SigIgn` of proc(5), bit number less one).
 fn is_ignored(kind: SignalKind) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -165,4 +167,17 @@ pub(crate) async fn run(args: RunArgs, printer: &mut Printer) -> Result<u8, CliE
         printer.error(&error.to_string(), error.hint());
     }
     Ok(judged.exit_code())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_shell_said_to_ignore_is_ignored() {
+        let all = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup(), SignalKind::quit()];
+        assert_eq!(ending_signals(|_| false), all);
+        assert_eq!(ending_signals(|kind| kind == SignalKind::hangup()), [all[0], all[1], all[3]], "as nohup does");
+        assert_eq!(ending_signals(|_| true), all[..2]);
+    }
 }

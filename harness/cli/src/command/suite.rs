@@ -17,6 +17,7 @@ use firedrill_core::suite::{
 };
 use firedrill_core::time::{At, human, millis};
 use firedrill_engine::clock::Clock;
+use firedrill_engine::files;
 use firedrill_engine::provider::kind;
 use firedrill_engine::run::{Drill, Interrupts, Options};
 use std::collections::BTreeMap;
@@ -232,7 +233,7 @@ pub(crate) fn make_folder(folder: &Path) -> Result<(), CliError> {
         return Err(CliError::input(format!("{} holds a suite's results already", folder.display()))
             .with_hint("name another one with --into"));
     }
-    fs::create_dir_all(folder).map_err(|error| CliError::environment(format!("{}: {error}", folder.display())))
+    files::create_dir_all(folder).map_err(|error| CliError::environment(format!("{}: {error}", folder.display())))
 }
 
 /// How `to` is found from the folder `from`, with `/`; both must be there.

@@ -198,10 +198,10 @@ async fn bring_up(
             let layout = wanted.layout.or(there.map(|there| there.layout)).unwrap_or_default();
             let options = options(layout, wanted)?;
             let lease = Lease::acquire(&cluster, "up", say).await.map_err(CliError::environment)?;
-            let installed = stack::install(&cluster, &options, say).await;
+            let installed = lease.while_held(stack::install(&cluster, &options, say)).await;
             let released = lease.release().await;
             let hint = format!("look into it: kubectl --kubeconfig {} get pods -A", cluster.kubeconfig.display());
-            let installed = installed.map_err(|error| match error {
+            let installed = installed.map_err(CliError::environment)?.map_err(|error| match error {
                 StackError::Input { .. } => unreadable(error),
                 error => CliError::environment(error).with_hint(hint),
             })?;

@@ -111,6 +111,9 @@ fn words(event: &Event) -> (&'static str, String, bool) {
             ("not redundant", all.join("; "), !all.is_empty())
         }
         Event::Lost { what } => ("lost", what.clone(), true),
+        Event::Suspended { length, awake_at: _ } => {
+            ("suspended", format!("this machine was suspended for {:.1} s", length.as_secs_f64()), true)
+        }
         Event::Ledger(ledger) => ("ledger", ledger_words(ledger), ledger.error.is_some() || ledger.lost > 0),
         Event::VolumesAtRisk { claims, of_other_drivers } => {
             let others = of_other_drivers.iter().map(|claim| format!("{claim} (its driver cannot be asked)"));

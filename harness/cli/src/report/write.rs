@@ -6,7 +6,8 @@ use super::junit::junit;
 use firedrill_core::journal::Journal;
 use firedrill_core::sample::SampleReader;
 use firedrill_core::verdict::Verdict;
-use std::fs::{self, File};
+use firedrill_engine::files;
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -62,9 +63,31 @@ pub(crate) fn write_all(dir: &Path, verdict: &Verdict, journal: &Journal, sample
 
 /// Writes a file beside its place and moves it there, so that a reader never sees half of it.
 pub(super) fn put(dir: &Path, name: &str, text: &str) -> Result<(), ReportError> {
-    let (path, draft) = (dir.join(name), dir.join(format!(".{name}.draft")));
-    fs::write(&draft, text)
-        .and_then(|()| fs::rename(&draft, &path))
-        .inspect_err(|_| drop(fs::remove_file(&draft)))
-        .map_err(|source| ReportError::File { path, source })
+    let path = dir.join(name);
+    files::replace(&path, text.as_bytes()).map_err(|source| ReportError::File { path, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::tests::drill::drill;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn reports_are_for_nobody_else() {
+        let place = tempfile::tempdir().unwrap();
+        let (folder, samples) = (place.path().join("r1"), place.path().join("samples.bin"));
+        files::create_dir_all(&folder).unwrap();
+        let drill = drill("");
+        files::write(&samples, &drill.samples).unwrap();
+        write_all(&folder, &drill.verdict(), &drill.journal, &samples).unwrap();
+        // Again, over what an older version left open to all.
+        let report = folder.join("report.html");
+        std::fs::set_permissions(&report, std::fs::Permissions::from_mode(0o644)).unwrap();
+        write_all(&folder, &drill.verdict(), &drill.journal, &samples).unwrap();
+        let paths: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let open = paths.iter().filter(|path| path.metadata().unwrap().permissions().mode() & 0o777 != 0o600);
+        assert_eq!(open.collect::<Vec<_>>(), Vec::<&PathBuf>::new());
+        assert_eq!(paths.len(), 3, "{paths:?}");
+    }
 }

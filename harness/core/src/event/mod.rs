@@ -18,7 +18,7 @@ pub const JOURNAL_VERSION: u32 = 2;
 pub struct Record {
     /// From 0, without gaps.
     pub seq: u64,
-    /// When, on the run's monotonic clock.
+    /// When, on the run's clock, which counts from the machine's boot and never goes back.
     pub at: At,
     /// The same moment on the wall clock, for people (RFC 3339, UTC).
     pub wall: String,
@@ -205,6 +205,14 @@ pub enum Event {
     Lost {
         /// What, and why.
         what: String,
+    },
+    /// The machine that firedrill runs on was suspended: no probe was sent and no failure seen meanwhile.
+    Suspended {
+        /// For how long.
+        #[serde(with = "as_ms")]
+        length: Duration,
+        /// The last moment at which it is known to have been awake.
+        awake_at: At,
     },
     /// What became of a series' acknowledged writes.
     Ledger(LedgerCount),

@@ -179,6 +179,10 @@ fn blocked(history: &History<'_>, variant: &Variant, scenario: &Scenario, inject
         Value::Fail => return Some("the fault could not be put in".to_owned()),
         Value::Unknown => return Some("the fault was not proven".to_owned()),
     }
+    // Neither a time that was too long nor one that was short enough was measured then.
+    if let Some(why) = history.was_suspended() {
+        return Some(why);
+    }
     let demanded = scenario.steady_state.load_min_per_s;
     match history.load_per_s {
         Some(achieved) if achieved < demanded => {

@@ -37,6 +37,8 @@ pub(crate) struct History<'a> {
     pub(crate) not_redundant: &'a [String],
     /// What was lost of the run's own, its lease or samples.
     pub(crate) lost: Option<&'a str>,
+    /// For how long the machine that measured was suspended, in all.
+    pub(crate) suspended: Duration,
     /// Why the samples that were read are not those of the whole run.
     pub(crate) not_whole: Option<String>,
     /// How many samples its file was closed with, where the run said so.
@@ -142,6 +144,7 @@ impl<'a> History<'a> {
             observed: Vec::new(),
             not_redundant: &[],
             lost: None,
+            suspended: Duration::ZERO,
             not_whole: None,
             samples: None,
             ledger: Vec::new(),
@@ -226,6 +229,7 @@ impl<'a> History<'a> {
             Event::Observed(observation) => self.observed.push((at, observation)),
             Event::NotRedundant { missing, .. } => self.not_redundant = missing,
             Event::Lost { what } => drop(self.lost.get_or_insert(what)),
+            Event::Suspended { length, .. } => self.suspended = self.suspended.saturating_add(*length),
             Event::Ledger(count) => self.ledger.push(count),
             Event::VolumesAtRisk { claims, of_other_drivers } => {
                 let at_risk = self.volumes.get_or_insert_default();
@@ -323,6 +327,12 @@ impl<'a> History<'a> {
     /// The section that was left out of the runbook, whatever scenario it is judged by.
     pub(crate) fn left_out(&self) -> Option<&str> {
         self.start.scenario.variants.get(&self.start.plan.variant)?.recovery.left_out()
+    }
+
+    /// Why no time that was measured, and no look at the data, can be relied on, where the machine was suspended.
+    pub(crate) fn was_suspended(&self) -> Option<String> {
+        let length = self.suspended.as_secs_f64();
+        (!self.suspended.is_zero()).then(|| format!("this machine was suspended for {length:.1} s"))
     }
 
     /// When the run is last known to have looked at the service: from then on acknowledged writes are looked for, or things

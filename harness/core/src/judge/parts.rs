@@ -187,6 +187,7 @@ pub(crate) fn data(
         );
     }
     unknown.extend(history.lost.map(str::to_owned));
+    unknown.extend(history.was_suspended());
     unknown.extend(history.not_whole.clone());
     for (claim, found) in history.volumes.iter().flatten() {
         match found {

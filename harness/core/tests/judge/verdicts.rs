@@ -403,6 +403,31 @@ fn what_was_lost_of_the_run_itself_is_no_pass_in_whichever_phase() {
 }
 
 #[test]
+fn a_machine_that_was_suspended_proves_nothing_in_whichever_phase() {
+    let suspended = |ms| Event::Suspended { length: Duration::from_millis(ms), awake_at: At::from_ms(30_000) };
+    for at_ms in [30_000, 62_500, 73_900] {
+        let mut run = Run::recovered(62_000);
+        run.event(at_ms, suspended(4_200));
+        let verdict = run.judge();
+        assert_eq!(
+            (verdict.recovery.value, verdict.data.value, verdict.exit_code),
+            (Value::Unknown, Value::Unknown, 2),
+            "{}",
+            shown(&verdict)
+        );
+        assert_eq!(verdict.headline, "UNKNOWN: this machine was suspended for 4.2 s");
+        assert_eq!(verdict.data.reasons[0], "this machine was suspended for 4.2 s");
+    }
+    let mut twice = Run::recovered(62_000);
+    twice.event(30_000, suspended(1_500)).event(40_000, suspended(2_000));
+    assert_eq!(twice.judge().recovery.reasons[0], "this machine was suspended for 3.5 s");
+    let mut lost = Run::recovered(62_000);
+    lost.drop_events(|event| matches!(event, Event::Ledger(_)));
+    lost.ledger(71_000, 3, 0).event(73_900, suspended(4_200));
+    assert_eq!(lost.judge().data.value, Value::Fail, "what was seen to be lost is lost");
+}
+
+#[test]
 fn a_step_that_was_broken_off_with_the_run_is_no_failure_of_the_runbook() {
     let mut run = Run::begun();
     run.injected().phase(40_100, Phase::Effect, 41_000, PhaseEnd::Done).moment(40_900, Moment::Effect, "publish");

@@ -5,6 +5,7 @@
 //! deleted, when its time is up, and when it starts again after having been killed itself. A runner that dies leaves
 //! nothing frozen or full for longer.
 
+mod beneath;
 mod conntrack;
 mod files;
 mod filler;
@@ -74,7 +75,10 @@ async fn converse(stream: TcpStream, held: Held) {
             Ok(_) => {}
         }
         let reply = match serde_json::from_slice(&line) {
-            Ok(request) => answer(request, &held).await.unwrap_or_else(|error| failed(&error)),
+            Ok(request) => match Request::check(&request) {
+                Ok(()) => answer(request, &held).await.unwrap_or_else(|error| failed(&error)),
+                Err(reason) => Reply::Failed { reason },
+            },
             Err(error) => failed(&error),
         };
         let Ok(mut text) = serde_json::to_vec(&reply) else { return };

@@ -15,6 +15,14 @@ pub enum ClusterError {
         /// Why.
         reason: String,
     },
+    /// The environment or the kubeconfig names a proxy that cannot be used.
+    #[error("no way to {server}: {why}")]
+    Proxy {
+        /// The API server.
+        server: String,
+        /// Why.
+        why: String,
+    },
     /// The API server did not answer, or refused.
     #[error("{what}: {}", said(source))]
     Api {
@@ -59,7 +67,10 @@ impl ClusterError {
         match self {
             ClusterError::Unreachable { .. } => true,
             ClusterError::Api { source, .. } => !matches!(**source, kube::Error::Api(_)),
-            ClusterError::Kubeconfig { .. } | ClusterError::Deadline { .. } | ClusterError::Other(_) => false,
+            ClusterError::Kubeconfig { .. }
+            | ClusterError::Proxy { .. }
+            | ClusterError::Deadline { .. }
+            | ClusterError::Other(_) => false,
         }
     }
 
@@ -72,7 +83,7 @@ impl ClusterError {
                 _ => true,
             },
             ClusterError::Unreachable { .. } | ClusterError::Deadline { .. } => true,
-            ClusterError::Kubeconfig { .. } | ClusterError::Other(_) => false,
+            ClusterError::Kubeconfig { .. } | ClusterError::Proxy { .. } | ClusterError::Other(_) => false,
         }
     }
 }

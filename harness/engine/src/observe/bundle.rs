@@ -4,6 +4,7 @@ use super::cnpg;
 use super::nats_view::get;
 use super::subjects::Subjects;
 use crate::cluster::{Cluster, LABEL_RUN, said};
+use crate::files;
 use firedrill_core::scenario::{PodSelector, Scenario};
 use k8s_openapi::api::core::v1::{ContainerStatus, Event, Namespace, Node, PersistentVolumeClaim, Pod};
 use kube::api::{Api, DynamicObject, ListParams, LogParams};
@@ -182,10 +183,12 @@ fn has_previous(container: &ContainerStatus) -> bool {
 }
 
 async fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    if let Some(dir) = path.parent() {
-        tokio::fs::create_dir_all(dir).await?;
-    }
-    tokio::fs::write(path, bytes).await
+    let (path, bytes) = (path.to_owned(), bytes.to_owned());
+    let written = tokio::task::spawn_blocking(move || {
+        files::create_dir_all(path.parent().unwrap_or(&path))?;
+        files::write(&path, &bytes)
+    });
+    written.await.map_err(std::io::Error::other)?
 }
 
 async fn limited<T>(answer: impl Future<Output = Result<T, kube::Error>>) -> Result<T, String> {

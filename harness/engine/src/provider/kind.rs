@@ -11,7 +11,8 @@ pub use config::{KindOptions, LABEL_CLUSTER, VolumesDriver};
 pub use inspect::{KindCluster, KindNode, find, find_named};
 
 use super::{ProviderError, settle};
-use crate::cluster::{Cluster, Waiting, wait_for, write_private};
+use crate::cluster::{Cluster, Waiting, wait_for};
+use crate::files;
 use crate::lease::Lease;
 use crate::power::Power;
 use crate::process::{Progress, Tool};
@@ -114,7 +115,7 @@ pub async fn open(name: &str) -> Result<Cluster, ProviderError> {
     let kubeconfig = kubeconfig_of(name)?;
     if !leads_to(&kubeconfig, found.api_server_port()) {
         let text = Tool::new("kind", CALL_LIMIT).args(["get", "kubeconfig", "--name", name]).run().await?;
-        write_private(&kubeconfig, text.as_bytes())
+        files::write(&kubeconfig, text.as_bytes())
             .map_err(|source| ProviderError::File { path: kubeconfig.clone(), source })?;
     }
     let mut cluster = Cluster::connect(name, &kubeconfig, &format!("kind-{name}")).await?;
@@ -209,7 +210,7 @@ fn folder_of(name: &str) -> Result<PathBuf, ProviderError> {
     let cache = crate::env::cache_dir();
     let cache = cache.ok_or_else(|| ProviderError::Other("neither XDG_CACHE_HOME nor HOME is set".to_owned()))?;
     let folder = cache.join("clusters").join(name);
-    std::fs::create_dir_all(&folder).map_err(|source| ProviderError::File { path: folder.clone(), source })?;
+    files::create_dir_all(&folder).map_err(|source| ProviderError::File { path: folder.clone(), source })?;
     Ok(folder)
 }
 
@@ -258,7 +259,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("kubeconfig");
         assert!(!leads_to(&file, Some(40_123)));
-        write_private(&file, b"clusters:\n- cluster:\n    server: https://127.0.0.1:40123\n").unwrap();
+        files::write(&file, b"clusters:\n- cluster:\n    server: https://127.0.0.1:40123\n").unwrap();
         assert!(leads_to(&file, Some(40_123)) && !leads_to(&file, Some(4_012)) && !leads_to(&file, None));
     }
 }

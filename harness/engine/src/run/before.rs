@@ -2,10 +2,11 @@
 
 use crate::clock::Clock;
 use crate::cluster::{Cluster, Inventory, differences};
+use crate::files;
 use crate::process::Progress;
 use firedrill_core::scenario::Irreversible;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 use tokio::time::{sleep_until, timeout_at};
@@ -21,14 +22,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// # Errors
 /// Where it cannot be written.
 pub(super) fn keep(folder: &Path, before: &Inventory) -> Result<(), String> {
-    let (path, part) = (folder.join(FILE), folder.join(format!("{FILE}.part")));
-    let write = || -> io::Result<()> {
-        let mut file = File::create(&part)?;
-        file.write_all(&serde_json::to_vec(before)?)?;
-        file.sync_all()?;
-        fs::rename(&part, &path)
-    };
-    write().map_err(|error| format!("{}: {error}", path.display()))
+    let path = folder.join(FILE);
+    let kept = serde_json::to_vec(before).map_err(io::Error::other).and_then(|text| files::replace(&path, &text));
+    kept.map_err(|error| format!("{}: {error}", path.display()))
 }
 
 /// Whether it was kept: from then on, the run may have changed the cluster.

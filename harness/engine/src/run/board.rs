@@ -1,5 +1,6 @@
 //! All samples of a run: on disk at once, and as the state that the run's phases wait for.
 
+use crate::files;
 use firedrill_core::judge::outage::SeriesTracker;
 use firedrill_core::live::LiveProbe;
 use firedrill_core::plan::Series;
@@ -58,7 +59,7 @@ impl Board {
         series: &[Series],
         sustained: Duration,
     ) -> io::Result<(Self, mpsc::Sender<Sample>, JoinHandle<io::Result<u64>>)> {
-        let mut file = BufWriter::with_capacity(1 << 16, File::create_new(path)?);
+        let mut file = BufWriter::with_capacity(1 << 16, files::create_new(path)?);
         write_header(&mut file)?;
         file.flush()?;
         let states = series.iter().map(|series| SeriesState {

@@ -6,12 +6,14 @@ use super::context::{Context, Stop};
 use super::interrupt::Interrupts;
 use super::planned::{Drill, RunError, environment, plan, planned_steps};
 use super::recorder::{Progress, Recorder};
+use super::suspension::Suspensions;
 use super::sweep::left_behind;
 use super::undo_log::UndoLog;
 use super::watching::{self, Watching};
 use super::{account, alerts, back_off, before, break_it, finish, recover, steady};
 use crate::clock::Clock;
 use crate::cluster::{Cluster, Inventory, RunMark};
+use crate::files;
 use crate::lease::Lease;
 use crate::observe;
 use crate::pressure::cpu_stalled;
@@ -79,7 +81,7 @@ pub async fn run(options: Options, progress: mpsc::Sender<Progress>, interrupts:
         }
     };
     drop(say);
-    let made = std::fs::create_dir_all(&folder).and_then(|()| {
+    let made = files::create_dir_all(&folder).and_then(|()| {
         let recorder = Recorder::create(&folder.join("events.jsonl"), clock, progress)?;
         let recorder = recorder.redacting(options.cluster.redactor());
         let board = Board::open(&folder.join("samples.bin"), &plan.series, variant.sustained)?;
@@ -104,6 +106,9 @@ pub async fn run(options: Options, progress: mpsc::Sender<Progress>, interrupts:
         recorder.record(event);
     }
     recorder.record(back_off::restarts(&options.cluster, &options.drill.scenario, clock, Looked::Before).await);
+    if let Some(text) = options.cluster.credential_plugin_note() {
+        recorder.record(Event::Note { text });
+    }
     let expires_unix = clock.unix_seconds(clock.now().plus(plan.expires_after));
     let context = Context {
         variant: Arc::new(variant),
@@ -123,6 +128,8 @@ pub async fn run(options: Options, progress: mpsc::Sender<Progress>, interrupts:
     let show = tokio::spawn(context.clone().show());
     let counting = tokio::spawn(count_interrupts(context.clone()));
     let losing = tokio::spawn(record_loss(context.clone()));
+    let suspensions = Suspensions::new(context.recorder.clone());
+    let watching = tokio::spawn(suspensions.clone().watch());
     let ended = whole(&context, sink).await;
     let samples = match samples.await {
         Ok(Ok(count)) => Some(count),
@@ -140,6 +147,8 @@ pub async fn run(options: Options, progress: mpsc::Sender<Progress>, interrupts:
     if let (Some(what), false) = (context.lost_now(), losing.is_finished()) {
         context.recorder.record(Event::Lost { what });
     }
+    watching.abort();
+    suspensions.look();
     let scenario = &context.drill.scenario;
     context.recorder.record(back_off::restarts(&context.cluster, scenario, clock, Looked::After).await);
     context.recorder.record(Event::RunEnded { interrupted: context.interrupts.count() > 0, samples });

@@ -108,7 +108,7 @@ pub(super) fn note_settled(folder: &Path) -> Result<(), String> {
 
 fn note(folder: &Path, file: &str, text: &str) -> Result<(), String> {
     let path = folder.join(file);
-    fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))
+    crate::files::replace(&path, text.as_bytes()).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 fn one(folder: &Path, cluster: &str) -> Result<Option<Saved>, String> {

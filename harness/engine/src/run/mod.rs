@@ -18,6 +18,7 @@ mod planned;
 mod recorder;
 mod recover;
 mod steady;
+mod suspension;
 mod sweep;
 mod undo_log;
 mod watching;

@@ -78,6 +78,8 @@ pub async fn plan(drill: &Drill, cluster: &Cluster) -> Result<Plan, RunError> {
             dirty: false,
         });
     }
+    // Before a fault that only kubectl or helm can be used to recover from.
+    cluster.check_credential_plugin().await?;
     in_its_layout(drill, cluster).await?;
     let series = plan::series(&drill.scenario);
     endpoints::check_outside(cluster, &series)?;

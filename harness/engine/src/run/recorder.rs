@@ -1,11 +1,12 @@
 //! The journal's writer: the first reporter of everything that happens.
 
 use crate::clock::Clock;
+use crate::files;
 use crate::redact::Redactor;
 use firedrill_core::event::{Event, Record};
 use firedrill_core::live::Live;
 use firedrill_core::time::At;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -54,13 +55,12 @@ struct Inner {
 }
 
 impl Recorder {
-    /// Makes the journal's file, which must not exist.
+    /// Makes the journal's file, which must not exist. It is there after a crash of the machine, too.
     ///
     /// # Errors
     /// As the file system.
     pub fn create(path: &Path, clock: Clock, progress: mpsc::Sender<Progress>) -> io::Result<Self> {
-        let file = OpenOptions::new().create_new(true).append(true).open(path)?;
-        Ok(Self::into_file(file, clock, progress))
+        Ok(Self::into_file(files::create_new(path)?, clock, progress))
     }
 
     fn into_file(file: File, clock: Clock, progress: mpsc::Sender<Progress>) -> Self {
@@ -154,6 +154,33 @@ mod tests {
         assert!(Recorder::create(&path, Clock::start(), mpsc::channel(1).0).is_err());
     }
 
+    #[tokio::test]
+    async fn what_a_run_keeps_is_for_nobody_else() {
+        use crate::run::{before, board::Board, journals};
+        use std::os::unix::fs::PermissionsExt;
+        // Under the usual umask; a stricter one of who runs this test would hide what is wrong.
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().join("runs/r1");
+        files::create_dir_all(&folder).unwrap();
+        let recorder = Recorder::create(&folder.join("events.jsonl"), Clock::start(), mpsc::channel(1).0).unwrap();
+        recorder.record(Event::Note { text: "one".to_owned() });
+        drop(Board::open(&folder.join("samples.bin"), &[], std::time::Duration::ZERO).unwrap());
+        before::keep(&folder, &crate::cluster::Inventory::default()).unwrap();
+        journals::note_settled(&folder).unwrap();
+        journals::note_swept(&folder, &[]).unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            assert_eq!(mode(&path), 0o600, "{}", path.display());
+            names.push(path.file_name().unwrap().to_string_lossy().into_owned());
+        }
+        names.sort();
+        assert_eq!(names, ["before.json", "events.jsonl", "samples.bin", "settled.txt", "swept.txt"]);
+        assert_eq!([mode(&folder), mode(folder.parent().unwrap())], [0o700; 2]);
+    }
+
     #[test]
     fn secrets_reach_neither_the_journal_nor_the_reporter() {
         let folder = tempfile::tempdir().unwrap();
@@ -191,7 +218,7 @@ mod tests {
 
     #[test]
     fn on_a_full_disk_the_act_must_not_follow_and_people_are_told_all_the_same() {
-        let full = OpenOptions::new().append(true).open("/dev/full").unwrap();
+        let full = File::options().append(true).open("/dev/full").unwrap();
         let (progress, mut seen) = mpsc::channel(4);
         let recorder = Recorder::into_file(full, Clock::start(), progress);
         recorder.record(Event::Note { text: "one".to_owned() });

@@ -242,7 +242,7 @@ fn workplace(folder: &Path, chart: &Path) -> Result<std::path::PathBuf, ClusterE
     let io = |error: std::io::Error| ClusterError::Other(format!("{}: {error}", folder.display()));
     let directory = folder.join(WORKPLACE);
     let helm = directory.join("deploy/helm");
-    std::fs::create_dir_all(&helm).map_err(io)?;
+    crate::files::create_dir_all(&helm).map_err(io)?;
     copy_tree(chart, &helm.join("ironflow"), CopyLimits::CHART)
         .map_err(|error| ClusterError::Other(format!("the chart cannot be copied: {error}")))?;
     std::path::absolute(&directory).map_err(io)

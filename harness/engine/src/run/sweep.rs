@@ -103,19 +103,24 @@ pub async fn sweep(
             return Ok(swept);
         }
     };
-    // The newest first: what it is to restore may be what an older one's fault had made.
-    for (run_id, undos) in undos.into_iter().rev() {
-        let left = swept.left.len();
-        one_run(cluster, &run_id, undos, agent_image, &mut swept).await;
-        let saved = journals.of(&run_id).filter(|_| swept.left.len() == left);
-        let noted = saved.map_or(Ok(()), |saved| journals::note_swept(&saved.folder, &swept.done));
-        if let Err(error) = noted {
-            swept.left.push(format!("run {run_id}: all is undone, but {error}"));
+    let undoing = async {
+        // The newest first: what it is to restore may be what an older one's fault had made.
+        for (run_id, undos) in undos.into_iter().rev() {
+            let left = swept.left.len();
+            one_run(cluster, &run_id, undos, agent_image, &mut swept).await;
+            let saved = journals.of(&run_id).filter(|_| swept.left.len() == left);
+            let noted = saved.map_or(Ok(()), |saved| journals::note_swept(&saved.folder, &swept.done));
+            if let Err(error) = noted {
+                swept.left.push(format!("run {run_id}: all is undone, but {error}"));
+            }
         }
-    }
-    // What is still to be undone makes it differ.
-    if let Some(last) = unsettled.filter(|_| swept.left.is_empty()) {
-        settle(cluster, last, &mut swept, progress).await;
+        // What is still to be undone makes it differ.
+        if let Some(last) = unsettled.filter(|_| swept.left.is_empty()) {
+            settle(cluster, last, &mut swept, progress).await;
+        }
+    };
+    if let Err(reason) = lease.while_held(undoing).await {
+        swept.left.push(format!("not everything was looked at, since {reason}"));
     }
     // One that cannot be given back runs out by itself, and what was done and what is left must be said.
     if let Err(error) = lease.release().await {

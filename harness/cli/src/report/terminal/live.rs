@@ -157,6 +157,10 @@ impl Lines {
             // The phase that ended says it.
             Event::Observed(_) | Event::NotRedundant { missing: _, unseen: _ } => String::new(),
             Event::Lost { what } => self.warn(&one_line(what)),
+            Event::Suspended { length, awake_at: _ } => self.warn(&format!(
+                "this machine was suspended for {:.1} s: what is measured proves nothing",
+                length.as_secs_f64()
+            )),
             Event::Ledger(ledger) => match &ledger.error {
                 Some(error) => self.warn(&format!("the writes in {} cannot be looked for: {error}", ledger.store)),
                 None if ledger.lost > 0 => self.warn(&format!(

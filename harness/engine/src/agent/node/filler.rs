@@ -3,16 +3,18 @@
 //! The volume is reached through the kubelet's own mount of it, which stays for as long as the pod does, however often its
 //! containers start again.
 
+use super::beneath::{Folder, WriteMode};
 use super::wire::{Filler, Space};
-use rustix::fs::{FallocateFlags, fallocate, statfs, statvfs};
+use rustix::fs::{FallocateFlags, fallocate, fstatfs, fstatvfs};
 use rustix::io::Errno;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// Where the node's own first process sees the pods' volumes.
-const PODS: &str = "/proc/1/root/var/lib/kubelet/pods";
+/// The node's own root directory, and where its kubelet keeps the pods' volumes.
+const NODE_ROOT: &str = "/proc/1/root";
+const PODS: &str = "/var/lib/kubelet/pods";
 /// The largest volume that is filled, in bytes: each byte is written for real.
 const VOLUME_BYTES_MAX: u64 = 16 << 30;
 /// What is written at once, at first and near the end.
@@ -24,36 +26,32 @@ const TRIED_BYTES: usize = 4 << 10;
 ///
 /// # Errors
 /// Where the names lead elsewhere, or what is there is no file system of its own.
-fn mount_of(pods: &Path, filler: &Filler) -> io::Result<Option<PathBuf>> {
-    let fit = |name: &str| {
-        !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c)) && !name.contains("..")
+fn mount_of(node: &Path, filler: &Filler) -> io::Result<Option<Folder>> {
+    filler.check().map_err(refused)?;
+    let missing = |folder: io::Result<Folder>| match folder {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        folder => folder.map(Some),
     };
-    for name in [&filler.pod_uid, &filler.volume, &filler.file] {
-        if !fit(name) {
-            return Err(refused(format!("`{name}` is no name")));
-        }
-    }
-    let pod = pods.join(&filler.pod_uid);
-    let mount = pod.join("volumes/kubernetes.io~csi").join(&filler.volume).join("mount");
-    if !mount.is_dir() {
-        return Ok(None);
-    }
+    let Some(pods) = missing(Folder::of_node(node, PODS))? else { return Ok(None) };
+    let Some(pod) = missing(pods.folder(&filler.pod_uid))? else { return Ok(None) };
+    let path = format!("volumes/kubernetes.io~csi/{}/mount", filler.volume);
+    let Some(mount) = missing(pod.folder(&path))? else { return Ok(None) };
     // What is no file system of its own is the node's: filling that would hit everything.
-    let of = |path: &Path| statvfs(path).map(|all| all.f_fsid);
+    let of = |folder: &Folder| fstatvfs(folder.fd()).map(|all| all.f_fsid);
     if of(&mount)? == of(&pod)? {
         return Err(refused(format!("{} is not mounted: its files are on the node's own disk", filler.volume)));
     }
     Ok(Some(mount))
 }
 
-fn mounted(filler: &Filler) -> io::Result<PathBuf> {
+fn mounted(filler: &Filler) -> io::Result<Folder> {
     let missing = || io::Error::new(io::ErrorKind::NotFound, format!("{} is not on this node", filler.volume));
-    mount_of(Path::new(PODS), filler)?.ok_or_else(missing)
+    mount_of(Path::new(NODE_ROOT), filler)?.ok_or_else(missing)
 }
 
 /// Bytes in all, and those free to others than root.
-fn space(mount: &Path) -> io::Result<(u64, u64)> {
-    let all = statfs(mount)?;
+fn space(mount: &Folder) -> io::Result<(u64, u64)> {
+    let all = fstatfs(mount.fd())?;
     let size = u64::try_from(all.f_bsize).unwrap_or(0);
     Ok((all.f_blocks * size, all.f_bavail * size))
 }
@@ -74,8 +72,8 @@ pub(super) fn fill(filler: &Filler, leave_bytes: u64, bytes_max: u64) -> io::Res
     Ok(Space { full, ..looked(&mount, &filler.file)? })
 }
 
-fn fill_at(mount: &Path, name: &str, leave_bytes: u64, bytes_max: u64) -> io::Result<bool> {
-    let file = File::options().create(true).truncate(false).write(true).open(mount.join(name))?;
+fn fill_at(mount: &Folder, name: &str, leave_bytes: u64, bytes_max: u64) -> io::Result<bool> {
+    let file = mount.writable(name, WriteMode::ExistingOrNew)?;
     let mut end = file.metadata()?.len();
     let mut left = bytes_max;
     for chunk in CHUNKS {
@@ -124,10 +122,12 @@ pub(super) fn look(filler: &Filler, try_write: bool) -> io::Result<Space> {
     if !try_write {
         return looked(&mount, &filler.file);
     }
-    let tried = mount.join(format!("{}-tried", filler.file));
-    let written =
-        File::create(&tried).and_then(|mut file| file.write_all(&[1; TRIED_BYTES]).and_then(|()| file.sync_data()));
-    let removed = remove(&tried);
+    let tried = tried_name(filler);
+    // One of an earlier try that was killed.
+    mount.remove(&tried)?;
+    let write = |mut file: File| file.write_all(&[1; TRIED_BYTES]).and_then(|()| file.sync_data());
+    let written = mount.writable(&tried, WriteMode::New).and_then(write);
+    let removed = mount.remove(&tried);
     let refused = match written {
         Ok(()) => None,
         Err(error) if is_full(&error) => Some(error.to_string()),
@@ -137,31 +137,23 @@ pub(super) fn look(filler: &Filler, try_write: bool) -> io::Result<Space> {
     Ok(Space { refused, ..looked(&mount, &filler.file)? })
 }
 
-fn looked(mount: &Path, name: &str) -> io::Result<Space> {
+fn looked(mount: &Folder, name: &str) -> io::Result<Space> {
     let (bytes, bytes_free) = space(mount)?;
-    let filler_bytes = match fs::metadata(mount.join(name)) {
-        Ok(file) => Some(file.len()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(error),
-    };
+    let filler_bytes = mount.length(name)?;
     Ok(Space { bytes, bytes_free, filler_bytes, full: false, refused: None })
 }
 
 /// Removes the filler file. One that is not there, or whose volume is not here, is fine.
 pub(super) fn empty(filler: &Filler) -> io::Result<()> {
-    match mount_of(Path::new(PODS), filler)? {
-        Some(mount) => {
-            remove(&mount.join(&filler.file)).and_then(|()| remove(&mount.join(format!("{}-tried", filler.file))))
-        }
+    match mount_of(Path::new(NODE_ROOT), filler)? {
+        Some(mount) => mount.remove(&filler.file).and_then(|()| mount.remove(&tried_name(filler))),
         None => Ok(()),
     }
 }
 
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+/// The file of the writes that are tried.
+fn tried_name(filler: &Filler) -> String {
+    format!("{}-tried", filler.file)
 }
 
 fn is_full(error: &io::Error) -> bool {
@@ -179,6 +171,8 @@ fn refused(reason: String) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
 
     fn filler(volume: &str, file: &str) -> Filler {
         Filler { pod_uid: "u-1".into(), volume: volume.into(), file: file.into() }
@@ -187,32 +181,48 @@ mod tests {
     #[test]
     fn what_is_written_is_real_and_bounded_and_removed() {
         let place = tempfile::tempdir().unwrap();
-        assert!(!fill_at(place.path(), "filler", 0, 3 << 20).unwrap(), "the limit ends it, not the disk");
-        let seen = looked(place.path(), "filler").unwrap();
+        let mount = Folder::of_node(place.path(), "/").unwrap();
+        assert!(!fill_at(&mount, "filler", 0, 3 << 20).unwrap(), "the limit ends it, not the disk");
+        let seen = looked(&mount, "filler").unwrap();
         assert_eq!(seen.filler_bytes, Some(3 << 20));
         use std::os::unix::fs::MetadataExt;
         let blocks = fs::metadata(place.path().join("filler")).unwrap().blocks();
         assert!(blocks * 512 >= 3 << 20, "{blocks} blocks of 512 bytes: it has holes");
         assert!(blocks * 512 < 4 << 20, "{blocks} blocks of 512 bytes: more is set aside than was asked for");
-        let (_, free) = space(place.path()).unwrap();
-        assert!(fill_at(place.path(), "filler", free + (1 << 30), 3 << 20).unwrap(), "so much is to be left");
-        assert_eq!(looked(place.path(), "filler").unwrap().filler_bytes, Some(3 << 20));
-        remove(&place.path().join("filler")).unwrap();
-        assert_eq!(looked(place.path(), "filler").unwrap().filler_bytes, None);
+        let (_, free) = space(&mount).unwrap();
+        assert!(fill_at(&mount, "filler", free + (1 << 30), 3 << 20).unwrap(), "so much is to be left");
+        assert_eq!(looked(&mount, "filler").unwrap().filler_bytes, Some(3 << 20));
+        mount.remove("filler").unwrap();
+        assert_eq!(looked(&mount, "filler").unwrap().filler_bytes, None);
     }
 
     #[test]
     fn only_a_file_system_of_its_own_is_filled() {
         let pods = tempfile::tempdir().unwrap();
-        assert_eq!(mount_of(pods.path(), &filler("pvc-1", "f")).unwrap(), None, "a volume that is not here");
-        fs::create_dir_all(pods.path().join("u-1/volumes/kubernetes.io~csi/pvc-1/mount")).unwrap();
-        let error = mount_of(pods.path(), &filler("pvc-1", "f")).unwrap_err().to_string();
+        let mount_of = |filler: &Filler| mount_of(pods.path(), filler);
+        assert!(mount_of(&filler("pvc-1", "f")).unwrap().is_none(), "no kubelet is here");
+        fs::create_dir_all(pods.path().join("var/lib/kubelet/pods/u-1")).unwrap();
+        assert!(mount_of(&filler("pvc-1", "f")).unwrap().is_none(), "a volume that is not here");
+        fs::create_dir_all(pods.path().join("var/lib/kubelet/pods/u-1/volumes/kubernetes.io~csi/pvc-1/mount")).unwrap();
+        let error = mount_of(&filler("pvc-1", "f")).unwrap_err().to_string();
         assert_eq!(error, "pvc-1 is not mounted: its files are on the node's own disk");
-        for name in ["", "..", "a/b"] {
-            assert!(
-                mount_of(pods.path(), &filler(name, "f")).is_err()
-                    && mount_of(pods.path(), &filler("v", name)).is_err()
-            );
+        for name in ["", "..", "a/b", "a\0", "-a b"] {
+            assert!(mount_of(&filler(name, "f")).is_err() && mount_of(&filler("v", name)).is_err());
         }
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_the_file_is_removed_and_not_filled() {
+        let place = tempfile::tempdir().unwrap();
+        fs::create_dir(place.path().join("v")).unwrap();
+        let mount = Folder::of_node(place.path(), "/v").unwrap();
+        symlink("../outside", place.path().join("v/filler")).unwrap();
+        assert!(fill_at(&mount, "filler", 0, 1 << 20).is_err());
+        assert!(looked(&mount, "filler").is_err());
+        fs::write(place.path().join("outside"), "kept").unwrap();
+        assert!(fill_at(&mount, "filler", 0, 1 << 20).is_err());
+        mount.remove("filler").unwrap();
+        assert_eq!(fs::read(place.path().join("outside")).unwrap(), b"kept");
+        assert_eq!(fs::read_dir(place.path().join("v")).unwrap().count(), 0);
     }
 }

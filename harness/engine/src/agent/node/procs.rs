@@ -27,7 +27,8 @@ pub(super) fn in_container(pid: u32, container_id: &str) -> bool {
 
 fn names_container(cgroup: &str, container_id: &str) -> bool {
     // Short ids would match by accident; runtimes write 64 hexadecimal digits.
-    container_id.len() >= 32 && cgroup.lines().any(|line| line.contains(container_id))
+    let named = |part: &str| part.trim_end_matches(".scope").rsplit(['-', ':']).next() == Some(container_id);
+    container_id.len() >= 32 && cgroup.lines().any(|line| line.split('/').any(named))
 }
 
 /// Every process that belongs, except those that have ended and wait to be reaped, in order of start.

@@ -135,6 +135,59 @@ pub struct Filler {
     pub file: String,
 }
 
+impl Request {
+    /// Whether its names are names: they become parts of paths and are looked for in the node's files.
+    ///
+    /// # Errors
+    /// Which one is not.
+    pub(super) fn check(&self) -> Result<(), String> {
+        match self {
+            Request::Look { container_id }
+            | Request::Signal { container_id, .. }
+            | Request::Freeze { container_id, .. }
+            | Request::Thaw { container_id } => check_container_id(container_id),
+            Request::Fill { filler, .. }
+            | Request::Space { filler, .. }
+            | Request::Empty { filler }
+            | Request::FillStream { filler, .. } => filler.check(),
+            // Directories are opened part by part, addresses are typed, and a stream is its server's matter.
+            Request::Corrupt(_)
+            | Request::LookAtFiles(_)
+            | Request::Mend(_)
+            | Request::Ping
+            | Request::Connections(_)
+            | Request::EndConnections(_)
+            | Request::LookAtStream(_)
+            | Request::EmptyStream { .. } => Ok(()),
+        }
+    }
+}
+
+/// Runtimes write 64 hexadecimal digits. A shorter id would be found in others.
+fn check_container_id(id: &str) -> Result<(), String> {
+    match id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        true => Ok(()),
+        false => Err(format!("{id:?} is not a container's id")),
+    }
+}
+
+impl Filler {
+    /// Whether its names are names of files, which lead nowhere else.
+    ///
+    /// # Errors
+    /// Which one is not.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let fit = |name: &str| {
+            let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+            !name.is_empty() && name.len() <= 253 && name.chars().all(plain) && !name.contains("..") && name != "."
+        };
+        match [&self.pod_uid, &self.volume, &self.file].into_iter().find(|name| !fit(name)) {
+            Some(name) => Err(format!("{name:?} is not a name")),
+            None => Ok(()),
+        }
+    }
+}
+
 /// What the agent lets go by itself when it ends, and at its start in case an earlier one was killed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Guard {
@@ -301,6 +354,25 @@ mod tests {
         let filler = Filler { pod_uid: "u".to_owned(), volume: "pvc-1".to_owned(), file: "f".to_owned() };
         for guard in [Guard::Container("ab".to_owned()), Guard::Filler(filler)] {
             assert_eq!(Guard::from(guard.to_string().as_str()), guard);
+        }
+    }
+
+    #[test]
+    fn names_that_are_none_are_refused() {
+        let filler = |pod_uid: &str, volume: &str, file: &str| {
+            let [pod_uid, volume, file] = [pod_uid, volume, file].map(str::to_owned);
+            Request::Empty { filler: Filler { pod_uid, volume, file } }
+        };
+        assert_eq!(filler("0ab-1", "pvc-1.x", ".firedrill_f").check(), Ok(()));
+        for bad in ["", ".", "..", "a/b", "/", "a..b", "a\0", "a b", "ä", &"a".repeat(254)] {
+            for request in [filler(bad, "v", "f"), filler("u", bad, "f"), filler("u", "v", bad)] {
+                assert!(request.check().is_err(), "{bad:?}");
+            }
+        }
+        let look = |id: &str| Request::Look { container_id: id.to_owned() }.check();
+        assert_eq!(look(&"0f".repeat(32)), Ok(()));
+        for bad in ["", "f", "../../../../../../../../../../../../", &"0".repeat(63), &"g".repeat(64)] {
+            assert!(look(bad).is_err(), "{bad:?}");
         }
     }
 
