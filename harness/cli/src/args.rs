@@ -256,6 +256,13 @@ pub(crate) struct SweepArgs {
     /// The image of the agent, for thawing where no pod of the dead run is left.
     #[arg(long, value_name = "IMAGE", env = "FIREDRILL_AGENT_IMAGE")]
     pub(crate) agent_image: Option<String>,
+    /// Show what would be undone and what each undo may touch, without changing anything.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Also obey what anybody who can write to the cluster may have forged: annotations and labels of older versions, and undo
+    /// records that others than the runner can write.
+    #[arg(long)]
+    pub(crate) trust_annotations: bool,
 }
 
 /// `list`

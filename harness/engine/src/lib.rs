@@ -15,7 +15,12 @@ pub mod pressure;
 pub mod probe;
 pub mod process;
 pub mod provider;
+pub mod record;
 pub mod run;
 pub mod runbook;
 pub mod stack;
 mod volumes_driver;
+
+#[cfg(test)]
+#[path = "../tests/fake_api/mod.rs"]
+mod fake_api;

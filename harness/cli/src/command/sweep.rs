@@ -4,7 +4,7 @@ use super::common::open_cluster;
 use crate::args::SweepArgs;
 use crate::error::CliError;
 use crate::printer::Printer;
-use firedrill_engine::run;
+use firedrill_engine::run::{self, SweepOptions};
 
 /// Sweeps, and says what was done.
 ///
@@ -12,11 +12,20 @@ use firedrill_engine::run;
 /// Where the cluster does not answer or is in use, or something is still left behind afterwards.
 pub(crate) async fn sweep(args: &SweepArgs, printer: &mut Printer) -> Result<u8, CliError> {
     let cluster = open_cluster(&args.cluster).await?;
-    let (runs, only, image) = (&args.folders.runs, args.run.as_deref(), args.agent_image.as_deref());
-    let swept = run::sweep(&cluster, runs, only, image, &mut |text| printer.status(&text)).await;
+    let options = SweepOptions {
+        runs: &args.folders.runs,
+        only: args.run.as_deref(),
+        agent_image: args.agent_image.as_deref(),
+        trust_annotations: args.trust_annotations,
+        dry_run: args.dry_run,
+    };
+    let swept = run::sweep(&cluster, options, &mut |text| printer.status(&text)).await;
     let swept = swept.map_err(CliError::environment)?;
     for warning in &swept.warnings {
         printer.status(&format!("warning: {warning}"));
+    }
+    for line in &swept.planned {
+        printer.line(&format!("  would: {line}"));
     }
     for line in &swept.done {
         printer.line(&format!("  ✓ {line}"));
@@ -29,10 +38,24 @@ pub(crate) async fn sweep(args: &SweepArgs, printer: &mut Printer) -> Result<u8,
         );
         return Err(CliError::environment(message).with_hint("sweep again once that has ended"));
     }
+    let mut message = Vec::new();
     if !swept.left.is_empty() {
-        return Err(CliError::dirty(format!("left behind on {}:\n  {}", cluster.name, swept.left.join("\n  "))));
+        message.push(format!("left behind on {}:\n  {}", cluster.name, swept.left.join("\n  ")));
     }
-    if swept.done.is_empty() {
+    if !swept.not_obeyed.is_empty() {
+        let lines = swept.not_obeyed.join("\n  ");
+        message.push(format!("not obeyed on {}, something may be left behind:\n  {lines}", cluster.name));
+    }
+    if !message.is_empty() {
+        let error = CliError::dirty(message.join("\n"));
+        return Err(match swept.not_obeyed.is_empty() {
+            true => error,
+            false => error.with_hint(
+                "if you know that firedrill wrote them: firedrill sweep --trust-annotations (see docs/safety.md)",
+            ),
+        });
+    }
+    if swept.done.is_empty() && swept.planned.is_empty() {
         printer.line(&format!("nothing to sweep on {}", cluster.name));
     }
     Ok(0)

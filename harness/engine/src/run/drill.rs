@@ -4,9 +4,9 @@ use super::arm::{self, Armed};
 use super::board::Board;
 use super::context::{Context, Stop};
 use super::interrupt::Interrupts;
+use super::leftovers::left_behind;
 use super::planned::{Drill, RunError, environment, plan, planned_steps};
 use super::recorder::{Progress, Recorder};
-use super::sweep::left_behind;
 use super::undo_log::UndoLog;
 use super::watching::{self, Watching};
 use super::{account, alerts, before, break_it, finish, recover, steady};
@@ -15,6 +15,7 @@ use crate::cluster::{Cluster, Inventory, RunMark};
 use crate::lease::Lease;
 use crate::observe;
 use crate::pressure::cpu_stalled;
+use crate::record::Records;
 use firedrill_core::event::{Event, JOURNAL_VERSION, RunStarted};
 use firedrill_core::plan::Phase;
 use firedrill_core::scenario::{Condition, Recovery, Start};
@@ -60,6 +61,7 @@ pub struct Ran {
 pub async fn run(options: Options, progress: mpsc::Sender<Progress>, interrupts: Interrupts) -> Result<Ran, RunError> {
     let plan = plan(&options.drill, &options.cluster).await?;
     let info = options.cluster.info().await?;
+    let cluster_uid = info.uid.clone();
     let clock = Clock::start();
     let folder = options.runs.join(&plan.run_id);
     let io = |error: std::io::Error| environment(format!("{}: {error}", folder.display()));
@@ -93,14 +95,16 @@ pub async fn run(options: Options, progress: mpsc::Sender<Progress>, interrupts:
         cluster: info,
     })));
     let expires_unix = clock.unix_seconds(clock.now().plus(plan.expires_after));
+    let mark = RunMark { run_id: plan.run_id.clone(), expires_unix };
+    let records = Records::new(&options.cluster, &cluster_uid, &mark, clock);
     let context = Context {
         variant: Arc::new(variant),
-        mark: RunMark { run_id: plan.run_id.clone(), expires_unix },
+        mark,
         plan: Arc::new(plan),
         cluster: options.cluster,
         folder: folder.clone(),
         chart: options.chart,
-        undo: UndoLog::new(recorder.clone()),
+        undo: UndoLog::new(recorder.clone(), records),
         recorder,
         board,
         drill: Arc::new(options.drill),
