@@ -210,6 +210,10 @@ pub(crate) struct PlanArgs {
     /// Text or JSON.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) output: Output,
+    /// Print the manifests that an administrator applies before this drill can run on a cluster that firedrill did not make. Needs
+    /// no cluster.
+    #[arg(long)]
+    pub(crate) rbac: bool,
 }
 
 /// `judge`
