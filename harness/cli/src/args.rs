@@ -213,6 +213,10 @@ pub(crate) struct PlanArgs {
     /// Text or JSON.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) output: Output,
+    /// Print the manifests that an administrator applies before this drill can run on a cluster that firedrill did not make. Needs
+    /// no cluster.
+    #[arg(long)]
+    pub(crate) rbac: bool,
 }
 
 /// `judge`
@@ -259,6 +263,13 @@ pub(crate) struct SweepArgs {
     /// The image of the agent, for thawing where no pod of the dead run is left.
     #[arg(long, value_name = "IMAGE", env = "FIREDRILL_AGENT_IMAGE")]
     pub(crate) agent_image: Option<String>,
+    /// Show what would be undone and what each undo may touch, without changing anything.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Also obey what anybody who can write to the cluster may have forged: annotations and labels of older versions, and undo
+    /// records that others than the runner can write.
+    #[arg(long)]
+    pub(crate) trust_annotations: bool,
 }
 
 /// `list`

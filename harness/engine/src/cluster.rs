@@ -18,6 +18,7 @@ pub(crate) use error::said;
 pub use exec::{Container, Ended};
 pub use expose::Door;
 pub use inventory::{Differences, Inventory, differences};
+pub use namespace::system_labels;
 pub(crate) use pages::SAME_PAGE_FOR;
 pub(crate) use pods::{exactly, is_ready};
 pub use wait::{Waiting, wait_and_tell, wait_for};
@@ -43,8 +44,6 @@ use tempfile::TempDir;
 pub const LABEL_RUN: &str = "firedrill.dev/run";
 /// Annotation on every object that a run makes: when it counts as abandoned, in seconds since the epoch.
 pub const ANNOTATION_EXPIRES: &str = "firedrill.dev/expires";
-/// Annotation that holds, as JSON, how to undo what its object has a part in: on node agents, nodes and namespaces of runs.
-pub const ANNOTATION_UNDO: &str = "firedrill.dev/undo";
 /// Label on every object that firedrill makes, and on none that it only marks.
 pub const LABEL_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Its value.
@@ -235,16 +234,25 @@ impl Cluster {
     /// Where the API server does not say.
     pub async fn info(&self) -> Result<ClusterInfo, ClusterError> {
         let version = self.ask("the cluster's version", self.client.apiserver_version()).await?;
-        let namespaces: Api<Namespace> = Api::all(self.client());
-        let system = self.ask("the cluster's identity", namespaces.get_metadata("kube-system")).await?;
+        let uid = self.uid().await?;
         let nodes = self.nodes().await?;
         Ok(ClusterInfo {
             name: self.name.clone(),
             provider: self.provider.clone(),
-            uid: system.metadata.uid.unwrap_or_default(),
+            uid,
             version: version.git_version.trim_start_matches('v').to_owned(),
             nodes: u32::try_from(nodes.len()).unwrap_or(u32::MAX),
         })
+    }
+
+    /// Its UID: that of the namespace `kube-system`, which no other cluster has.
+    ///
+    /// # Errors
+    /// Where the API server does not say.
+    pub async fn uid(&self) -> Result<String, ClusterError> {
+        let namespaces: Api<Namespace> = Api::all(self.client());
+        let system = self.ask("the cluster's identity", namespaces.get_metadata("kube-system")).await?;
+        system.metadata.uid.ok_or_else(|| ClusterError::Other("namespace kube-system has no UID".to_owned()))
     }
 
     /// Its nodes, by name.

@@ -8,11 +8,13 @@
 //! request that renewed it. The start counts, since the API server may have written it at any moment of the request. A run
 //! that lost its Lease breaks nothing more; it still undoes its own faults, which a later run finds and refuses to start on.
 
+mod old_place;
 mod process;
 mod renewal;
 
 use crate::clock::Clock;
 use crate::cluster::{Cluster, ClusterError, LABEL_MANAGED_BY, MANAGED_BY, Waiting, wait_for};
+use firedrill_core::event::SYSTEM_NAMESPACE;
 use firedrill_core::time::At;
 use k8s_openapi::api::coordination::v1::{Lease as LeaseObject, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
@@ -25,9 +27,10 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
-/// Name of the Lease, in `kube-system`.
+/// Name of the Lease.
 const NAME: &str = "firedrill";
-const NAMESPACE: &str = "kube-system";
+/// Where it is: no tenant can write there.
+const NAMESPACE: &str = SYSTEM_NAMESPACE;
 /// A Lease that is not renewed for this long is lost, and may be taken by another.
 pub const DURATION: Duration = Duration::from_secs(60);
 /// Time between two renewals, and between two looks at another's Lease.
@@ -68,9 +71,11 @@ impl Lease {
         run_id: &str,
         progress: &mut (dyn FnMut(String) + Send),
     ) -> Result<Self, LeaseError> {
+        cluster.ensure_system_namespace().await?;
         let own = ProcessId::of_this_process();
         let holder = format!("run {run_id}, {own}");
         let clock = Clock::start();
+        old_place::wait_until_free(cluster, &own, &clock, progress).await?;
         let mut watched: Option<(String, At)> = None;
         let mut ticks = tokio::time::interval(RENEW_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -116,7 +121,10 @@ impl Lease {
     /// # Errors
     /// Where the API server does not say.
     pub async fn in_use_by(cluster: &Cluster) -> Result<Option<String>, ClusterError> {
-        let seen = read(cluster).await?.map(|lease| Seen::of(&lease));
+        let mut seen = read(cluster).await?.map(|lease| Seen::of(&lease));
+        if seen.is_none() {
+            seen = old_place::read(cluster).await?.map(|lease| Seen::of(&lease));
+        }
         let decision = decide(seen.as_ref(), &ProcessId::of_this_process(), process::is_alive, None);
         Ok(seen.filter(|_| decision != Decision::Take).map(|seen| seen.holder))
     }

@@ -18,8 +18,13 @@ pub mod probe;
 pub mod process;
 pub mod provider;
 mod proxy;
+pub mod record;
 pub mod redact;
 pub mod run;
 pub mod runbook;
 pub mod stack;
 mod volumes_driver;
+
+#[cfg(test)]
+#[path = "../tests/fake_api/mod.rs"]
+mod fake_api;

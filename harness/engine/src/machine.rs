@@ -3,10 +3,9 @@
 //! The container is made as kind made the lost one, and its kubelet joins by `kubeadm join` with a token of its own, which is
 //! taken back. The lost node's container stays: powered on, it is the node that it was.
 
-use crate::cluster::{ANNOTATION_UNDO, Cluster, ClusterError, LABEL_RUN, RunMark, Waiting, wait_for};
-use crate::power::Power;
+use crate::cluster::{Cluster, ClusterError, LABEL_RUN, RunMark, Waiting, exactly, wait_for};
+use crate::power::{Machine, Power, PowerError};
 use crate::process::{ProcessError, Tool};
-use firedrill_core::event::Undo;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::api::storage::v1::VolumeAttachment;
@@ -41,6 +40,19 @@ pub enum MachineError {
     /// The cluster did not do its part.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
+    /// The provider did not do its part.
+    #[error(transparent)]
+    Power(#[from] PowerError),
+    /// What has the node's name was not made by this run.
+    #[error("{what} {node} is not removed: it does not carry the label {LABEL_RUN}={run}")]
+    NotOfRun {
+        /// `container` or `node`.
+        what: &'static str,
+        /// Its name.
+        node: String,
+        /// The run.
+        run: String,
+    },
     /// What the engine or the node says cannot be read.
     #[error("{0}")]
     Unreadable(String),
@@ -54,18 +66,21 @@ pub fn replacement_of(lost: &str) -> String {
 /// Makes a node of that name as another one is, lost or not, and waits until it is ready.
 ///
 /// # Errors
-/// Where the provider makes no nodes, or the node does not join in time. How to take away what is there then,
-/// [`Undo::RemoveNode`], is for the caller to have journalled before.
+/// Where the provider makes no nodes, or the node does not join in time. How to remove what is there then is for the caller to have
+/// recorded before.
 pub async fn add(cluster: &Cluster, mark: &RunMark, like: &str, name: &str) -> Result<(), MachineError> {
     if let Power::Unavailable { why } = &cluster.power {
         return Err(MachineError::Unavailable(why.clone()));
     }
-    let container = inspect(like).await?;
+    // Each by the id of a container that is this cluster's: a node's name alone could be that of any container.
+    let like_id = cluster.power.machine(like).await?.id;
+    let container = inspect(&like_id).await?;
     let control_plane = cluster.nodes().await?.into_iter().find(|node| node.control_plane);
     let control_plane =
         control_plane.ok_or_else(|| MachineError::Unreadable("the cluster has no control plane".to_owned()))?.name;
+    let control_plane = cluster.power.machine(&control_plane).await?.id;
 
-    docker(CALL_LIMIT, run_arguments(&container, name)).await?;
+    docker(CALL_LIMIT, run_arguments(&container, name, &mark.run_id)).await?;
     wait_for(&format!("containerd on {name}"), BOOT_LIMIT, || async {
         // It says no until the node has started.
         let active = docker(CALL_LIMIT, ["exec", name, "systemctl", "is-active", "containerd"]).await;
@@ -73,9 +88,9 @@ pub async fn add(cluster: &Cluster, mark: &RunMark, like: &str, name: &str) -> R
     })
     .await?;
     // A container that is off still gives its files: where images come from, and how its kubelet joined.
-    copy(like, "/etc/containerd", name, "/etc/").await?;
+    copy(&like_id, "/etc/containerd", name, "/etc/").await?;
     docker(CALL_LIMIT, ["exec", name, "systemctl", "restart", "containerd"]).await?;
-    copy(like, CONFIGURATION, name, "/kind/").await?;
+    copy(&like_id, CONFIGURATION, name, "/kind/").await?;
     let conf = docker(CALL_LIMIT, ["exec", name, "cat", CONFIGURATION]).await?;
 
     let address = inspect(name).await?.address();
@@ -94,22 +109,31 @@ pub async fn add(cluster: &Cluster, mark: &RunMark, like: &str, name: &str) -> R
         Ok(if ready { Waiting::Done(()) } else { Waiting::Not("not ready".to_owned()) })
     })
     .await?;
-    let undo = serde_json::to_string(&[Undo::RemoveNode { node: name.to_owned() }]);
-    let undo = undo.map_err(|error| MachineError::Unreadable(error.to_string()))?;
-    let patch = json!({"metadata": {"labels": {LABEL_RUN: mark.run_id}, "annotations": {ANNOTATION_UNDO: undo}}});
+    let patch = json!({"metadata": {"labels": {LABEL_RUN: mark.run_id}}});
     let marked = nodes.patch_metadata(name, &PatchParams::default(), &Patch::Merge(&patch)).await;
-    marked.map_err(ClusterError::api("mark a node"))?;
+    marked.map_err(ClusterError::api("label a node"))?;
     Ok(())
 }
 
-/// Takes a node away: its pods end in order where they do so in time, then the object and the container go. Repeating it, and
-/// taking away what was never made, is harmless.
+/// Removes a node that a run made: its pods end in order where they do so in time, then the object and the container go. Repeating
+/// it, and removing what was never made, is harmless.
+///
+/// What is removed carries the label of the run: the container gets it when it is made, where no tenant of the cluster can set it, the
+/// node when it is ready. A container of another cluster, or of none, is not even looked at.
 ///
 /// # Errors
-/// Where the API server or the engine does not do it.
-pub async fn remove(cluster: &Cluster, node: &str) -> Result<(), MachineError> {
+/// Where the API server or the engine does not do it, and where what has the node's name was not made by this run.
+pub async fn remove(cluster: &Cluster, run_id: &str, node: &str) -> Result<(), MachineError> {
     let nodes: Api<Node> = Api::all(cluster.client());
-    if nodes.get_opt(node).await.map_err(ClusterError::api("read a node"))?.is_some() {
+    let object = nodes.get_opt(node).await.map_err(ClusterError::api("read a node"))?;
+    let machine = match (&cluster.power, &object) {
+        // Where no node can be made, none was.
+        (Power::Unavailable { .. }, None) => return Ok(()),
+        (Power::Unavailable { why }, Some(_)) => return Err(MachineError::Unavailable(why.clone())),
+        (Power::Docker { .. }, _) => cluster.power.find_machine(node).await?,
+    };
+    may_remove(run_id, node, machine.as_ref(), object.as_ref())?;
+    if let Some(object) = object {
         let drain = Tool::new("kubectl", DRAIN_LIMIT + Duration::from_secs(5)).env(cluster.kubectl_env());
         let limit = format!("--timeout={}s", DRAIN_LIMIT.as_secs());
         let drain = drain.args(["drain", node, "--force", "--ignore-daemonsets", "--delete-emptydir-data"]);
@@ -122,17 +146,28 @@ pub async fn remove(cluster: &Cluster, node: &str) -> Result<(), MachineError> {
         {
             tracing::warn!("{error}");
         }
-        let deleted = nodes.delete(node, &DeleteParams::default()).await;
+        let deleted = nodes.delete(node, &exactly(object.metadata.uid)).await;
         match deleted {
             Ok(_) => {}
             Err(kube::Error::Api(status)) if status.code == 404 => {}
             Err(error) => return Err(ClusterError::api("delete a node")(error).into()),
         }
     }
-    if is_there(node).await? {
-        docker(CALL_LIMIT, ["rm", "--force", "--volumes", node]).await?;
+    if let Some(machine) = machine {
+        docker(CALL_LIMIT, ["rm", "--force", "--volumes", &machine.id]).await?;
     }
     Ok(())
+}
+
+/// Whether what has a node's name was made by this run. Where both are there, the container decides: a new node has its label last.
+fn may_remove(run_id: &str, node: &str, machine: Option<&Machine>, object: Option<&Node>) -> Result<(), MachineError> {
+    let not = |what| Err(MachineError::NotOfRun { what, node: node.to_owned(), run: run_id.to_owned() });
+    let label = object.and_then(|object| object.metadata.labels.as_ref()?.get(LABEL_RUN)).map(String::as_str);
+    match (machine, object) {
+        (Some(machine), _) if machine.run.as_deref() != Some(run_id) => not("container"),
+        (None, Some(_)) if label != Some(run_id) => not("node"),
+        _ => Ok(()),
+    }
 }
 
 async fn detached(cluster: &Cluster, node: &str) -> Result<Waiting<()>, ClusterError> {
@@ -150,12 +185,11 @@ async fn detached(cluster: &Cluster, node: &str) -> Result<Waiting<()>, ClusterE
 pub async fn is_gone(cluster: &Cluster, node: &str) -> Result<bool, MachineError> {
     let nodes: Api<Node> = Api::all(cluster.client());
     let object = nodes.get_opt(node).await.map_err(ClusterError::api("read a node"))?;
-    Ok(object.is_none() && !is_there(node).await?)
-}
-
-/// The command by which a person removes a node's machine.
-pub fn remove_command(node: &str) -> String {
-    format!("docker rm --force --volumes {node}")
+    let machine = match &cluster.power {
+        Power::Unavailable { .. } => None,
+        Power::Docker { .. } => cluster.power.find_machine(node).await?,
+    };
+    Ok(object.is_none() && machine.is_none())
 }
 
 #[derive(Deserialize)]
@@ -203,14 +237,17 @@ impl Container {
 }
 
 /// The arguments by which kind runs a node, as they can be read back from one.
-fn run_arguments(like: &Container, name: &str) -> Vec<String> {
+fn run_arguments(like: &Container, name: &str, run_id: &str) -> Vec<String> {
     let fixed = ["run", "--detach", "--tty", "--privileged", "--cgroupns=private", "--init=false", "--volume=/var"];
     let mut arguments: Vec<String> = fixed.map(str::to_owned).into();
     // One start again, as kind's nodes have: the engine may go down and come up.
     arguments.push("--restart=on-failure:1".to_owned());
     arguments.extend([format!("--name={name}"), format!("--hostname={name}")]);
     arguments.push(format!("--network={}", like.host_config.network_mode));
-    arguments.extend(like.config.labels.iter().map(|(key, value)| format!("--label={key}={value}")));
+    let labels = like.config.labels.iter().filter(|(key, _)| *key != LABEL_RUN);
+    arguments.extend(labels.map(|(key, value)| format!("--label={key}={value}")));
+    // By it the container is known when it is to be removed.
+    arguments.push(format!("--label={LABEL_RUN}={run_id}"));
     arguments.extend(like.config.env.iter().map(|variable| format!("--env={variable}")));
     arguments.extend(like.host_config.security_opt.iter().flatten().map(|option| format!("--security-opt={option}")));
     arguments.extend(like.host_config.tmpfs.iter().flatten().map(|(path, _)| format!("--tmpfs={path}")));
@@ -273,12 +310,6 @@ async fn inspect(name: &str) -> Result<Container, MachineError> {
     read.map(|[container]| container).map_err(|error| MachineError::Unreadable(format!("container {name}: {error}")))
 }
 
-async fn is_there(name: &str) -> Result<bool, MachineError> {
-    let filter = format!("name=^{name}$");
-    let found = docker(CALL_LIMIT, ["ps", "--all", "--quiet", "--filter", &filter]).await?;
-    Ok(!found.trim().is_empty())
-}
-
 async fn docker(
     limit: Duration,
     arguments: impl IntoIterator<Item = impl AsRef<std::ffi::OsStr>>,
@@ -312,13 +343,41 @@ mod tests {
     #[test]
     fn a_container_is_run_as_the_lost_one_was() {
         let like: Container = serde_json::from_value(json!({
-            "Config": {"Image": "node:v1", "Env": ["A=b"], "Labels": {"io.x-k8s.kind.role": "worker"}},
+            "Config": {"Image": "node:v1", "Env": ["A=b"], "Labels": {"firedrill.dev/run": "r1", "io.x-k8s.kind.role": "worker"}},
             "HostConfig": {"Binds": ["/lib/modules:/lib/modules:ro"], "NetworkMode": "kind",
                 "SecurityOpt": ["seccomp=unconfined"], "Tmpfs": {"/run": ""}},
             "NetworkSettings": {"Networks": {"kind": {"IPAddress": ""}}}}))
         .unwrap();
         assert_eq!(like.address(), None);
-        let line = run_arguments(&like, "w-replacement").join(" ");
-        insta::assert_snapshot!(line, @"run --detach --tty --privileged --cgroupns=private --init=false --volume=/var --restart=on-failure:1 --name=w-replacement --hostname=w-replacement --network=kind --label=io.x-k8s.kind.role=worker --env=A=b --security-opt=seccomp=unconfined --tmpfs=/run --volume=/lib/modules:/lib/modules:ro node:v1");
+        let line = run_arguments(&like, "w-replacement", "r2").join(" ");
+        insta::assert_snapshot!(line, @"run --detach --tty --privileged --cgroupns=private --init=false --volume=/var --restart=on-failure:1 --name=w-replacement --hostname=w-replacement --network=kind --label=io.x-k8s.kind.role=worker --label=firedrill.dev/run=r2 --env=A=b --security-opt=seccomp=unconfined --tmpfs=/run --volume=/lib/modules:/lib/modules:ro node:v1");
+    }
+
+    #[test]
+    fn only_a_node_that_this_run_made_is_removed() {
+        let machine = |run: Option<&str>| {
+            let (id, node) = ("a1".to_owned(), "w-new".to_owned());
+            Some(Machine { id, node, run: run.map(str::to_owned), on: true })
+        };
+        let node = |run: Option<&str>| -> Option<Node> {
+            let labels = run.map(|run| json!({LABEL_RUN: run})).unwrap_or_default();
+            Some(serde_json::from_value(json!({"metadata": {"name": "w-new", "labels": labels}})).unwrap())
+        };
+        let may = |machine: Option<Machine>, node: Option<Node>| {
+            may_remove("r1", "w-new", machine.as_ref(), node.as_ref()).map_err(|error| error.to_string())
+        };
+        assert_eq!(may(None, None), Ok(()), "it was never made, or is removed already");
+        assert_eq!(may(machine(Some("r1")), None), Ok(()), "it did not join");
+        assert_eq!(may(machine(Some("r1")), node(None)), Ok(()), "it joined and was not labelled yet");
+        assert_eq!(may(None, node(Some("r1"))), Ok(()), "its container is removed already");
+        let refused = "container w-new is not removed: it does not carry the label firedrill.dev/run=r1";
+        assert_eq!(may(machine(None), node(None)), Err(refused.to_owned()), "a node of the cluster's own");
+        assert_eq!(
+            may(machine(None), node(Some("r1"))),
+            Err(refused.to_owned()),
+            "whoever labels a node names no container"
+        );
+        assert_eq!(may(machine(Some("r2")), None), Err(refused.to_owned()), "another run's");
+        assert!(may(None, node(None)).is_err() && may(None, node(Some("r2"))).is_err());
     }
 }

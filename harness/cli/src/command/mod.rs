@@ -8,6 +8,7 @@ pub(crate) mod judge;
 pub(crate) mod list;
 pub(crate) mod merge;
 pub(crate) mod plan;
+pub(crate) mod rbac;
 pub(crate) mod run;
 pub(crate) mod runbook;
 pub(crate) mod suite;

@@ -1,6 +1,7 @@
 //! `firedrill plan`: what a run would do. Reads only.
 
 use super::common::{load_drill, open_cluster};
+use super::rbac;
 use crate::args::{DrillArgs, FaultOverride, Output, PlanArgs};
 use crate::error::CliError;
 use crate::printer::Printer;
@@ -39,11 +40,17 @@ pub(crate) fn agent_image(named: Option<&str>) -> Result<String, CliError> {
     })
 }
 
-/// Prints the plan.
+/// Prints the plan, or the manifests that its run needs.
 ///
 /// # Errors
 /// Where the scenario has mistakes or the cluster is not as it must be.
 pub(crate) async fn plan(args: &PlanArgs, printer: &mut Printer) -> Result<u8, CliError> {
+    if args.rbac {
+        let (scenario, variant) = load_drill(&args.drill.folders, &args.drill.name)?;
+        let drill = Drill { scenario, variant, seed: None, noop: false, agent_image: String::new() };
+        printer.line(&rbac::manifests(&drill));
+        return Ok(0);
+    }
     let drill = drill(&args.drill)?;
     let cluster = open_cluster(&args.drill.cluster).await?;
     let plan = run::plan(&drill, &cluster).await.map_err(|RunError::Environment { message, hint, .. }| {
@@ -139,11 +146,13 @@ fn text(drill: &Drill, cluster: &Cluster, plan: &firedrill_core::plan::Plan) -> 
         let _ = writeln!(out, "\n  could be left behind: {undone}; healed by {healed}");
         let _ = writeln!(
             out,
-            "  everything else that it makes carries its id, and is taken away by itself or by firedrill sweep"
+            "  everything else that it makes has an undo record, and is taken away by the run or by firedrill sweep"
         );
     }
-    let _ =
-        writeln!(out, "  needs the rights of a cluster administrator: privileged pods, objects of every kind listed");
+    let _ = writeln!(
+        out,
+        "  needs the rights that `firedrill plan NAME --rbac` prints, and those of the runbook's commands"
+    );
     out.pop();
     out
 }

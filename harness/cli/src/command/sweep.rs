@@ -5,7 +5,7 @@ use crate::args::SweepArgs;
 use crate::error::CliError;
 use crate::printer::Printer;
 use crate::report::text::one_line;
-use firedrill_engine::run;
+use firedrill_engine::run::{self, SweepOptions};
 
 /// Sweeps, and says what was done.
 ///
@@ -13,11 +13,20 @@ use firedrill_engine::run;
 /// Where the cluster does not answer or is in use, or something is still left behind afterwards.
 pub(crate) async fn sweep(args: &SweepArgs, printer: &mut Printer) -> Result<u8, CliError> {
     let cluster = open_cluster(&args.cluster).await?;
-    let (runs, only, image) = (&args.folders.runs, args.run.as_deref(), args.agent_image.as_deref());
-    let swept = run::sweep(&cluster, runs, only, image, &mut |text| printer.status(&one_line(&text))).await;
+    let options = SweepOptions {
+        runs: &args.folders.runs,
+        only: args.run.as_deref(),
+        agent_image: args.agent_image.as_deref(),
+        trust_annotations: args.trust_annotations,
+        dry_run: args.dry_run,
+    };
+    let swept = run::sweep(&cluster, options, &mut |text| printer.status(&one_line(&text))).await;
     let swept = swept.map_err(CliError::environment)?;
     for warning in &swept.warnings {
         printer.status(&format!("warning: {}", one_line(warning)));
+    }
+    for line in &swept.planned {
+        printer.line(&format!("  would: {}", one_line(line)));
     }
     for line in &swept.done {
         printer.line(&format!("  ✓ {}", one_line(line)));
@@ -30,11 +39,26 @@ pub(crate) async fn sweep(args: &SweepArgs, printer: &mut Printer) -> Result<u8,
         );
         return Err(CliError::environment(message).with_hint("sweep again once that has ended"));
     }
+    let mut message = Vec::new();
     if !swept.left.is_empty() {
         let left: Vec<_> = swept.left.iter().map(|left| one_line(left)).collect();
-        return Err(CliError::dirty(format!("left behind on {}:\n  {}", cluster.name, left.join("\n  "))));
+        message.push(format!("left behind on {}:\n  {}", cluster.name, left.join("\n  ")));
     }
-    if swept.done.is_empty() {
+    if !swept.not_obeyed.is_empty() {
+        let lines: Vec<_> = swept.not_obeyed.iter().map(|line| one_line(line)).collect();
+        let lines = lines.join("\n  ");
+        message.push(format!("not obeyed on {}, something may be left behind:\n  {lines}", cluster.name));
+    }
+    if !message.is_empty() {
+        let error = CliError::dirty(message.join("\n"));
+        return Err(match swept.not_obeyed.is_empty() {
+            true => error,
+            false => error.with_hint(
+                "if you know that firedrill wrote them: firedrill sweep --trust-annotations (see docs/safety.md)",
+            ),
+        });
+    }
+    if swept.done.is_empty() && swept.planned.is_empty() {
         printer.line(&format!("nothing to sweep on {}", cluster.name));
     }
     Ok(0)

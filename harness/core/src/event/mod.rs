@@ -1,6 +1,7 @@
 //! Everything that a run records, in the order in which it happened.
 
 mod undo;
+mod undo_limits;
 
 use crate::plan::{Phase, Plan, Target};
 use crate::sample::SeriesId;
@@ -9,6 +10,7 @@ use crate::time::{At, as_ms};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 pub use undo::{StreamBefore, Undo};
+pub use undo_limits::{FILLER_FILE, SYSTEM_NAMESPACE, patch_refusal};
 
 /// The journal's format; a reader refuses another one.
 pub const JOURNAL_VERSION: u32 = 2;

@@ -1,4 +1,7 @@
 //! What takes back what a run did.
+//!
+//! Each undo names exactly what it may touch, see [`Undo::may_touch`], and how the live object is told from another one that has its
+//! name by now. Every undo is idempotent: carried out twice, or without the act before it, it changes nothing more.
 
 use crate::plan::Target;
 use crate::scenario::{ObjectRef, PodSelector, ServiceRef};
@@ -31,6 +34,9 @@ pub enum Undo {
         target: Target,
         /// The directory, as the container sees it.
         directory: String,
+        /// The UID of the PersistentVolume: files of another one are left alone. `None` in runs of older versions.
+        #[serde(default)]
+        volume_uid: Option<String>,
     },
     /// Remove the file that fills a volume, wherever the volume is by then.
     RemoveFiller {
@@ -38,6 +44,9 @@ pub enum Undo {
         target: Target,
         /// The file's name in the volume's root.
         file: String,
+        /// The UID of the PersistentVolume: another one is left alone. `None` in runs of older versions.
+        #[serde(default)]
+        volume_uid: Option<String>,
     },
     /// Purge the messages that fill a stream, and give it the configuration back that it had.
     EmptyStream {
@@ -56,18 +65,28 @@ pub enum Undo {
     LetDetach {
         /// The volume.
         target: Target,
+        /// The UID of the PersistentVolume: another one is left alone. `None` in runs of older versions.
+        #[serde(default)]
+        volume_uid: Option<String>,
     },
     /// Let a volume be attached as fast as it can be.
     LetAttach {
         /// The volume.
         target: Target,
+        /// The UID of the PersistentVolume: another one is left alone. `None` in runs of older versions.
+        #[serde(default)]
+        volume_uid: Option<String>,
     },
     /// Power a node on.
     PowerOn {
         /// The node.
         node: String,
+        /// The id of its container: another one that has the node's name by now is left alone. `None` in runs of older versions.
+        #[serde(default)]
+        container: Option<String>,
     },
-    /// Take away a node that was made in a lost one's place.
+    /// Remove a node that the run made. Its container is the one that carries the labels of this cluster and of this run, which
+    /// are set when it is made: its id and its node's UID are not known before.
     RemoveNode {
         /// The node.
         node: String,
@@ -159,14 +178,14 @@ impl fmt::Display for Undo {
             }
             Undo::DeleteObject { kind, namespace: None, name, .. } => write!(f, "delete {kind} {name}"),
             Undo::Thaw { target } => write!(f, "thaw {target}"),
-            Undo::MendFiles { target, directory } => write!(f, "put back {directory} of {target}"),
-            Undo::LetDetach { target } => write!(f, "let {target} be detached"),
-            Undo::LetAttach { target } => write!(f, "let {target} be attached at once"),
-            Undo::RemoveFiller { target, file } => write!(f, "remove {file} from {target}"),
+            Undo::MendFiles { target, directory, .. } => write!(f, "put back {directory} of {target}"),
+            Undo::LetDetach { target, .. } => write!(f, "let {target} be detached"),
+            Undo::LetAttach { target, .. } => write!(f, "let {target} be attached at once"),
+            Undo::RemoveFiller { target, file, .. } => write!(f, "remove {file} from {target}"),
             Undo::EmptyStream { stream, subject, .. } => {
                 write!(f, "purge {subject} from stream {stream}, and put its configuration back")
             }
-            Undo::PowerOn { node } => write!(f, "power on node {node}"),
+            Undo::PowerOn { node, .. } => write!(f, "power on node {node}"),
             Undo::RemoveNode { node } => write!(f, "take node {node} away"),
             Undo::RollBack { namespace, release, revision, .. } => {
                 write!(f, "roll release {release} in {namespace} back to revision {revision}")

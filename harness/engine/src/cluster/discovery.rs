@@ -1,6 +1,7 @@
 //! Every kind of object that the cluster knows, and what runs have left among them.
 
 use super::{ANNOTATION_EXPIRES, Cluster, ClusterError, LABEL_MANAGED_BY, LABEL_RUN, MANAGED_BY, Waiting, wait_for};
+use firedrill_core::event::SYSTEM_NAMESPACE;
 use futures::StreamExt;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, PartialObjectMeta};
 use kube::core::ApiResource;
@@ -79,17 +80,20 @@ impl Cluster {
         self.labelled_among(&kinds, &made_by(None)).await
     }
 
-    /// Deletes everything that a run made, found by labels alone, and waits until it is gone; what was found.
+    /// Deletes everything that carries the label of a run, but no undo record, and waits until it is gone; what was found.
     ///
     /// # Errors
     /// Where something is not gone within the limit: what, and why where the API server says.
     pub async fn delete_by_label(&self, run_id: &str, within: Duration) -> Result<Vec<ObjectKey>, ClusterError> {
         let selector = made_by(Some(run_id));
         let kinds = self.kinds().await?;
-        let found: Vec<_> = self.labelled_among(&kinds, &selector).await?.into_iter().map(|l| l.object).collect();
+        let is_record = |left: &Leftover| left.object.namespace.as_deref() == Some(SYSTEM_NAMESPACE);
+        let found = self.labelled_among(&kinds, &selector).await?.into_iter().filter(|left| !is_record(left));
+        let found: Vec<_> = found.map(|left| left.object).collect();
         let (kinds, selector) = (&kinds, selector.as_str());
         wait_for(&format!("the end of everything that run {run_id} made"), within, || async move {
-            let remaining = self.labelled_among(kinds, selector).await?;
+            let mut remaining = self.labelled_among(kinds, selector).await?;
+            remaining.retain(|left| !is_record(left));
             if remaining.is_empty() {
                 return Ok(Waiting::Done(()));
             }

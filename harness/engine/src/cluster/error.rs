@@ -74,6 +74,17 @@ impl ClusterError {
         }
     }
 
+    /// The status code of a refusal.
+    pub fn code(&self) -> Option<u16> {
+        match self {
+            ClusterError::Api { source, .. } => match &**source {
+                kube::Error::Api(status) => Some(status.code),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     /// Whether the same question may be answered otherwise a moment later.
     pub fn is_transient(&self) -> bool {
         match self {

@@ -1,11 +1,17 @@
-//! The namespace that exists only for a run.
+//! The namespace that exists only for a run, and the one of the undo records and of the lease, which outlives every run.
 
-use super::{ANNOTATION_UNDO, Cluster, ClusterError, LABEL_RUN, RunMark, Waiting, wait_and_tell, wait_for};
+use super::{
+    Cluster, ClusterError, LABEL_MANAGED_BY, LABEL_RUN, MANAGED_BY, RunMark, Waiting, wait_and_tell, wait_for,
+};
 use crate::process::Progress;
-use firedrill_core::event::Undo;
-use k8s_openapi::api::core::v1::{Namespace, PersistentVolume};
-use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use firedrill_core::event::SYSTEM_NAMESPACE;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, PersistentVolume, ServiceAccount};
+use kube::api::{Api, DeleteParams, ListParams, PostParams};
+use std::collections::BTreeMap;
 use std::time::Duration;
+
+/// How long the control plane may take to fill a new namespace.
+const FILLED_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Cluster {
     /// Makes the run's namespace, in which privileged pods are admitted; its name. One that the run made before is as good.
@@ -83,41 +89,55 @@ impl Cluster {
         .await
     }
 
-    /// Writes on the run's namespace how to undo what nothing else on the cluster tells of, for whoever finds it without the
-    /// run's files.
+    /// Makes sure that the namespace of the undo records and of the lease is there. It is made in a cluster of firedrill's own; in
+    /// another one an administrator makes it. No run deletes it.
     ///
     /// # Errors
-    /// Where the API server refuses.
-    pub async fn note_undos(&self, mark: &RunMark, undos: &[Undo]) -> Result<(), ClusterError> {
-        let name = mark.namespace();
-        let text = serde_json::to_string(undos).map_err(|error| ClusterError::Other(error.to_string()))?;
-        let patch = serde_json::json!({"metadata": {"annotations": {ANNOTATION_UNDO: text}}});
+    /// Where it is not there and not to be made by firedrill, it is not firedrill's, or the API server does not answer.
+    pub async fn ensure_system_namespace(&self) -> Result<(), ClusterError> {
         let api: Api<Namespace> = Api::all(self.client());
-        let (params, patch) = (PatchParams::default(), Patch::Merge(&patch));
-        self.ask(format!("noting undos on namespace {name}"), api.patch_metadata(&name, &params, &patch)).await?;
-        Ok(())
-    }
-
-    /// What the namespaces of runs tell of that, by run.
-    ///
-    /// # Errors
-    /// Where the API server does not say, or a note cannot be read: to pass over it would leave something behind.
-    pub async fn noted_undos(&self) -> Result<Vec<(String, Vec<Undo>)>, ClusterError> {
-        let api: Api<Namespace> = Api::all(self.client());
-        let found = self.ask("namespaces of runs", api.list(&ListParams::default().labels(LABEL_RUN))).await?;
-        let mut noted = Vec::new();
-        for namespace in found {
-            let (labels, annotations) = (namespace.metadata.labels, namespace.metadata.annotations);
-            let run = labels.and_then(|mut labels| labels.remove(LABEL_RUN));
-            let note = annotations.and_then(|mut annotations| annotations.remove(ANNOTATION_UNDO));
-            if let (Some(run), Some(note)) = (run, note) {
-                let undos = serde_json::from_str(&note).map_err(|error| {
-                    ClusterError::Other(format!("the namespace of run {run} has an unreadable note: {error}"))
-                })?;
-                noted.push((run, undos));
+        let what = format!("namespace {SYSTEM_NAMESPACE}");
+        let mut found = self.ask(what.as_str(), api.get_opt(SYSTEM_NAMESPACE)).await?;
+        if found.is_none() && self.is_own() {
+            let namespace = system_namespace();
+            match self.ask(what.as_str(), api.create(&PostParams::default(), &namespace)).await {
+                Ok(_) => return self.wait_for_namespace_objects(SYSTEM_NAMESPACE).await,
+                // Another program of firedrill was first.
+                Err(error) if error.code() == Some(409) => {
+                    found = self.ask(what.as_str(), api.get_opt(SYSTEM_NAMESPACE)).await?;
+                }
+                Err(error) => return Err(error),
             }
         }
-        Ok(noted)
+        let Some(namespace) = found else {
+            return Err(ClusterError::Other(format!(
+                "{what} is missing: an administrator creates it from the output of `firedrill plan NAME --rbac`"
+            )));
+        };
+        let labels = namespace.metadata.labels.as_ref();
+        let ours = labels.and_then(|labels| labels.get(LABEL_MANAGED_BY)).is_some_and(|value| value == MANAGED_BY);
+        match (ours, namespace.metadata.deletion_timestamp) {
+            (true, None) => Ok(()),
+            (true, Some(_)) => Err(ClusterError::Other(format!("{what} is being deleted"))),
+            (false, _) => Err(ClusterError::Other(format!(
+                "{what} does not carry the label {LABEL_MANAGED_BY}={MANAGED_BY}: somebody else made it"
+            ))),
+        }
+    }
+
+    /// Waits for what the control plane puts into each new namespace: it would count as a difference that a run has made.
+    async fn wait_for_namespace_objects(&self, name: &str) -> Result<(), ClusterError> {
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.client(), name);
+        let maps: Api<ConfigMap> = Api::namespaced(self.client(), name);
+        wait_for(&format!("the objects of namespace {name}"), FILLED_TIMEOUT, async || {
+            let account = self.ask("a service account", accounts.get_metadata_opt("default")).await?;
+            let map = self.ask("a config map", maps.get_metadata_opt("kube-root-ca.crt")).await?;
+            Ok(match account.is_some() && map.is_some() {
+                true => Waiting::Done(()),
+                false => Waiting::Not("the control plane has not made them".to_owned()),
+            })
+        })
+        .await
     }
 
     async fn own_namespace(&self, mark: &RunMark) -> Result<Option<Namespace>, ClusterError> {
@@ -132,6 +152,19 @@ impl Cluster {
         }
         Ok(Some(namespace))
     }
+}
+
+/// The labels of [`SYSTEM_NAMESPACE`]. No pod of a run is ever in it.
+pub fn system_labels() -> BTreeMap<String, String> {
+    let labels = [(LABEL_MANAGED_BY, MANAGED_BY), ("pod-security.kubernetes.io/enforce", "restricted")];
+    labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
+}
+
+fn system_namespace() -> Namespace {
+    let mut namespace = Namespace::default();
+    namespace.metadata.name = Some(SYSTEM_NAMESPACE.to_owned());
+    namespace.metadata.labels = Some(system_labels());
+    namespace
 }
 
 /// Whether a volume is of a claim in that namespace, and deleted with it.
@@ -151,4 +184,34 @@ fn remaining(namespace: &Namespace) -> String {
         .filter_map(|condition| condition.message.clone())
         .collect();
     if reasons.is_empty() { "it is terminating".to_owned() } else { reasons.join("; ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake_api::FakeApi;
+    use serde_json::json;
+
+    const PATH: &str = "/api/v1/namespaces/firedrill-system";
+
+    #[tokio::test]
+    async fn the_system_namespace_is_made_in_own_clusters_alone() {
+        let (api, folder) = (FakeApi::start().await, tempfile::tempdir().unwrap());
+        let mut cluster = Cluster::connect("c", &api.kubeconfig(folder.path()), "x").await.unwrap();
+        cluster.ensure_system_namespace().await.unwrap();
+        api.put(PATH, json!({}));
+        let error = cluster.ensure_system_namespace().await.unwrap_err().to_string();
+        assert!(error.ends_with("somebody else made it"), "{error}");
+        api.remove(PATH);
+        let error = cluster.ensure_system_namespace().await.unwrap_err().to_string();
+        assert!(error.contains("firedrill plan NAME --rbac"), "{error}");
+        assert!(api.get(PATH).is_none());
+        // What the control plane puts into each.
+        api.put(&format!("{PATH}/serviceaccounts/default"), json!({}));
+        api.put(&format!("{PATH}/configmaps/kube-root-ca.crt"), json!({}));
+        "kind".clone_into(&mut cluster.provider);
+        cluster.ensure_system_namespace().await.unwrap();
+        let labels = api.get(PATH).unwrap()["metadata"]["labels"].clone();
+        assert_eq!(labels, json!(system_labels()));
+    }
 }

@@ -161,8 +161,8 @@ impl Armed {
                 slow_attach::inject(&self.tools, target, *takes, *lasts).await.map(|()| Vec::new())
             }
             (Fault::DeletePods { .. }, _) => delete_pods::inject(&self.tools, target).await.map(|()| Vec::new()),
-            (Fault::NodeOff { new, with, .. }, Target::Node { node, .. }) => {
-                node_off::inject(&self.tools, node, *new, with.as_ref()).await.map(|()| Vec::new())
+            (Fault::NodeOff { with, .. }, Target::Node { node, .. }) => {
+                node_off::inject(&self.tools, node, with.as_ref()).await.map(|()| Vec::new())
             }
             (Fault::HelmValues { set, set_json, .. }, Target::Release { namespace, release, .. }) => {
                 let injected = helm_values::inject(&self.tools, &self.chart, namespace, release, set, set_json).await;

@@ -14,7 +14,7 @@ use kube::api::Api;
 use tokio::time::Instant;
 
 pub(super) fn undo_of(target: &Target, directory: &str) -> Undo {
-    Undo::MendFiles { target: target.clone(), directory: directory.to_owned() }
+    Undo::MendFiles { target: target.clone(), directory: directory.to_owned(), volume_uid: None }
 }
 
 pub(super) fn preview(target: &Target, directory: &str) -> String {
@@ -33,8 +33,8 @@ pub(super) async fn inject(
 ) -> Result<Vec<Process>, FaultError> {
     let located = locate(tools, target, directory).await?;
     let none = || FaultError::Mismatch(format!("{directory} of {target} is on no volume"));
-    let (_, volume) = located.ok_or_else(none)?;
-    line.files(&Request::Corrupt(volume), ANSWER_LIMIT).await?;
+    let located = located.ok_or_else(none)?;
+    line.files(&Request::Corrupt(located.volume), ANSWER_LIMIT).await?;
     signal::inject(line, target, Signal::Kill).await
 }
 
@@ -48,7 +48,7 @@ pub(super) async fn prove(
     deadline: Instant,
 ) -> Result<Vec<Proof>, FaultError> {
     let files = match locate(tools, target, directory).await? {
-        Some((_, volume)) => line.files(&Request::LookAtFiles(volume), ANSWER_LIMIT).await?,
+        Some(located) => line.files(&Request::LookAtFiles(located.volume), ANSWER_LIMIT).await?,
         None => Vec::new(),
     };
     let (held, evidence) = told(&files);
@@ -68,10 +68,16 @@ fn told(files: &[KeptFile]) -> (bool, String) {
 }
 
 /// Puts the files back. Where the claim has another volume since, the corrupted one is gone with its bytes.
-pub(super) async fn undo(tools: &Tools, target: &Target, directory: &str, deadline: Instant) -> Result<(), FaultError> {
-    if let Some((node, volume)) = locate(tools, target, directory).await? {
-        let agent = NodeAgent::ensure(tools, &node, &[undo_of(target, directory)], deadline).await?;
-        agent.line().await?.files(&Request::Mend(volume), ANSWER_LIMIT).await?;
+pub(super) async fn undo(
+    tools: &Tools,
+    target: &Target,
+    directory: &str,
+    volume_uid: Option<&str>,
+    deadline: Instant,
+) -> Result<(), FaultError> {
+    if let Some(located) = locate(tools, target, directory).await?.filter(|located| located.is(volume_uid)) {
+        let agent = NodeAgent::ensure(tools, &located.node, &[undo_of(target, directory)], deadline).await?;
+        agent.line().await?.files(&Request::Mend(located.volume), ANSWER_LIMIT).await?;
     }
     Ok(())
 }
@@ -81,11 +87,33 @@ pub(super) async fn is_clean(
     tools: &Tools,
     target: &Target,
     directory: &str,
+    volume_uid: Option<&str>,
     deadline: Instant,
 ) -> Result<bool, FaultError> {
-    let Some((node, volume)) = locate(tools, target, directory).await? else { return Ok(true) };
-    let agent = NodeAgent::ensure(tools, &node, &[], deadline).await?;
-    Ok(agent.line().await?.files(&Request::LookAtFiles(volume), ANSWER_LIMIT).await?.is_empty())
+    let located = locate(tools, target, directory).await?.filter(|located| located.is(volume_uid));
+    let Some(located) = located else { return Ok(true) };
+    let agent = NodeAgent::ensure(tools, &located.node, &[], deadline).await?;
+    Ok(agent.line().await?.files(&Request::LookAtFiles(located.volume), ANSWER_LIMIT).await?.is_empty())
+}
+
+/// Where a directory is now.
+struct Located {
+    node: String,
+    volume: Volume,
+    /// The UID of the PersistentVolume.
+    uid: String,
+}
+
+impl Located {
+    /// Whether it is on the volume of that UID, where one was recorded.
+    fn is(&self, volume_uid: Option<&str>) -> bool {
+        volume_uid.is_none_or(|uid| uid == self.uid)
+    }
+}
+
+/// The UID of the volume that holds a directory of a target, where it is on one.
+pub(super) async fn volume_uid(tools: &Tools, target: &Target, directory: &str) -> Result<Option<String>, FaultError> {
+    Ok(locate(tools, target, directory).await?.map(|located| located.uid))
 }
 
 /// The volume that holds the directory in the pod of the target's name, and the node where it is mounted now; `None` where
@@ -93,7 +121,7 @@ pub(super) async fn is_clean(
 ///
 /// # Errors
 /// Where the pod is not there or not placed: where its volume is now cannot be said.
-async fn locate(tools: &Tools, target: &Target, directory: &str) -> Result<Option<(String, Volume)>, FaultError> {
+async fn locate(tools: &Tools, target: &Target, directory: &str) -> Result<Option<Located>, FaultError> {
     let container = container_of(target)?;
     let client = || tools.cluster.client();
     let pods: Api<Pod> = Api::namespaced(client(), container.namespace);
@@ -107,7 +135,8 @@ async fn locate(tools: &Tools, target: &Target, directory: &str) -> Result<Optio
     let Some(name) = claim.and_then(|claim| claim.spec?.volume_name) else { return Ok(None) };
     let volumes: Api<PersistentVolume> = Api::all(client());
     let volume = volumes.get_opt(&name).await.map_err(ClusterError::api("read a volume"))?;
-    let Some(spec) = volume.and_then(|volume| volume.spec) else { return Ok(None) };
+    let Some(volume) = volume else { return Ok(None) };
+    let (Some(spec), Some(volume_uid)) = (volume.spec, volume.metadata.uid) else { return Ok(None) };
     let uid = pod.metadata.uid.unwrap_or_default();
     let root = match (spec.host_path, spec.local, spec.csi) {
         (Some(host), _, _) => host.path,
@@ -116,7 +145,7 @@ async fn locate(tools: &Tools, target: &Target, directory: &str) -> Result<Optio
         (_, _, Some(_)) => format!("/var/lib/kubelet/pods/{uid}/volumes/kubernetes.io~csi/{name}/mount"),
         _ => return Err(FaultError::Mismatch(format!("volume {name} is of a kind that is not known"))),
     };
-    Ok(Some((node, Volume { root, directory: inside })))
+    Ok(Some(Located { node, volume: Volume { root, directory: inside }, uid: volume_uid }))
 }
 
 /// The claim that a path of a container is on, and the path in it.

@@ -1,11 +1,12 @@
 //! A pod's volume filled with a file of real data: the next write of the workload finds no space.
 
+use super::identify::is_another_volume;
 use super::line::Line;
 use super::node_agent::{ANSWER_LIMIT, NodeAgent};
 use super::{FaultError, Proof, Tools};
 use crate::agent::node::wire::{Filler, Request, Space};
 use crate::cluster::{Cluster, ClusterError, Waiting, exactly, is_ready, wait_for};
-use firedrill_core::event::Undo;
+use firedrill_core::event::{FILLER_FILE, Undo};
 use firedrill_core::plan::Target;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::ResourceExt as _;
@@ -14,7 +15,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 /// The file's name in the volume's root.
-pub(super) const FILE: &str = "firedrill-filler";
+pub(super) const FILE: &str = FILLER_FILE;
 /// What the agent writes for one answer: 32 MiB took up to 16 s on a busy machine, twice the limit of an answer.
 const BYTES_PER_ANSWER: u64 = 8 << 20;
 /// How long filling one volume may take: 16 GiB would take it at 110 MiB/s.
@@ -62,7 +63,7 @@ async fn volume_of(cluster: &Cluster, namespace: &str, claim: &str) -> Result<Op
 }
 
 pub(super) fn undo_of(target: &Target) -> Undo {
-    Undo::RemoveFiller { target: target.clone(), file: FILE.to_owned() }
+    Undo::RemoveFiller { target: target.clone(), file: FILE.to_owned(), volume_uid: None }
 }
 
 pub(super) fn preview(target: &Target, leave_mib: u32) -> String {
@@ -134,8 +135,14 @@ fn proven(space: &Space, leave_bytes: u64) -> (bool, String) {
 }
 
 /// Removes the file on the node where the volume is now, looks that it is gone, and has the pod go on.
-pub(super) async fn undo(tools: &Tools, target: &Target, file: &str, deadline: Instant) -> Result<(), FaultError> {
-    let Some((mut line, filler, node)) = reach(tools, target, file, deadline).await? else { return Ok(()) };
+pub(super) async fn undo(
+    tools: &Tools,
+    target: &Target,
+    file: &str,
+    volume_uid: Option<&str>,
+    deadline: Instant,
+) -> Result<(), FaultError> {
+    let Some((mut line, filler, node)) = reach(tools, target, file, volume_uid, deadline).await? else { return Ok(()) };
     line.emptied(&Request::Empty { filler: filler.clone() }, ANSWER_LIMIT).await?;
     match line.space(&Request::Space { filler, try_write: false }, ANSWER_LIMIT).await?.filler_bytes {
         None => have_go_on(tools, target).await,
@@ -178,24 +185,28 @@ pub(super) async fn is_clean(
     tools: &Tools,
     target: &Target,
     file: &str,
+    volume_uid: Option<&str>,
     deadline: Instant,
 ) -> Result<bool, FaultError> {
-    let Some((mut line, filler, _)) = reach(tools, target, file, deadline).await? else { return Ok(true) };
+    let Some((mut line, filler, _)) = reach(tools, target, file, volume_uid, deadline).await? else { return Ok(true) };
     let space = line.space(&Request::Space { filler, try_write: false }, ANSWER_LIMIT).await?;
     Ok(space.filler_bytes.is_none())
 }
 
-/// A line to the node where the volume is now; `None` where the volume is gone, and with it all that was in it.
+/// A line to the node where the volume is now; `None` where the volume is gone, or another one has its name, and with it all that was in it.
 async fn reach(
     tools: &Tools,
     target: &Target,
     file: &str,
+    volume_uid: Option<&str>,
     deadline: Instant,
 ) -> Result<Option<(Line, Filler, String)>, FaultError> {
     let Target::Volume { namespace, claim, volume, .. } = target else {
         return Err(FaultError::Mismatch(format!("{target} is no volume")));
     };
-    if volume_of(&tools.cluster, namespace, claim).await?.as_ref() != Some(volume) {
+    if volume_of(&tools.cluster, namespace, claim).await?.as_ref() != Some(volume)
+        || is_another_volume(&tools.cluster, volume, volume_uid).await?
+    {
         return Ok(None);
     }
     let pods: Api<Pod> = Api::namespaced(tools.cluster.client(), namespace);

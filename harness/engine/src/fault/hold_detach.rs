@@ -1,5 +1,6 @@
 //! A volume that its driver refuses to detach, by the driver's own knob, which ends by itself.
 
+use super::identify::is_another_volume;
 use super::{FaultError, Proof, Tools};
 use crate::cluster::ClusterError;
 use crate::volumes_driver::{self, DRIVER};
@@ -23,7 +24,7 @@ pub(super) struct Knob {
 }
 
 pub(super) fn undo_of(target: &Target) -> Undo {
-    Undo::LetDetach { target: target.clone() }
+    Undo::LetDetach { target: target.clone(), volume_uid: None }
 }
 
 pub(super) fn preview(target: &Target, lasts: Duration) -> String {
@@ -62,7 +63,10 @@ pub(super) async fn in_force(tools: &Tools, target: &Target) -> Result<Option<Kn
 }
 
 /// Clears the knob; a detach that was refused goes on within 10 s. To the provider this is the forced detach.
-pub(super) async fn undo(tools: &Tools, target: &Target) -> Result<(), FaultError> {
+pub(super) async fn undo(tools: &Tools, target: &Target, volume_uid: Option<&str>) -> Result<(), FaultError> {
+    if is_another(tools, target, volume_uid).await? {
+        return Ok(());
+    }
     match handle(tools, target).await? {
         Some(handle) => ask(tools, &["knob", "clear", "--volume", &handle]).await.map(drop),
         None => Ok(()),
@@ -70,9 +74,19 @@ pub(super) async fn undo(tools: &Tools, target: &Target) -> Result<(), FaultErro
 }
 
 /// Whether the knob is not set, by a fresh look.
-pub(super) async fn is_clean(tools: &Tools, target: &Target) -> Result<bool, FaultError> {
+pub(super) async fn is_clean(tools: &Tools, target: &Target, volume_uid: Option<&str>) -> Result<bool, FaultError> {
+    if is_another(tools, target, volume_uid).await? {
+        return Ok(true);
+    }
     let Some(handle) = handle(tools, target).await? else { return Ok(true) };
     Ok(!knobs(tools).await?.contains_key(&handle))
+}
+
+async fn is_another(tools: &Tools, target: &Target, volume_uid: Option<&str>) -> Result<bool, FaultError> {
+    match target {
+        Target::Volume { volume, .. } => is_another_volume(&tools.cluster, volume, volume_uid).await,
+        _ => Ok(false),
+    }
 }
 
 /// What the driver calls the target's volume; `None` where that is gone, or another driver's.
@@ -111,7 +125,7 @@ pub async fn detach_by_force(tools: &Tools, targets: &[Target]) -> Result<String
     }
     let mut said = String::new();
     for target in volumes {
-        undo(tools, target).await?;
+        undo(tools, target, None).await?;
         said.push_str(&format!("{target} may be detached\n"));
     }
     Ok(said)

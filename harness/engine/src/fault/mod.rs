@@ -1,6 +1,6 @@
 //! Faults: one file each. A fault acts on one target; how to undo it is known before it acts.
 //!
-//! The caller journals [`Armed::undo_of`] before [`Armed::inject`], and believes an injection only by [`Armed::prove`].
+//! The caller records [`Armed::undo_of`], after [`identify`], before [`Armed::inject`], and believes an injection only by [`Armed::prove`].
 
 mod armed;
 mod choose;
@@ -10,9 +10,9 @@ mod end_connections;
 mod fill;
 mod fill_stream;
 mod freeze;
-mod held;
 mod helm_values;
 mod hold_detach;
+mod identify;
 mod line;
 mod new_node;
 mod node_agent;
@@ -24,9 +24,10 @@ mod undo;
 
 pub use armed::{Armed, Injected};
 pub use choose::choose_targets;
-pub use held::{Held, find_held};
 pub use hold_detach::detach_by_force;
+pub use identify::identify;
 pub use new_node::make as make_node;
+pub(crate) use node_agent::LABEL_COMPONENT;
 pub use undo::{finish_with, is_clean, undo};
 
 use crate::clock::Clock;
@@ -39,8 +40,6 @@ use firedrill_core::plan::Target;
 use firedrill_core::scenario::Fault;
 use firedrill_core::time::At;
 use thiserror::Error;
-
-pub use crate::cluster::ANNOTATION_UNDO;
 
 /// What faults act with.
 #[derive(Clone)]

@@ -1,7 +1,7 @@
 //! The pod that acts on a victim's node: privileged, without a service account, and only for the run.
 
 use super::line::Line;
-use super::{ANNOTATION_UNDO, FaultError, Tools};
+use super::{FaultError, Tools};
 use crate::agent::node::wire;
 use crate::cluster::ClusterError;
 use firedrill_core::event::Undo;
@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
 /// Label that tells node agents from a run's other pods.
-pub(super) const LABEL_COMPONENT: (&str, &str) = ("app.kubernetes.io/component", "node-agent");
+pub(crate) const LABEL_COMPONENT: (&str, &str) = ("app.kubernetes.io/component", "node-agent");
 /// How long a node agent may take to let go what it holds when its pod is deleted, in seconds.
 const GRACE_S: i64 = 30;
 /// How long an agent lives at least, in seconds.
@@ -165,7 +165,7 @@ fn manifest(tools: &Tools, node: &str, undos: &[Undo]) -> Result<Pod, FaultError
             Undo::Thaw { target: Target::Container { container_id, .. } } => {
                 Some(wire::Guard::Container(container_id.clone()))
             }
-            Undo::RemoveFiller { target, file } => super::fill::filler(target, file).map(wire::Guard::Filler).ok(),
+            Undo::RemoveFiller { target, file, .. } => super::fill::filler(target, file).map(wire::Guard::Filler).ok(),
             _ => None,
         };
         command.extend(guard.map(|guard| format!("--guard={guard}")));
@@ -173,8 +173,6 @@ fn manifest(tools: &Tools, node: &str, undos: &[Undo]) -> Result<Pod, FaultError
     let mut metadata = tools.mark.metadata(&pod_name(node));
     let labels = metadata.labels.get_or_insert_default();
     labels.insert(LABEL_COMPONENT.0.to_owned(), LABEL_COMPONENT.1.to_owned());
-    let annotations = metadata.annotations.get_or_insert_default();
-    annotations.insert(ANNOTATION_UNDO.to_owned(), serde_json::to_string(undos).map_err(broken)?);
     let spec = json!({
         "nodeName": node,
         "hostPID": true,

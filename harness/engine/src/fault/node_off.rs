@@ -1,12 +1,13 @@
 //! A node powered off by its provider: every process on it ends at once, and nobody tells the API server.
 
-use super::{ANNOTATION_UNDO, FaultError, Proof, Tools};
+use super::{FaultError, Proof, Tools};
 use crate::cluster::{ClusterError, LABEL_RUN, NodeState, is_ready};
+use crate::record::annotations::ANNOTATION_UNDO;
 use firedrill_core::event::Undo;
 use firedrill_core::plan::Target;
 use firedrill_core::scenario::PodSelector;
 use k8s_openapi::api::core::v1::{Node, Pod};
-use kube::api::{Api, ListParams, Patch, PatchParams};
+use kube::api::{Api, ListParams, PartialObjectMeta, Patch, PatchParams};
 use serde_json::json;
 use std::time::Duration;
 use tokio::time::{Instant, interval};
@@ -15,7 +16,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 pub(super) fn undo_of(node: &str, new: bool) -> Undo {
     let node = node.to_owned();
-    if new { Undo::RemoveNode { node } } else { Undo::PowerOn { node } }
+    if new { Undo::RemoveNode { node } } else { Undo::PowerOn { node, container: None } }
 }
 
 pub(super) fn preview(target: &Target, new: bool) -> String {
@@ -23,21 +24,17 @@ pub(super) fn preview(target: &Target, new: bool) -> String {
         true => ("make a node, have one of the pods start there, and ", "taking it away"),
         false => ("", "powering it on"),
     };
-    format!("{before}power off {target}, by its provider (patch nodes, get nodes/proxy); undone by {undone}")
+    format!("{before}power off {target}, by its provider (get nodes/proxy); undone by {undone}")
 }
 
-/// Waits until the pods that must be there are, marks the node object, so that a sweep without the journal knows what to
-/// do, and powers the node off. The injection's own limit bounds the wait.
-pub(super) async fn inject(tools: &Tools, node: &str, new: bool, with: Option<&PodSelector>) -> Result<(), FaultError> {
+/// Waits until the pods that must be there are, and powers the node off. The injection's own limit bounds the wait.
+pub(super) async fn inject(tools: &Tools, node: &str, with: Option<&PodSelector>) -> Result<(), FaultError> {
     if let Some(with) = with {
         let mut tick = interval(LOOK_EVERY);
         while !holds(tools, node, with).await?.held {
             tick.tick().await;
         }
     }
-    let undo = serde_json::to_string(&[undo_of(node, new)]);
-    let undo = undo.map_err(|error| FaultError::Mismatch(format!("the undo of node {node}: {error}")))?;
-    mark(tools, node, Some((&tools.mark.run_id, &undo))).await?;
     Ok(tools.power.off(node).await?)
 }
 
@@ -95,15 +92,27 @@ pub(super) fn is_ready_on(pod: &Pod, node: &str) -> bool {
     on_it && is_ready(pod)
 }
 
-/// Powers it on, and takes the mark away. That it is ready again is [`is_clean`]'s to see.
-pub(super) async fn undo(tools: &Tools, node: &str) -> Result<(), FaultError> {
+/// Powers it on, where its container is the one that was powered off: one that was made since under its name is left alone. That it is
+/// ready again is [`is_clean`]'s to see.
+pub(super) async fn undo(tools: &Tools, node: &str, container: Option<&str>) -> Result<(), FaultError> {
+    if is_another(tools, node, container).await? {
+        return Ok(());
+    }
     tools.power.on(node).await?;
-    mark(tools, node, None).await
+    remove_annotation(tools, node).await
 }
 
-/// Whether the node is on, ready by its own kubelet's word too, and unmarked.
-pub(super) async fn is_clean(tools: &Tools, node: &str, deadline: Instant) -> Result<bool, FaultError> {
+/// Whether the node is on, and ready by its own kubelet's word too; or its container is gone, or another one.
+pub(super) async fn is_clean(
+    tools: &Tools,
+    node: &str,
+    container: Option<&str>,
+    deadline: Instant,
+) -> Result<bool, FaultError> {
     let looked = async {
+        if is_another(tools, node, container).await? {
+            return Ok(true);
+        }
         if !tools.power.is_on(node).await? {
             return Ok(false);
         }
@@ -111,23 +120,35 @@ pub(super) async fn is_clean(tools: &Tools, node: &str, deadline: Instant) -> Re
         let Some(object) = nodes.get_opt(node).await.map_err(ClusterError::api("read a node"))? else {
             return Ok(false);
         };
-        let marked = object.metadata.annotations.iter().flatten().any(|(key, _)| key == ANNOTATION_UNDO);
         let ready = NodeState::of(&object).ready;
         // The condition stays true for most of a minute after the node went: only its kubelet knows.
-        Ok(!marked && ready && tools.cluster.kubelet_answers(node).await.is_ok())
+        Ok(ready && tools.cluster.kubelet_answers(node).await.is_ok())
     };
     // No answer is not clean.
     tokio::time::timeout_at(deadline, looked).await.unwrap_or(Ok(false))
 }
 
-async fn mark(tools: &Tools, node: &str, mark: Option<(&str, &str)>) -> Result<(), FaultError> {
-    let (run, undo) = mark.unzip();
-    let patch = json!({"metadata": {"labels": {LABEL_RUN: run}, "annotations": {ANNOTATION_UNDO: undo}}});
+/// Whether the container that was powered off is gone: what has the node's name by now was made anew.
+async fn is_another(tools: &Tools, node: &str, container: Option<&str>) -> Result<bool, FaultError> {
+    let Some(recorded) = container else { return Ok(false) };
+    Ok(tools.power.find_machine(node).await?.is_none_or(|machine| machine.id != recorded))
+}
+
+/// Removes the label and the annotation by which older versions marked a node that they powered off.
+async fn remove_annotation(tools: &Tools, node: &str) -> Result<(), FaultError> {
     let nodes: Api<Node> = Api::all(tools.cluster.client());
+    let object = nodes.get_metadata_opt(node).await.map_err(ClusterError::api("read a node"))?;
+    let annotated = |object: &PartialObjectMeta<Node>| {
+        object.metadata.annotations.iter().flatten().any(|(key, _)| key == ANNOTATION_UNDO)
+    };
+    if !object.as_ref().is_some_and(annotated) {
+        return Ok(());
+    }
+    let patch = json!({"metadata": {"labels": {LABEL_RUN: null}, "annotations": {ANNOTATION_UNDO: null}}});
     match nodes.patch_metadata(node, &PatchParams::default(), &Patch::Merge(&patch)).await {
         Ok(_) => Ok(()),
-        // A runbook may have deleted the object, and the mark with it; the kubelet makes it again.
-        Err(kube::Error::Api(status)) if status.code == 404 && undo.is_none() => Ok(()),
-        Err(error) => Err(ClusterError::api("mark a node")(error).into()),
+        // A runbook may have deleted the object, and its marks with it; the kubelet makes it again.
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(error) => Err(ClusterError::api("remove the annotation of a node")(error).into()),
     }
 }

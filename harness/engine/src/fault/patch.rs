@@ -3,7 +3,7 @@
 use super::undo::objects;
 use super::{FaultError, Proof, Tools};
 use crate::cluster::{Cluster, ClusterError, MANAGED_BY};
-use firedrill_core::event::Undo;
+use firedrill_core::event::{Undo, patch_refusal};
 use firedrill_core::plan::Target;
 use firedrill_core::scenario::ObjectRef;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
@@ -16,6 +16,9 @@ pub(super) async fn target(cluster: &Cluster, object: &ObjectRef, merge: &str) -
         wanted: format!("1 {}", object.kind),
         found: "found none".to_owned(),
     })?;
+    if let Some(why) = patch_refusal(object, merge) {
+        return Err(FaultError::Mismatch(format!("{object} cannot be patched: {why}")));
+    }
     let uid = found.metadata.uid.clone().unwrap_or_default();
     let restore = restoring(&fields(merge)?, &whole(&found)?).to_string();
     Ok(Target::Object { object: object.clone(), uid, restore })
@@ -74,6 +77,10 @@ async fn read(cluster: &Cluster, object: &ObjectRef) -> Result<Option<DynamicObj
 
 /// Writes only onto the object of that UID: the API server refuses another one.
 async fn write(tools: &Tools, object: &ObjectRef, uid: &str, merge: &str) -> Result<(), FaultError> {
+    let refused = patch_refusal(object, merge).or_else(|| uid.is_empty().then(|| "its UID is not known".to_owned()));
+    if let Some(why) = refused {
+        return Err(FaultError::Mismatch(format!("{object} is not patched: {why}")));
+    }
     let mut patch = fields(merge)?;
     let metadata = patch.entry("metadata").or_insert_with(|| Value::Object(Map::new()));
     if let Value::Object(metadata) = metadata {

@@ -8,7 +8,7 @@ use firedrill_core::plan::Target;
 use std::time::Duration;
 
 pub(super) fn undo_of(target: &Target) -> Undo {
-    Undo::LetAttach { target: target.clone() }
+    Undo::LetAttach { target: target.clone(), volume_uid: None }
 }
 
 pub(super) fn preview(target: &Target, takes: Duration, lasts: Duration) -> String {

@@ -21,12 +21,18 @@ pub async fn undo(tools: &Tools, undo: &Undo, within: Duration) -> Result<(), Fa
     let deadline = tools.clock.deadline(tools.clock.now().plus(within));
     match undo {
         Undo::Thaw { target } => freeze::undo(tools, target, deadline).await,
-        Undo::MendFiles { target, directory } => corrupt::undo(tools, target, directory, deadline).await,
-        Undo::RemoveFiller { target, file } => fill::undo(tools, target, file, deadline).await,
+        Undo::MendFiles { target, directory, volume_uid } => {
+            corrupt::undo(tools, target, directory, volume_uid.as_deref(), deadline).await
+        }
+        Undo::RemoveFiller { target, file, volume_uid } => {
+            fill::undo(tools, target, file, volume_uid.as_deref(), deadline).await
+        }
         Undo::EmptyStream { .. } => fill_stream::undo(tools, undo, deadline).await,
-        Undo::LetDetach { target } | Undo::LetAttach { target } => hold_detach::undo(tools, target).await,
-        Undo::PowerOn { node } => node_off::undo(tools, node).await,
-        Undo::RemoveNode { node } => Ok(machine::remove(&tools.cluster, node).await?),
+        Undo::LetDetach { target, volume_uid } | Undo::LetAttach { target, volume_uid } => {
+            hold_detach::undo(tools, target, volume_uid.as_deref()).await
+        }
+        Undo::PowerOn { node, container } => node_off::undo(tools, node, container.as_deref()).await,
+        Undo::RemoveNode { node } => Ok(machine::remove(&tools.cluster, &tools.mark.run_id, node).await?),
         Undo::RollBack { namespace, release, revision, uid } => {
             helm_values::undo(tools, namespace, release, (*revision, uid.as_deref())).await
         }
@@ -95,11 +101,17 @@ pub async fn is_clean(tools: &Tools, undo: &Undo, within: Duration) -> Result<bo
     let deadline = tools.clock.deadline(tools.clock.now().plus(within));
     match undo {
         Undo::Thaw { target } => freeze::is_clean(tools, target, deadline).await,
-        Undo::MendFiles { target, directory } => corrupt::is_clean(tools, target, directory, deadline).await,
-        Undo::RemoveFiller { target, file } => fill::is_clean(tools, target, file, deadline).await,
+        Undo::MendFiles { target, directory, volume_uid } => {
+            corrupt::is_clean(tools, target, directory, volume_uid.as_deref(), deadline).await
+        }
+        Undo::RemoveFiller { target, file, volume_uid } => {
+            fill::is_clean(tools, target, file, volume_uid.as_deref(), deadline).await
+        }
         Undo::EmptyStream { .. } => fill_stream::is_clean(tools, undo, deadline).await,
-        Undo::LetDetach { target } | Undo::LetAttach { target } => hold_detach::is_clean(tools, target).await,
-        Undo::PowerOn { node } => node_off::is_clean(tools, node, deadline).await,
+        Undo::LetDetach { target, volume_uid } | Undo::LetAttach { target, volume_uid } => {
+            hold_detach::is_clean(tools, target, volume_uid.as_deref()).await
+        }
+        Undo::PowerOn { node, container } => node_off::is_clean(tools, node, container.as_deref(), deadline).await,
         Undo::RemoveNode { node } => Ok(machine::is_gone(&tools.cluster, node).await?),
         Undo::RollBack { namespace, release, revision, uid } => {
             helm_values::is_clean(tools, namespace, release, (*revision, uid.as_deref())).await
@@ -120,12 +132,13 @@ pub fn finish_with(tools: &Tools, undo: &Undo) -> Option<String> {
     let sweep = format!("firedrill sweep --run {}", tools.mark.run_id);
     match undo {
         Undo::HealsItself { .. } => None,
-        Undo::PowerOn { node } => Some(match tools.power.on_command(node) {
+        Undo::PowerOn { node, .. } => Some(match tools.power.on_command(node) {
             Some(command) => format!("{command} && {sweep}"),
             None => sweep,
         }),
-        Undo::RemoveNode { node } => Some(format!("{} && {sweep}", machine::remove_command(node))),
-        Undo::Thaw { .. }
+        // No command that names a container: whether it is this run's is for the sweep to check.
+        Undo::RemoveNode { .. }
+        | Undo::Thaw { .. }
         | Undo::MendFiles { .. }
         | Undo::RemoveFiller { .. }
         | Undo::EmptyStream { .. }

@@ -94,7 +94,7 @@ pub async fn ensure_ready(
     }
     for node in found.nodes.iter().filter(|node| !node.on) {
         progress(format!("node {} is off: powering it on", node.name));
-        Power::Docker.on(&node.name).await?;
+        Power::Docker { cluster: name.to_owned() }.on(&node.name).await?;
     }
     let cluster = open(name).await?;
     wait_for("every node of the cluster to be ready", READY_LIMIT, || nodes_ready(&cluster)).await?;
@@ -120,7 +120,7 @@ pub async fn open(name: &str) -> Result<Cluster, ProviderError> {
     }
     let mut cluster = Cluster::connect(name, &kubeconfig, &format!("kind-{name}")).await?;
     "kind".clone_into(&mut cluster.provider);
-    cluster.power = Power::Docker;
+    cluster.power = Power::Docker { cluster: name.to_owned() };
     cluster.outside_ports = found.outside_ports();
     Ok(cluster)
 }
@@ -160,6 +160,7 @@ async fn finish(
     if driver.is_some() {
         volumes::ready(&cluster, &found, progress).await?;
     }
+    cluster.ensure_system_namespace().await?;
     let mark = [("provider", "kind"), ("name", name), ("nodeImage", image.unwrap_or("default"))];
     cluster.allow(mark.map(|(key, value)| (key.to_owned(), value.to_owned())).into()).await?;
     Ok(cluster)

@@ -49,7 +49,7 @@ pub(super) struct Armed {
     watchers: Vec<JoinHandle<()>>,
 }
 
-/// Makes all of it. How to undo each part is on disk before it is made.
+/// Makes all of it. How to undo each part is on disk and on the cluster before it is made.
 ///
 /// # Errors
 /// Where a part cannot be had.
@@ -62,7 +62,7 @@ pub(super) async fn arm(context: &Context, sink: mpsc::Sender<Sample>) -> Result
         namespace: None,
         name: mark.namespace(),
     };
-    context.undo.before(namespace).map_err(Stop::Broken)?;
+    context.undo.record(namespace).await?;
     context.doing("making the run's namespace");
     cluster.create_namespace(mark).await.map_err(Stop::failed)?;
 
@@ -74,7 +74,7 @@ pub(super) async fn arm(context: &Context, sink: mpsc::Sender<Sample>) -> Result
     let tools = context.tools();
     let namespaces = endpoints::agent_namespaces(&context.plan.series);
     for namespace in &namespaces {
-        context.undo.before(Inside::undo(namespace)).map_err(Stop::Broken)?;
+        context.undo.record(Inside::undo(namespace)).await?;
     }
     let elsewhere =
         namespaces.iter().map(|namespace| Inside::deploy(cluster, mark, image, Some(namespace), &victims, POD_WITHIN));
@@ -92,9 +92,8 @@ pub(super) async fn arm(context: &Context, sink: mpsc::Sender<Sample>) -> Result
     let subjects = endpoints.subjects.iter().cloned();
     let data: Vec<Undo> = subjects.chain(endpoints.tables.iter().map(|table| table.undo.clone())).collect();
     for undo in data {
-        context.undo.before(undo).map_err(Stop::Broken)?;
+        context.undo.record(undo).await?;
     }
-    context.note_undos().await.map_err(Stop::failed)?;
     for table in &endpoints.tables {
         inside.create_table(&table.url, &table.table).await.map_err(Stop::failed)?;
     }
@@ -150,8 +149,7 @@ async fn make_nodes(context: &Context) -> Result<(), Stop> {
         let Fault::NodeOff { pods, new: true, .. } = fault else { continue };
         for target in targets {
             let Target::Node { node, because_of, .. } = target else { continue };
-            context.undo.before(Undo::RemoveNode { node: node.clone() }).map_err(Stop::Broken)?;
-            context.note_undos().await.map_err(Stop::failed)?;
+            context.undo.record(Undo::RemoveNode { node: node.clone() }).await?;
             context.doing(format!("making node {node}, and having one of {} start there", pods.labels));
             fault::make_node(&context.tools(), node, pods, because_of).await.map_err(Stop::failed)?;
         }

@@ -1,8 +1,7 @@
 //! The injection, and the proof that it is in and felt.
 
 use super::context::{Context, Stop};
-use super::undo_log::leaves_no_trace;
-use crate::fault::{Armed, Injected};
+use crate::fault::{self, Armed, Injected};
 use crate::observe::{self, Baseline};
 use firedrill_core::event::Event;
 use firedrill_core::plan::{Phase, PlannedFault, Target};
@@ -20,7 +19,7 @@ const PROVE_EVERY: Duration = Duration::from_millis(100);
 pub(super) type Put<'a> = (&'a Fault, Injected);
 
 /// Puts the faults in, in order, each into all its targets at once, and each once the one before is proven at its
-/// targets. How to undo each is on disk before the first call.
+/// targets. How to undo each is on disk and on the cluster before the first call.
 ///
 /// # Errors
 /// Where one could not be called, all others of the same fault being called, or is not proven while another one follows.
@@ -51,12 +50,9 @@ async fn one(context: &Context, armed: &Armed, planned: &PlannedFault) -> Result
     armed.connect(targets).await.map_err(Stop::failed)?;
     let undos: Result<Vec<_>, _> = targets.iter().map(|target| armed.undo_of(fault, target)).collect();
     let undos = undos.map_err(Stop::failed)?;
-    let to_note = undos.iter().any(leaves_no_trace);
     for undo in undos {
-        context.undo.before(undo).map_err(Stop::Broken)?;
-    }
-    if to_note {
-        context.note_undos().await.map_err(Stop::failed)?;
+        let undo = fault::identify(&context.tools(), undo).await.map_err(Stop::failed)?;
+        context.undo.record(undo).await?;
     }
     let called_at = context.at();
     let calls = targets.iter().map(|target| async move {

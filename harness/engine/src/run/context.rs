@@ -6,7 +6,7 @@ use super::interrupt::Interrupts;
 use super::recorder::Recorder;
 use super::undo_log::UndoLog;
 use crate::clock::Clock;
-use crate::cluster::{Cluster, ClusterError, RunMark};
+use crate::cluster::{Cluster, RunMark};
 use crate::fault::Tools;
 use firedrill_core::event::{Event, PhaseEnd};
 use firedrill_core::live::Live;
@@ -101,11 +101,6 @@ impl Default for Now {
 }
 
 impl Context {
-    /// Writes on the run's namespace how to undo what nothing else on the cluster tells of, and is in or about to be.
-    pub(super) async fn note_undos(&self) -> Result<(), ClusterError> {
-        self.cluster.note_undos(&self.mark, &self.undo.to_note()).await
-    }
-
     /// The run's clock.
     pub(super) fn clock(&self) -> Clock {
         self.recorder.clock()

@@ -4,10 +4,10 @@ use super::arm::{self, Armed};
 use super::board::Board;
 use super::context::{Context, Stop};
 use super::interrupt::Interrupts;
+use super::leftovers::left_behind;
 use super::planned::{Drill, RunError, environment, plan, planned_steps};
 use super::recorder::{Progress, Recorder};
 use super::suspension::Suspensions;
-use super::sweep::left_behind;
 use super::undo_log::UndoLog;
 use super::watching::{self, Watching};
 use super::{account, alerts, back_off, before, break_it, finish, recover, steady};
@@ -17,6 +17,7 @@ use crate::files;
 use crate::lease::Lease;
 use crate::observe;
 use crate::pressure::cpu_stalled;
+use crate::record::Records;
 use firedrill_core::event::{Event, JOURNAL_VERSION, Looked, RunStarted};
 use firedrill_core::plan::{Phase, Plan};
 use firedrill_core::scenario::{Condition, Recovery, Start};
@@ -62,6 +63,7 @@ pub struct Ran {
 pub async fn run(options: Options, progress: mpsc::Sender<Progress>, interrupts: Interrupts) -> Result<Ran, RunError> {
     let plan = plan(&options.drill, &options.cluster).await?;
     let info = options.cluster.info().await?;
+    let cluster_uid = info.uid.clone();
     let clock = Clock::start();
     let folder = options.runs.join(&plan.run_id);
     let io = |error: std::io::Error| environment(format!("{}: {error}", folder.display()));
@@ -110,14 +112,16 @@ pub async fn run(options: Options, progress: mpsc::Sender<Progress>, interrupts:
         recorder.record(Event::Note { text });
     }
     let expires_unix = clock.unix_seconds(clock.now().plus(plan.expires_after));
+    let mark = RunMark { run_id: plan.run_id.clone(), expires_unix };
+    let records = Records::new(&options.cluster, &cluster_uid, &mark, clock);
     let context = Context {
         variant: Arc::new(variant),
-        mark: RunMark { run_id: plan.run_id.clone(), expires_unix },
+        mark,
         plan: Arc::new(plan),
         cluster: options.cluster,
         folder: folder.clone(),
         chart: options.chart,
-        undo: UndoLog::new(recorder.clone()),
+        undo: UndoLog::new(recorder.clone(), records),
         recorder,
         board,
         drill: Arc::new(options.drill),

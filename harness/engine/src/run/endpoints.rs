@@ -196,7 +196,7 @@ async fn doors(context: &Context) -> Result<BTreeMap<ServiceRef, u16>, Stop> {
             namespace: Some(door.service.namespace.clone()),
             name: door.name.clone(),
         };
-        context.undo.before(undo).map_err(Stop::Broken)?;
+        context.undo.record(undo).await?;
         context.cluster.open_door(&context.mark, door).await.map_err(Stop::failed)?;
     }
     Ok(doors.into_iter().map(|door| (door.service, door.host_port)).collect())

@@ -5,7 +5,6 @@ use super::anew::start_anew;
 use super::arm::{Armed, POD_WITHIN, STOP_WITHIN};
 use super::context::{Context, Stop};
 use super::endpoints::{is_data, take_away};
-use super::undo_log::leaves_no_trace;
 use crate::agent::Inside;
 use crate::cluster::{Inventory, differences};
 use crate::{fault, observe};
@@ -82,19 +81,14 @@ async fn undo(
     let (faults, rest): (Vec<_>, Vec<_>) = context.undo.open().into_iter().partition(|(_, undo)| undo.is_of_a_fault());
     let mut failed = 0;
     let total = faults.len() + rest.len();
-    let noted = faults.iter().any(|(_, undo)| leaves_no_trace(undo));
     let again_until = context.at().plus(UNDO_AGAIN_FOR);
     for (id, undo) in faults {
         failed += usize::from(!carry_out(context, None, id, &undo, again_until).await);
     }
     // Looked at here, while the node agents that look are still there.
     let still_faulty = look_at_faults(context).await;
-    let still_in = noted && !still_faulty.is_empty();
     // A run that dies from here on must not have it undone again, over what somebody did since.
-    if noted
-        && still_faulty.is_empty()
-        && let Err(error) = context.note_undos().await
-    {
+    if let Err(error) = context.undo.delete_records(&still_faulty).await {
         context.recorder.record(Event::Note { text: error.to_string() });
     }
     *faulty.lock().unwrap_or_else(PoisonError::into_inner) = Some(still_faulty);
@@ -115,34 +109,12 @@ async fn undo(
     let inside = stand_in.as_ref().or(own);
     let again_until = context.at().plus(UNDO_AGAIN_FOR);
     for (id, undo) in rest {
-        let kept = is_own_namespace(context, &undo) && keep_note(context, still_in).await;
-        failed += usize::from(kept || !carry_out(context, inside, id, &undo, again_until).await);
-        if kept {
-            let why = "kept, as it says how the rest is undone".to_owned();
-            context.undo.done(id, Some(why), fault::finish_with(&context.tools(), &undo));
-        }
+        failed += usize::from(!carry_out(context, inside, id, &undo, again_until).await);
     }
     match failed {
         0 => Ok(((), format!("{total} of {total} undone"))),
         _ => Err(Stop::Failed(format!("{failed} of {total} could not be undone"))),
     }
-}
-
-fn is_own_namespace(context: &Context, undo: &Undo) -> bool {
-    matches!(undo, Undo::DeleteObject { kind, name, .. } if kind == "Namespace" && *name == context.mark.namespace())
-}
-
-/// Whether the run's namespace has to stay: a sweep that has not the run's files knows from its note alone what is left, and
-/// so does the next run, which does not begin then. `still_in`: a fault of which the note tells was undone and is in still.
-async fn keep_note(context: &Context, still_in: bool) -> bool {
-    if still_in {
-        return true;
-    }
-    let keep = !context.undo.to_note().is_empty();
-    if keep && let Err(error) = context.note_undos().await {
-        context.recorder.record(Event::Note { text: error.to_string() });
-    }
-    keep
 }
 
 /// Another agent inside the cluster, where the run's own is lost or there never was one. What fails soon is tried again: an
@@ -257,6 +229,8 @@ async fn compare(context: &Context, before: &Inventory, still_faulty: Vec<String
     let mut last = None;
     loop {
         tick.tick().await;
+        // Until then the API server may have been away.
+        let _ = tokio::time::timeout_at(deadline, context.undo.delete_records(&still_faulty)).await;
         // A look that the limit cuts off says less than the one before it.
         let silent = || Look { error: Some("the API server did not answer".to_owned()), ..Look::default() };
         let looked = tokio::time::timeout_at(deadline, look(context, before)).await;

@@ -244,7 +244,7 @@ mod tests {
     }
 
     fn power_on(node: &str) -> Undo {
-        Undo::PowerOn { node: node.to_owned() }
+        Undo::PowerOn { node: node.to_owned(), container: None }
     }
 
     #[test]

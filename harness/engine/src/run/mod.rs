@@ -14,6 +14,7 @@ mod endpoints;
 mod finish;
 mod interrupt;
 mod journals;
+mod leftovers;
 mod planned;
 mod recorder;
 mod recover;
@@ -23,8 +24,11 @@ mod sweep;
 mod undo_log;
 mod watching;
 
+#[cfg(test)]
+mod sweep_tests;
+
 pub use drill::{Options, Ran, run};
 pub use interrupt::{InterruptSource, Interrupts};
 pub use planned::{Drill, RunError, plan, planned_steps};
 pub use recorder::{Progress, Recorder};
-pub use sweep::{Swept, sweep};
+pub use sweep::{SweepOptions, Swept, sweep};

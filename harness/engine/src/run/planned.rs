@@ -80,6 +80,17 @@ pub async fn plan(drill: &Drill, cluster: &Cluster) -> Result<Plan, RunError> {
     }
     // Before a fault that only kubectl or helm can be used to recover from.
     cluster.check_credential_plugin().await?;
+    if !cluster.is_own() {
+        // Of its own it is made by the run.
+        cluster.ensure_system_namespace().await.map_err(|error| RunError::Environment {
+            message: error.to_string(),
+            hint: Some(format!(
+                "firedrill plan {}/{} --rbac | kubectl --context {} apply -f -",
+                drill.scenario.name, drill.variant, cluster.context
+            )),
+            dirty: false,
+        })?;
+    }
     in_its_layout(drill, cluster).await?;
     let series = plan::series(&drill.scenario);
     endpoints::check_outside(cluster, &series)?;

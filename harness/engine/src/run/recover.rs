@@ -193,8 +193,7 @@ async fn by_provider(context: &Context, planned: &PlannedStep, step: ProviderSte
     let lost = targets.iter().find_map(Target::node);
     if step == ProviderStep::ReplaceNode {
         let node = lost.map(machine::replacement_of).ok_or_else(|| nothing_to_act_on(planned, "node"))?;
-        context.undo.before(Undo::RemoveNode { node }).map_err(Stop::Broken)?;
-        context.note_undos().await.map_err(Stop::failed)?;
+        context.undo.record(Undo::RemoveNode { node }).await?;
     }
     context.doing(format!("step {}: {about}", planned.number));
     context.recorder.record(Event::StepStarted {

@@ -1,17 +1,18 @@
-//! Finishing what a dead run left behind: from its journal where that is at hand, from labels on the cluster where not.
+//! Finishing what a dead run left behind: from its journal where that is at hand, and from the undo records on the cluster.
 
 use super::before::{self, Compared};
 use super::endpoints::{is_data, take_away};
 use super::journals::{self, Journals, Saved};
-use super::undo_log::leaves_no_trace;
+use super::leftovers::{self, Trust, Work};
 use crate::agent::Inside;
 use crate::clock::Clock;
 use crate::cluster::{Cluster, ClusterError, RunMark};
 use crate::fault::{self, Tools};
 use crate::lease::{Lease, LeaseError};
 use crate::process::Progress;
+use crate::record::{Records, shown};
 use firedrill_core::event::Undo;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -23,16 +24,38 @@ const GONE_WITHIN: Duration = Duration::from_secs(120);
 const SETTLED_WITHIN: Duration = Duration::from_secs(180);
 /// How long what a sweep makes itself may live.
 const SWEEP_EXPIRES: Duration = Duration::from_secs(600);
+/// The number of the record of what a sweep makes itself.
+const SWEEP_ID: u32 = u32::MAX;
+
+/// What to sweep.
+#[derive(Clone, Copy, Debug)]
+pub struct SweepOptions<'a> {
+    /// The folder of saved runs.
+    pub runs: &'a Path,
+    /// This run alone.
+    pub only: Option<&'a str>,
+    /// The image that holds this program.
+    pub agent_image: Option<&'a str>,
+    /// Whether what anybody may have forged is obeyed too: annotations and labels of older versions, and undo records that others can
+    /// write.
+    pub trust_annotations: bool,
+    /// Whether nothing is done, and what would be is said.
+    pub dry_run: bool,
+}
 
 /// What a sweep did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
     /// What was done, a line each.
     pub done: Vec<String>,
+    /// What would be done, a line each, where nothing was to be.
+    pub planned: Vec<String>,
     /// The run that lives, because of which nothing was touched: what is left may be its own.
     pub alive: Option<String>,
     /// What is still left behind, with why.
     pub left: Vec<String>,
+    /// What tells of something left behind and was not obeyed, since it may be forged, with why.
+    pub not_obeyed: Vec<String>,
     /// What could not be known, a line each.
     pub warnings: Vec<String>,
 }
@@ -43,9 +66,7 @@ pub struct Swept {
 /// Where the cluster does not answer, or is not marked for drills.
 pub async fn sweep(
     cluster: &Cluster,
-    runs: &Path,
-    only: Option<&str>,
-    agent_image: Option<&str>,
+    options: SweepOptions<'_>,
     progress: Progress<'_>,
 ) -> Result<Swept, ClusterError> {
     if !cluster.is_allowed().await? {
@@ -55,30 +76,17 @@ pub async fn sweep(
         )));
     }
     let mut swept = Swept::default();
-    let mut undos: BTreeMap<String, Vec<Undo>> = BTreeMap::new();
-    let journals = Journals::read(runs, &cluster.info().await?.uid);
+    let only = options.only;
+    let cluster_uid = cluster.uid().await?;
+    let journals = Journals::read(options.runs, &cluster_uid);
     for (run, why) in &journals.unread {
         match only == Some(run) {
             true => swept.left.push(format!("run {run}: what it left cannot be known: {why}")),
             false => swept.warnings.push(format!("{why}; what it left is known from the cluster alone")),
         }
     }
-    for saved in journals.runs.iter().filter(|saved| !saved.open.is_empty()) {
-        undos.entry(saved.run_id.clone()).or_default().extend(saved.open.iter().cloned());
-    }
-    for held in fault::find_held(cluster).await? {
-        undos.entry(held.run_id).or_default().extend(held.undos);
-    }
-    for leftover in cluster.objects_of_runs().await? {
-        undos.entry(leftover.run_id).or_default();
-    }
-    for (run, mut noted) in cluster.noted_undos().await? {
-        // What its journal says is undone must not be undone again, over what was installed since.
-        noted.retain(|undo| journals.of(&run).is_none_or(|saved| !saved.done.contains(undo)));
-        undos.entry(run).or_default().extend(noted);
-    }
+    let found = leftovers::look(cluster, &cluster_uid, &journals, only).await?;
     let asked = |run: &str| only.is_none_or(|only| only == run);
-    undos.retain(|run, _| asked(run));
     let last = journals.unsettled();
     let unsettled = last.filter(|saved| asked(&saved.run_id));
     if let Some(run) = only.and_then(|only| journals.of(only))
@@ -89,7 +97,12 @@ pub async fn sweep(
             .warnings
             .push(format!("run {}: a later run began with what it left; it is not compared with", run.run_id));
     }
-    if undos.is_empty() && unsettled.is_none() {
+    if found.is_nothing() && unsettled.is_none() {
+        return Ok(swept);
+    }
+    if options.dry_run {
+        let work = found.judge(cluster, Trust::of(&options), &mut swept).await;
+        swept.planned = leftovers::planned(&work);
         return Ok(swept);
     }
     let lease = match Lease::acquire(cluster, "sweep", progress).await {
@@ -98,21 +111,31 @@ pub async fn sweep(
         Err(LeaseError::Held { holder }) => {
             swept.alive = Some(holder);
             let last = unsettled.map(|saved| saved.run_id.clone());
-            let runs: BTreeSet<String> = undos.into_keys().chain(last).collect();
+            let runs: BTreeSet<String> = found.runs().into_iter().chain(last).collect();
             swept.left = runs.into_iter().map(|run| format!("run {run}")).collect();
             return Ok(swept);
         }
     };
     let undoing = async {
+        let work = found.judge(cluster, Trust::of(&options), &mut swept).await;
         // The newest first: what it is to restore may be what an older one's fault had made.
-        for (run_id, undos) in undos.into_iter().rev() {
+        for (run_id, work) in work.into_iter().rev() {
             let left = swept.left.len();
-            one_run(cluster, &run_id, undos, agent_image, &mut swept).await;
+            let clock = Clock::start();
+            let expires_unix = clock.unix_seconds(clock.now().plus(SWEEP_EXPIRES));
+            let mark = RunMark { run_id: run_id.clone(), expires_unix };
+            let records = Records::new(cluster, &cluster_uid, &mark, clock);
+            let image = options.agent_image.unwrap_or_default().to_owned();
+            let tools = Tools { cluster: cluster.clone(), clock, mark, image, power: cluster.power.clone() };
+            Sweeping { tools, records, run_id: &run_id, swept: &mut swept }.one_run(work).await;
             let saved = journals.of(&run_id).filter(|_| swept.left.len() == left);
             let noted = saved.map_or(Ok(()), |saved| journals::note_swept(&saved.folder, &swept.done));
             if let Err(error) = noted {
                 swept.left.push(format!("run {run_id}: all is undone, but {error}"));
             }
+        }
+        if let Err(error) = leftovers::labelled(cluster, &options, GONE_WITHIN, &mut swept).await {
+            swept.left.push(format!("objects that carry the label of a run may be left: {error}"));
         }
         // What is still to be undone makes it differ.
         if let Some(last) = unsettled.filter(|_| swept.left.is_empty()) {
@@ -148,90 +171,111 @@ async fn settle(cluster: &Cluster, last: &Saved, swept: &mut Swept, progress: Pr
     }
 }
 
-/// The other runs of which something is on a cluster.
-///
-/// # Errors
-/// Where the cluster does not answer.
-pub(super) async fn left_behind(cluster: &Cluster, own: &str) -> Result<BTreeSet<String>, ClusterError> {
-    let held = fault::find_held(cluster).await?.into_iter().map(|held| held.run_id);
-    let objects = cluster.objects_of_runs().await?.into_iter().map(|left| left.run_id);
-    Ok(held.chain(objects).filter(|run| run != own).map(|run| format!("run {run}")).collect())
+/// The sweep of one run.
+struct Sweeping<'a> {
+    tools: Tools,
+    records: Records,
+    run_id: &'a str,
+    swept: &'a mut Swept,
 }
 
-async fn one_run(cluster: &Cluster, run_id: &str, undos: Vec<Undo>, agent_image: Option<&str>, swept: &mut Swept) {
-    let before = swept.left.len();
-    let clock = Clock::start();
-    let expires_unix = clock.unix_seconds(clock.now().plus(SWEEP_EXPIRES));
-    let mark = RunMark { run_id: run_id.to_owned(), expires_unix };
-    let tools = Tools {
-        cluster: cluster.clone(),
-        clock,
-        mark,
-        image: agent_image.unwrap_or_default().to_owned(),
-        power: cluster.power.clone(),
-    };
-    let mut each: Vec<Undo> = Vec::new();
-    for undo in undos {
-        if !each.contains(&undo) {
-            each.push(undo);
-        }
-    }
-    let undos = each;
-    let is_fault = |undo: &Undo| undo.is_of_a_fault() && !matches!(undo, Undo::HealsItself { .. });
-    let needs_pod = undos.iter().any(|undo| is_data(undo) || needs_node_agent(undo));
-    if needs_pod && agent_image.is_none() {
-        swept.left.push(format!("run {run_id}: the agent's image is not known; give --agent-image"));
-        return;
-    }
-    let noted: Vec<Undo> = undos.iter().filter(|undo| leaves_no_trace(undo)).cloned().collect();
-    if needs_pod || !noted.is_empty() {
-        // It has the note anew, so that a sweep that dies, or leaves something, is followed by one that knows.
-        let there = async {
-            cluster.wait_out_namespace(&tools.mark.namespace(), GONE_WITHIN).await?;
-            cluster.create_namespace(&tools.mark).await?;
-            cluster.note_undos(&tools.mark, &noted).await
-        };
-        // One that is stuck may wait for a node that is off: what needs no pod in it is undone all the same.
-        if let Err(error) = there.await {
-            swept.left.push(format!("run {run_id}: {error}"));
-        }
-    }
-    let may_act = swept.left.len() == before;
-    // Faults first: the service that they hold down is needed for the rest.
-    let is_machine = |undo: &Undo| matches!(undo, Undo::RemoveNode { .. });
-    let (faults, machines) = (undos.iter().filter(|undo| is_fault(undo)), undos.iter().filter(|undo| is_machine(undo)));
-    for undo in faults.chain(machines).filter(|undo| may_act || !needs_node_agent(undo)) {
-        let undone = fault::undo(&tools, undo, UNDO_WITHIN).await;
-        let clean = match undone {
-            Ok(()) => wait_clean(&tools, undo).await,
-            Err(error) => Err(error.to_string()),
-        };
-        match clean {
-            Ok(()) => swept.done.push(format!("run {run_id}: {undo}")),
-            Err(error) => swept.left.push(format!("run {run_id}: {undo}: {error}")),
-        }
-    }
-    let data: Vec<&Undo> = undos.iter().filter(|undo| is_data(undo)).collect();
-    if may_act && !data.is_empty() {
-        take_data_away(cluster, &tools, run_id, &data, swept).await;
-    }
-    if swept.left.len() > before {
-        if !may_act {
+impl Sweeping<'_> {
+    async fn one_run(&mut self, mut work: Work) {
+        let run_id = self.run_id;
+        let needs_pod = work.undos.iter().any(|undo| is_data(undo) || needs_node_agent(undo));
+        if needs_pod && self.tools.image.is_empty() {
+            self.swept.left.push(format!("run {run_id}: the agent's image is not known; give --agent-image"));
             return;
         }
-        // What is undone by now must not be undone again, over what somebody did since.
-        let done = |undo: &Undo| swept.done.contains(&format!("run {run_id}: {undo}"));
-        let open: Vec<Undo> = noted.into_iter().filter(|undo| !done(undo)).collect();
-        if let Err(error) = cluster.note_undos(&tools.mark, &open).await {
-            swept.warnings.push(format!("run {run_id}: {error}"));
+        let mut may_act = true;
+        if needs_pod {
+            let made = self.make_namespace(&mut work).await;
+            // One that is stuck may wait for a node that is off: what needs no pod in it is undone all the same.
+            if let Err(error) = made {
+                self.swept.left.push(format!("run {run_id}: {error}"));
+                may_act = false;
+            }
         }
-        swept.left.push(format!("run {run_id}: its namespace stays until then: it says how the rest is undone"));
-        return;
+        let undos = std::mem::take(&mut work.undos);
+        let rank = |undo: &Undo| match undo {
+            // Faults first: the service that they hold down is needed for the rest.
+            undo if undo.is_of_a_fault() => 0,
+            Undo::RemoveNode { .. } => 1,
+            undo if is_data(undo) => 2,
+            // Last the namespace that the agents are in.
+            Undo::DeleteObject { kind, .. } if kind == "Namespace" => 4,
+            _ => 3,
+        };
+        let mut ordered: Vec<&Undo> = undos.iter().filter(|undo| !matches!(undo, Undo::HealsItself { .. })).collect();
+        ordered.sort_by_key(|undo| rank(undo));
+        let mut inside = None;
+        for undo in ordered {
+            if !may_act && (needs_node_agent(undo) || is_data(undo)) {
+                self.swept.left.push(format!("run {run_id}: {undo}: there is no pod to do it"));
+                continue;
+            }
+            let what = shown(&undo.to_string());
+            if let Some(why) = undo.unchecked() {
+                self.swept.warnings.push(format!("run {run_id}: {what}: not checked: {why}"));
+            }
+            match self.undo(undo, &mut inside).await {
+                Ok(()) => {
+                    self.swept.done.push(format!("run {run_id}: {what}"));
+                    self.delete_record_of(undo, &work).await;
+                }
+                Err(error) => self.swept.left.push(format!("run {run_id}: {what}: {}", shown(&error))),
+            }
+        }
+        for undo in &work.undone {
+            self.delete_record_of(undo, &work).await;
+        }
     }
-    match cluster.delete_by_label(run_id, GONE_WITHIN).await {
-        Ok(gone) => swept.done.extend(gone.iter().map(|object| format!("run {run_id}: delete {object}"))),
-        Err(error) => swept.left.push(format!("run {run_id}: {error}")),
+
+    /// Makes the run's namespace again, for the pods of the sweep. How it is deleted is recorded before.
+    async fn make_namespace(&self, work: &mut Work) -> Result<(), ClusterError> {
+        let (cluster, mark) = (&self.tools.cluster, &self.tools.mark);
+        cluster.wait_out_namespace(&mark.namespace(), GONE_WITHIN).await?;
+        let namespace = own_namespace(mark);
+        if !work.undos.contains(&namespace) {
+            self.records.write(SWEEP_ID, &namespace).await?;
+            work.records.push((SWEEP_ID, namespace.clone()));
+            work.undos.push(namespace);
+        }
+        cluster.create_namespace(mark).await.map(drop)
     }
+
+    /// Carries one out, and looks whether it is.
+    async fn undo(&self, undo: &Undo, inside: &mut Option<Inside>) -> Result<(), String> {
+        if is_data(undo) {
+            if inside.is_none() {
+                // The dead run's own agent may still be there, with its probes: a fresh one takes its place.
+                let (mark, image) = (&self.tools.mark, &self.tools.image);
+                let fresh = Inside::replace(&self.tools.cluster, mark, image, UNDO_WITHIN).await;
+                *inside = Some(fresh.map_err(|error| error.to_string())?);
+            }
+            return match inside {
+                Some(inside) => take_away(&self.tools.cluster, inside, undo).await,
+                None => Err("the agent that could do it is gone".to_owned()),
+            };
+        }
+        let within = if matches!(undo, Undo::DeleteObject { .. }) { GONE_WITHIN } else { UNDO_WITHIN };
+        fault::undo(&self.tools, undo, within).await.map_err(|error| error.to_string())?;
+        wait_clean(&self.tools, undo).await
+    }
+
+    /// A record that is not deleted has its undo repeated by the next sweep, which is harmless, and keeps runs away until then.
+    async fn delete_record_of(&mut self, undo: &Undo, work: &Work) {
+        for (id, _) in work.records.iter().filter(|(_, recorded)| recorded == undo) {
+            if let Err(error) = self.records.delete(*id).await {
+                self.swept.left.push(format!("run {}: {undo}: done, but {error}", self.run_id));
+            }
+        }
+    }
+}
+
+fn own_namespace(mark: &RunMark) -> Undo {
+    let (api_version, kind) = ("v1".to_owned(), "Namespace".to_owned());
+    Undo::DeleteObject { api_version, kind, namespace: None, name: mark.namespace() }
 }
 
 fn needs_node_agent(undo: &Undo) -> bool {
@@ -252,24 +296,6 @@ async fn wait_clean(tools: &Tools, undo: &Undo) -> Result<(), String> {
             Ok(Ok(false)) => last = "still in place".to_owned(),
             Ok(Err(error)) => last = error.to_string(),
             Err(_) => return Err(last),
-        }
-    }
-}
-
-async fn take_data_away(cluster: &Cluster, tools: &Tools, run_id: &str, data: &[&Undo], swept: &mut Swept) {
-    // The dead run's own agent may still be there, with its probes: a fresh one takes its place.
-    let inside = match Inside::replace(cluster, &tools.mark, &tools.image, UNDO_WITHIN).await {
-        Ok(inside) => inside,
-        Err(error) => {
-            swept.left.extend(data.iter().map(|undo| format!("run {run_id}: {undo}: {error}")));
-            return;
-        }
-    };
-    for undo in data {
-        let done = take_away(cluster, &inside, undo).await;
-        match done {
-            Ok(()) => swept.done.push(format!("run {run_id}: {undo}")),
-            Err(error) => swept.left.push(format!("run {run_id}: {undo}: {error}")),
         }
     }
 }

@@ -1,14 +1,18 @@
-//! What has to be undone: on disk before the act, carried out in reverse.
+//! What has to be undone: on disk and on the cluster before the act, carried out in reverse.
 
+use super::context::Stop;
 use super::recorder::Recorder;
+use crate::cluster::ClusterError;
+use crate::record::{Records, is_recorded};
 use firedrill_core::event::{Event, Undo};
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The undos of a run. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct UndoLog {
     recorder: Recorder,
+    records: Records,
     entries: Arc<Mutex<Entries>>,
 }
 
@@ -18,54 +22,81 @@ struct Entries {
     open: Vec<(u32, Undo)>,
     failed: BTreeSet<u32>,
     all: Vec<Undo>,
+    /// Those of which a record is, or may be, on the cluster.
+    on_cluster: Vec<(u32, Undo)>,
+}
+
+/// Why an undo was not recorded; then the act must not follow.
+#[derive(Debug)]
+pub(super) enum NotRecorded {
+    /// The journal cannot be written.
+    Journal(String),
+    /// The cluster did not take the record.
+    Cluster(ClusterError),
+}
+
+impl From<NotRecorded> for Stop {
+    fn from(error: NotRecorded) -> Self {
+        match error {
+            NotRecorded::Journal(reason) => Stop::Broken(reason),
+            NotRecorded::Cluster(error) => Stop::failed(error),
+        }
+    }
 }
 
 impl UndoLog {
     /// An empty one.
-    pub(super) fn new(recorder: Recorder) -> Self {
-        Self { recorder, entries: Arc::default() }
+    pub(super) fn new(recorder: Recorder, records: Records) -> Self {
+        Self { recorder, records, entries: Arc::default() }
     }
 
-    /// Records how to undo what is about to be done; it is on disk when this returns.
+    /// Records how to undo what is about to be done: first on disk, then on the cluster. Both have it when this returns.
     ///
     /// # Errors
-    /// Where it could not be written; then the act must not follow.
-    pub(super) fn before(&self, undo: Undo) -> Result<u32, String> {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Where either could not be written; then the act must not follow.
+    pub(super) async fn record(&self, undo: Undo) -> Result<u32, NotRecorded> {
+        let id = self.journal(&undo).map_err(NotRecorded::Journal)?;
+        if is_recorded(&undo) {
+            // Before the answer, which may be lost.
+            self.lock().on_cluster.push((id, undo.clone()));
+            self.records.write(id, &undo).await.map_err(NotRecorded::Cluster)?;
+        }
+        Ok(id)
+    }
+
+    fn journal(&self, undo: &Undo) -> Result<u32, String> {
+        let mut entries = self.lock();
         let id = entries.next;
         self.recorder.record_durably(Event::UndoRecorded { id, undo: undo.clone() })?;
         entries.next += 1;
         entries.open.push((id, undo.clone()));
-        entries.all.push(undo);
+        entries.all.push(undo.clone());
         Ok(id)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is not undone yet, latest first.
     pub(super) fn open(&self) -> Vec<(u32, Undo)> {
-        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.open.iter().rev().cloned().collect()
+        self.lock().open.iter().rev().cloned().collect()
     }
 
     /// What nobody has tried to undo yet: of the rest it is recorded how it went.
     pub(super) fn untried(&self) -> Vec<(u32, Undo)> {
-        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let entries = self.lock();
         entries.open.iter().rev().filter(|(id, _)| !entries.failed.contains(id)).cloned().collect()
-    }
-
-    /// What is not undone yet and nothing else on the cluster tells of, in the order in which it was recorded.
-    pub(super) fn to_note(&self) -> Vec<Undo> {
-        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.open.iter().filter(|(_, undo)| leaves_no_trace(undo)).map(|(_, undo)| undo.clone()).collect()
     }
 
     /// All that was recorded, done or not.
     pub(super) fn recorded(&self) -> Vec<Undo> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner).all.clone()
+        self.lock().all.clone()
     }
 
     /// Records that an undo was carried out, or how it failed; one that failed stays open.
     pub(super) fn done(&self, id: u32, error: Option<String>, finish_with: Option<String>) {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self.lock();
         if error.is_none() {
             entries.open.retain(|(open, _)| *open != id);
         } else {
@@ -74,26 +105,31 @@ impl UndoLog {
         drop(entries);
         self.recorder.record(Event::Undone { id, error, finish_with });
     }
-}
 
-/// Whether nothing that lasts, on the cluster or its machines, tells a sweep that it is there and how it is undone.
-pub(super) fn leaves_no_trace(undo: &Undo) -> bool {
-    match undo {
-        // A node's mark goes with its object, which a runbook may delete.
-        Undo::RollBack { .. }
-        | Undo::Restore { .. }
-        | Undo::EmptyStream { .. }
-        | Undo::LetDetach { .. }
-        | Undo::LetAttach { .. }
-        | Undo::PowerOn { .. }
-        | Undo::RemoveNode { .. }
-        | Undo::PurgeSubject { .. }
-        | Undo::DropTable { .. } => true,
-        Undo::Thaw { .. }
-        | Undo::MendFiles { .. }
-        | Undo::RemoveFiller { .. }
-        | Undo::HealsItself { .. }
-        | Undo::DeleteObject { .. } => false,
+    /// Deletes the cluster's records of what was undone and is not among the faults that were seen to be in still. To be called once
+    /// that was looked at; where it fails it can be called again. A record that stays is harmless: its undo is idempotent.
+    ///
+    /// # Errors
+    /// Where a record could not be deleted.
+    pub(super) async fn delete_records(&self, still_faulty: &[String]) -> Result<(), ClusterError> {
+        let is_still_in = |undo: &Undo| {
+            // A line is the undo in words, with the reason after a colon.
+            let text = undo.to_string();
+            let is_about =
+                |line: &String| line.strip_prefix(&text).is_some_and(|rest| rest.is_empty() || rest.starts_with(": "));
+            undo.is_of_a_fault() && still_faulty.iter().any(is_about)
+        };
+        let finished: Vec<u32> = {
+            let entries = self.lock();
+            let is_open = |id: u32| entries.open.iter().any(|(open, _)| *open == id);
+            let finished = entries.on_cluster.iter().filter(|(id, undo)| !is_open(*id) && !is_still_in(undo));
+            finished.map(|(id, _)| *id).collect()
+        };
+        for id in finished {
+            self.records.delete(id).await?;
+            self.lock().on_cluster.retain(|(on_cluster, _)| *on_cluster != id);
+        }
+        Ok(())
     }
 }
 
@@ -101,44 +137,70 @@ pub(super) fn leaves_no_trace(undo: &Undo) -> bool {
 mod tests {
     use super::*;
     use crate::clock::Clock;
-    use firedrill_core::plan::Target;
+    use crate::cluster::{Cluster, RunMark};
+    use crate::fake_api::FakeApi;
+    use tempfile::TempDir;
 
-    #[test]
-    fn an_undo_that_failed_stays_open_with_its_own_reason() {
+    const RECORDS: &str = "/apis/apps/v1/namespaces/firedrill-system/controllerrevisions";
+
+    async fn log(api: &FakeApi) -> (UndoLog, TempDir) {
         let folder = tempfile::tempdir().unwrap();
         let (progress, _seen) = tokio::sync::mpsc::channel(8);
         let recorder = Recorder::create(&folder.path().join("events.jsonl"), Clock::start(), progress).unwrap();
-        let undo = UndoLog::new(recorder);
-        let power_on = |node: &str| Undo::PowerOn { node: node.to_owned() };
-        let ids: Vec<_> = ["a", "b", "c"].map(|node| undo.before(power_on(node)).unwrap()).into();
+        let cluster = Cluster::connect("c", &api.kubeconfig(folder.path()), "x").await.unwrap();
+        let mark = RunMark { run_id: "r1".to_owned(), expires_unix: 9 };
+        (UndoLog::new(recorder, Records::new(&cluster, "here", &mark, Clock::start())), folder)
+    }
+
+    fn power_on(node: &str) -> Undo {
+        Undo::PowerOn { node: node.to_owned(), container: Some(format!("id-{node}")) }
+    }
+
+    #[tokio::test]
+    async fn an_undo_that_failed_stays_open_with_its_own_reason() {
+        let api = FakeApi::start().await;
+        let (undo, _folder) = log(&api).await;
+        let mut ids = Vec::new();
+        for node in ["a", "b", "c"] {
+            ids.push(undo.record(power_on(node)).await.unwrap());
+        }
         undo.done(ids[0], None, None);
         undo.done(ids[1], Some("no answer".to_owned()), None);
         assert_eq!(undo.open(), [(ids[2], power_on("c")), (ids[1], power_on("b"))]);
         assert_eq!(undo.untried(), [(ids[2], power_on("c"))]);
     }
 
-    #[test]
-    fn what_is_noted_on_the_cluster_is_what_nothing_else_there_tells_of_while_it_is_in() {
-        let folder = tempfile::tempdir().unwrap();
-        let (progress, _seen) = tokio::sync::mpsc::channel(8);
-        let recorder = Recorder::create(&folder.path().join("events.jsonl"), Clock::start(), progress).unwrap();
-        let log = UndoLog::new(recorder);
-        let of = |text: &str| text.to_owned();
-        let target = Target::Volume {
-            namespace: of("n"),
-            pod: of("p-0"),
-            uid: of("u"),
-            claim: of("data-p-0"),
-            volume: of("pv"),
-            node: of("w"),
-        };
-        let held = Undo::LetDetach { target: target.clone() };
-        let off = Undo::PowerOn { node: of("w") };
-        log.before(Undo::Thaw { target }).unwrap();
-        let id = log.before(held.clone()).unwrap();
-        log.before(off.clone()).unwrap();
-        assert_eq!(log.to_note(), [held, off.clone()]);
-        log.done(id, None, None);
-        assert_eq!(log.to_note(), [off], "a sweep that comes later does not undo it again");
+    #[tokio::test]
+    async fn a_record_is_there_from_before_the_act_until_its_undo_was_seen() {
+        let api = FakeApi::start().await;
+        let (undo, _folder) = log(&api).await;
+        let first = undo.record(power_on("w1")).await.unwrap();
+        let second = undo.record(power_on("w10")).await.unwrap();
+        let paths = || api.paths(RECORDS);
+        assert_eq!(paths(), [format!("{RECORDS}/undo-r1-0"), format!("{RECORDS}/undo-r1-1")]);
+        undo.delete_records(&[]).await.unwrap();
+        assert_eq!(paths().len(), 2, "what is not undone keeps its record");
+        undo.done(first, None, None);
+        undo.done(second, None, None);
+        undo.delete_records(&["power on node w10: no answer".to_owned()]).await.unwrap();
+        assert_eq!(paths(), [format!("{RECORDS}/undo-r1-1")], "a fault that is in still keeps its record");
+        api.refuse("DELETE", RECORDS);
+        assert!(undo.delete_records(&[]).await.is_err());
+        api.accept_all();
+        undo.delete_records(&[]).await.unwrap();
+        assert!(paths().is_empty(), "deleting it is tried again");
+    }
+
+    #[tokio::test]
+    async fn without_a_record_on_the_cluster_the_act_must_not_follow() {
+        let api = FakeApi::start().await;
+        let (undo, folder) = log(&api).await;
+        api.refuse("POST", RECORDS);
+        assert!(matches!(undo.record(power_on("w1")).await, Err(NotRecorded::Cluster(_))));
+        let journal = std::fs::read_to_string(folder.path().join("events.jsonl")).unwrap();
+        assert!(journal.contains("power_on"), "the journal has it first: {journal}");
+        assert_eq!(undo.open().len(), 1, "undoing what was not done is harmless");
+        let heals = Undo::HealsItself { what: "it".to_owned() };
+        assert!(undo.record(heals).await.is_ok(), "there is nothing to undo, so there is no record");
     }
 }

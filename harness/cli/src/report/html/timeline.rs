@@ -259,7 +259,7 @@ fn fault(verdict: &Verdict, journal: &Journal, axis: &Axis) -> Vec<Bar> {
     let undo_of = |wanted: &firedrill_core::plan::Target| {
         journal.records.iter().find_map(|record| match &record.event {
             Event::UndoRecorded { id, undo: Undo::Thaw { target } } if target == wanted => undone.get(id).copied(),
-            Event::UndoRecorded { id, undo: Undo::PowerOn { node } } if Some(node.as_str()) == wanted.node() => {
+            Event::UndoRecorded { id, undo: Undo::PowerOn { node, .. } } if Some(node.as_str()) == wanted.node() => {
                 undone.get(id).copied()
             }
             _ => None,
