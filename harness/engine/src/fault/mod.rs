@@ -25,6 +25,7 @@ mod undo;
 pub use armed::{Armed, Injected};
 pub use choose::choose_targets;
 pub use held::{Held, find_held};
+pub use helm_values::undo_of_unfinished;
 pub use hold_detach::detach_by_force;
 pub use new_node::make as make_node;
 pub use undo::{finish_with, is_clean, undo};

@@ -81,6 +81,7 @@ pub(super) fn leaves_no_trace(undo: &Undo) -> bool {
     match undo {
         // A node's mark goes with its object, which a runbook may delete.
         Undo::RollBack { .. }
+        | Undo::RollBackUnfinished { .. }
         | Undo::Restore { .. }
         | Undo::EmptyStream { .. }
         | Undo::LetDetach { .. }
