@@ -24,6 +24,9 @@ const SETTLED_WITHIN: Duration = Duration::from_secs(180);
 /// How long what a sweep makes itself may live.
 const SWEEP_EXPIRES: Duration = Duration::from_secs(600);
 
+/// What remains to be done about a cluster that nobody can put right.
+const ACCEPT: &str = "or have the next run take it as it is: --accept-current-state";
+
 /// What a sweep did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
@@ -37,7 +40,8 @@ pub struct Swept {
     pub warnings: Vec<String>,
 }
 
-/// Sweeps one dead run, or all, and waits until the cluster is as before the last one. A run that lives is never touched.
+/// Sweeps one dead run, or all. Then it waits until the cluster is as it was before the first run that left it changed and is
+/// not settled. A run that lives is never touched.
 ///
 /// # Errors
 /// Where the cluster does not answer, or is not marked for drills.
@@ -79,15 +83,17 @@ pub async fn sweep(
     }
     let asked = |run: &str| only.is_none_or(|only| only == run);
     undos.retain(|run, _| asked(run));
-    let last = journals.unsettled();
-    let unsettled = last.filter(|saved| asked(&saved.run_id));
+    let first = journals.unsettled().next();
+    let unsettled = first.filter(|saved| asked(&saved.run_id));
     if let Some(run) = only.and_then(|only| journals.of(only))
+        && let Some(first) = first
         && run.unsettled
-        && last.is_none_or(|last| last.run_id != run.run_id)
+        && first.run_id != run.run_id
     {
-        swept
-            .warnings
-            .push(format!("run {}: a later run began with what it left; it is not compared with", run.run_id));
+        swept.warnings.push(format!(
+            "run {}: it began with what run {} had left, so the cluster is not compared with what it was before it",
+            run.run_id, first.run_id
+        ));
     }
     if undos.is_empty() && unsettled.is_none() {
         return Ok(swept);
@@ -97,8 +103,8 @@ pub async fn sweep(
         Err(LeaseError::Cluster(error)) => return Err(error),
         Err(LeaseError::Held { holder }) => {
             swept.alive = Some(holder);
-            let last = unsettled.map(|saved| saved.run_id.clone());
-            let runs: BTreeSet<String> = undos.into_keys().chain(last).collect();
+            let first = unsettled.map(|saved| saved.run_id.clone());
+            let runs: BTreeSet<String> = undos.into_keys().chain(first).collect();
             swept.left = runs.into_iter().map(|run| format!("run {run}")).collect();
             return Ok(swept);
         }
@@ -114,8 +120,8 @@ pub async fn sweep(
         }
     }
     // What is still to be undone makes it differ.
-    if let Some(last) = unsettled.filter(|_| swept.left.is_empty()) {
-        settle(cluster, last, &mut swept, progress).await;
+    if let Some(first) = unsettled.filter(|_| swept.left.is_empty()) {
+        settle(cluster, &journals, first, &mut swept, progress).await;
     }
     // One that cannot be given back runs out by itself, and what was done and what is left must be said.
     if let Err(error) = lease.release().await {
@@ -124,22 +130,26 @@ pub async fn sweep(
     Ok(swept)
 }
 
-/// Waits until the cluster is as before its last run: what differs still is beyond what a sweep can undo.
-async fn settle(cluster: &Cluster, last: &Saved, swept: &mut Swept, progress: Progress<'_>) {
-    let run = format!("run {}", last.run_id);
-    match before::wait_until_as(cluster, &last.folder, last.irreversible, SETTLED_WITHIN, progress).await {
+/// Waits until the cluster is as before its first unsettled run, which settles all later ones too: what differs still is
+/// beyond what a sweep can undo.
+async fn settle(cluster: &Cluster, journals: &Journals, first: &Saved, swept: &mut Swept, progress: Progress<'_>) {
+    let run = format!("run {}", first.run_id);
+    let irreversible = journals.irreversible_since(first);
+    match before::wait_until_as(cluster, &first.folder, irreversible, SETTLED_WITHIN, progress).await {
         Compared::Same => {
             swept.done.push(format!("{run}: the cluster is as before it"));
-            if let Err(error) = journals::note_settled(&last.folder) {
-                swept.left.push(format!("{run}: the cluster is as before it, but {error}"));
+            for saved in journals.unsettled() {
+                if let Err(error) = journals::note_settled(&saved.folder) {
+                    swept.left.push(format!("run {}: the cluster is as before it, but {error}", saved.run_id));
+                }
             }
         }
         Compared::Differs(what) => swept.left.push(format!(
-            "{run}: not as before, and nothing is left to undo: {what}; put it right, or make the cluster anew"
+            "{run}: not as before, and nothing is left to undo: {what}; put it right, make the cluster anew, {ACCEPT}"
         )),
-        Compared::Unknown(why) => {
-            swept.left.push(format!("{run}: whether the cluster is as before it is not known: {why}"));
-        }
+        Compared::Unknown(why) => swept.left.push(format!(
+            "{run}: whether the cluster is as before it is not known: {why}; make the cluster anew, {ACCEPT}"
+        )),
     }
 }
 
