@@ -140,6 +140,10 @@ pub(crate) struct RunArgs {
     /// How to bring it up.
     #[command(flatten)]
     pub(crate) stack: command::up::StackArgs,
+    /// Begin on the cluster as it is, though an earlier run left it changed. What differed is journalled and reported. What is
+    /// still to be undone on the cluster is for `sweep`.
+    #[arg(long)]
+    pub(crate) accept_current_state: bool,
     /// Also print the verdict as JSON on standard output.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) output: Output,
@@ -176,6 +180,10 @@ pub(crate) struct SuiteArgs {
     /// How to bring it up.
     #[command(flatten)]
     pub(crate) stack: command::up::StackArgs,
+    /// Begin on the cluster as it is, though an earlier run left it changed. What differed is journalled and reported. What is
+    /// still to be undone on the cluster is for `sweep`.
+    #[arg(long)]
+    pub(crate) accept_current_state: bool,
     /// Table or JSON on standard output.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) output: Output,

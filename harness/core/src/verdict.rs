@@ -295,6 +295,8 @@ pub enum FindingKind {
     Measurement,
     /// Acknowledged writes were lost or doubled within what is accepted.
     Data,
+    /// The run began on a cluster that an earlier run had left changed, and was told to take it as it is.
+    AcceptedState,
     /// An expected alert did not fire, was not resolved, or could not be seen.
     Alert,
 }

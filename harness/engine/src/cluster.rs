@@ -17,7 +17,7 @@ pub use error::ClusterError;
 pub(crate) use error::said;
 pub use exec::{Container, Ended};
 pub use expose::Door;
-pub use inventory::{Differences, Inventory, differences};
+pub use inventory::{Differences, DigestKey, Inventory, differences};
 pub use namespace::system_labels;
 pub(crate) use pages::SAME_PAGE_FOR;
 pub(crate) use pods::{exactly, is_ready};

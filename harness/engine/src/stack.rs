@@ -145,6 +145,11 @@ pub async fn install(
     Ok(Installed { layout, template, digest: digests.stack, reused: same })
 }
 
+/// The Helm releases of a layout: namespace and name.
+pub(crate) fn helm_releases(layout: Layout) -> impl Iterator<Item = (&'static str, &'static str)> {
+    releases(layout).iter().map(|release| (release.namespace, release.name))
+}
+
 async fn healthy(
     cluster: &Cluster,
     all: &[Release],

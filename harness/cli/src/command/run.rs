@@ -101,10 +101,15 @@ pub(crate) async fn drive(
     let (progress, mut incoming) = mpsc::channel(PROGRESS_MAX);
     let mut running = std::pin::pin!(run::run(options, progress, interrupts.clone()));
     let mut view = LiveView::new(printer);
-    let mut show = |progress: Progress| match progress {
-        Progress::Record(record) => view.record(&record),
-        Progress::Live(live) => view.live(&live),
-        Progress::Waiting(text) => view.waiting(&text),
+    let mut shows = true;
+    // A panic in here must not take the run along before it has undone its fault: the run sees it, and ends by itself.
+    let mut show = |progress: Progress| {
+        let shown = std::panic::AssertUnwindSafe(|| match progress {
+            Progress::Record(record) => view.record(&record),
+            Progress::Live(live) => view.live(&live),
+            Progress::Waiting(text) => view.waiting(&text),
+        });
+        shows = shows && std::panic::catch_unwind(shown).is_ok();
     };
     let ran = loop {
         tokio::select! {
@@ -154,8 +159,13 @@ pub(crate) async fn run(args: RunArgs, printer: &mut Printer) -> Result<u8, CliE
         super::up::ensure_up(&args.drill.cluster, &drill.scenario.needs, &args.stack, printer).await?;
     }
     let cluster = open_cluster(&args.drill.cluster).await?;
-    let options =
-        run::Options { drill, cluster, runs: args.drill.folders.runs.clone(), chart: args.stack.chart.clone() };
+    let options = run::Options {
+        drill,
+        cluster,
+        runs: args.drill.folders.runs.clone(),
+        chart: args.stack.chart.clone(),
+        accept_current_state: args.accept_current_state,
+    };
     let ctrl_c = CtrlC::listen();
     let judged = drive(options, &ctrl_c.interrupts, printer).await?;
     drop(ctrl_c);

@@ -177,7 +177,9 @@ impl Stage<'_> {
             }
             let cluster = open_cluster(&self.cluster).await?;
             let (runs, chart) = (self.args.folders.runs.clone(), self.args.stack.chart.clone());
-            let judged = drive(Options { drill, cluster, runs, chart }, interrupts, printer).await?;
+            let accept_current_state = self.args.accept_current_state;
+            let options = Options { drill, cluster, runs, chart, accept_current_state };
+            let judged = drive(options, interrupts, printer).await?;
             if let Some(error) = &judged.unwritten {
                 printer.error(&error.to_string(), error.hint());
             }

@@ -142,6 +142,9 @@ fn words(event: &Event) -> (&'static str, String, bool) {
             let missing = if missing.is_empty() { String::new() } else { format!(", without {}", missing.join(", ")) };
             ("bundle kept", format!("{path}{missing}"), false)
         }
+        Event::StateAccepted { run, differences } => {
+            ("state accepted", format!("as run {run} left it: {}", differences.join(", ")), true)
+        }
         Event::Note { text } => ("note", text.clone(), false),
         Event::Interrupted { count } => ("interrupted", format!("for the {count}. time"), true),
         Event::RunEnded { interrupted, samples: _ } => {

@@ -203,7 +203,8 @@ pub enum Event {
         /// What could not be looked at: it may be there or not.
         unseen: Vec<String>,
     },
-    /// The lock on the cluster, or samples, were lost: what was measured is not whole, or another run may have had a hand in it.
+    /// The lock on the cluster, or samples, were lost, or firedrill itself panicked: what was measured is not whole, or another
+    /// run may have had a hand in it.
     Lost {
         /// What, and why.
         what: String,
@@ -253,6 +254,13 @@ pub enum Event {
         path: String,
         /// What could not be had.
         missing: Vec<String>,
+    },
+    /// The cluster was taken as it is, though an earlier run left it changed (`--accept-current-state`).
+    StateAccepted {
+        /// The earlier run.
+        run: String,
+        /// How the cluster differed from what it was before that run; why that is not known, where it is not.
+        differences: Vec<String>,
     },
     /// Something that the reader should know and that is no verdict.
     Note {

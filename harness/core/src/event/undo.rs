@@ -104,6 +104,19 @@ pub enum Undo {
         #[serde(default)]
         uid: Option<String>,
     },
+    /// Roll a Helm release back to its last deployed revision, where an upgrade of it failed or never ended. One that is
+    /// deployed, at whichever revision, is left alone.
+    RollBackUnfinished {
+        /// Its namespace.
+        namespace: String,
+        /// The release.
+        release: String,
+        /// The revision that was deployed before the runbook began.
+        revision: u32,
+        /// The UID of Helm's record of that revision: a release that was installed since under the same name is not
+        /// touched.
+        uid: String,
+    },
     /// Put the fields of an object back as they were.
     Restore {
         /// The object.
@@ -159,6 +172,7 @@ impl Undo {
             | Undo::LetAttach { .. }
             | Undo::PowerOn { .. }
             | Undo::RollBack { .. }
+            | Undo::RollBackUnfinished { .. }
             | Undo::Restore { .. }
             | Undo::HealsItself { .. } => true,
             Undo::DeleteObject { .. }
@@ -189,6 +203,9 @@ impl fmt::Display for Undo {
             Undo::RemoveNode { node } => write!(f, "take node {node} away"),
             Undo::RollBack { namespace, release, revision, .. } => {
                 write!(f, "roll release {release} in {namespace} back to revision {revision}")
+            }
+            Undo::RollBackUnfinished { namespace, release, .. } => {
+                write!(f, "roll release {release} in {namespace} back if an upgrade of it is unfinished")
             }
             Undo::Restore { object, .. } => write!(f, "restore {object}"),
             Undo::PurgeSubject { stream, subject, .. } => write!(f, "purge {subject} from stream {stream}"),

@@ -44,6 +44,11 @@ impl Undo {
             Undo::RollBack { namespace, release, .. } => {
                 format!("Helm release {release} in {namespace}, if its record of that revision has the recorded UID")
             }
+            Undo::RollBackUnfinished { namespace, release, .. } => {
+                format!(
+                    "Helm release {release} in {namespace}, if it is failed or pending and its record of that revision has the recorded UID"
+                )
+            }
             Undo::Restore { object, merge, .. } => {
                 format!("{object}, if it has the recorded UID: the fields of {merge}")
             }
@@ -105,7 +110,8 @@ impl Undo {
             Undo::PowerOn { container, .. } if !known(container) => refuse("it has no id of the node's container"),
             Undo::PowerOn { .. } | Undo::RemoveNode { .. } => None,
             Undo::RollBack { uid, .. } if !known(uid) => refuse("it has no UID of the release's record"),
-            Undo::RollBack { .. } => None,
+            Undo::RollBackUnfinished { uid, .. } if uid.is_empty() => refuse("it has no UID of the release's record"),
+            Undo::RollBack { .. } | Undo::RollBackUnfinished { .. } => None,
             Undo::Restore { object, uid, merge } => match uid.is_empty() {
                 true => refuse("it has no UID of the object"),
                 false => patch_refusal(object, merge),

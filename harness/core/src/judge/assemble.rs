@@ -70,7 +70,8 @@ pub fn judge<R: Read>(
     let (data, data_findings) = parts::data(&history, &scenario.data, &plan.variant, &series);
     let cleanup = parts::cleanup(&history);
 
-    let mut findings = slower_than_documented(&objectives);
+    let mut findings = accepted(&history);
+    findings.extend(slower_than_documented(&objectives));
     findings.extend(steps.findings);
     findings.extend(data_findings);
     if blocked.is_none() {
@@ -248,6 +249,16 @@ fn exit_code(history: &History<'_>, injection: &Part, recovery: &Part, data: &Pa
     } else {
         0
     }
+}
+
+/// What earlier runs had left, and this one took for its own "before".
+fn accepted(history: &History<'_>) -> Vec<Finding> {
+    let text = |(run, differences): &(&str, &[String])| {
+        let what = differences.join("; ");
+        format!("the cluster was taken as run {run} had left it: {what}")
+    };
+    let finding = |text| Finding { kind: FindingKind::AcceptedState, text, section: None };
+    history.accepted.iter().map(text).map(finding).collect()
 }
 
 fn slower_than_documented(objectives: &[ObjectiveResult]) -> Vec<Finding> {

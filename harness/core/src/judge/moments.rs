@@ -51,6 +51,8 @@ pub(crate) struct History<'a> {
     pub(crate) not_looked_into: &'a [String],
     pub(crate) undos: Vec<UndoSeen<'a>>,
     pub(crate) clean: Option<CleanSeen<'a>>,
+    /// The earlier runs whose changes this one was told to take as they are, each with how the cluster differed.
+    pub(crate) accepted: Vec<(&'a str, &'a [String])>,
     pub(crate) placement: Vec<&'a Place>,
     /// How far times from inside the cluster can be off, in microseconds; `None` where that was never found out.
     pub(crate) inside_uncertainty_us: Option<u64>,
@@ -152,6 +154,7 @@ impl<'a> History<'a> {
             not_looked_into: &[],
             undos: Vec::new(),
             clean: None,
+            accepted: Vec::new(),
             placement: Vec::new(),
             inside_uncertainty_us: None,
             interrupted: false,
@@ -250,6 +253,7 @@ impl<'a> History<'a> {
                 }
                 self.clean = Some(CleanSeen { made: *made, gone: *gone, differences, still_faulty, residue });
             }
+            Event::StateAccepted { run, differences } => self.accepted.push((run, differences)),
             Event::Interrupted { .. } => self.interrupted = true,
             Event::RunEnded { interrupted, samples } => {
                 self.ended = true;

@@ -450,3 +450,15 @@ fn a_run_from_before_file_systems_were_looked_into_says_so() {
     assert_eq!(data.value, Value::Unknown);
     assert!(data.reasons[0].starts_with("file systems were not looked into"), "{:?}", data.reasons);
 }
+
+#[test]
+fn a_run_that_took_the_cluster_as_it_was_says_what_that_was() {
+    let mut run = Run::recovered(62_000);
+    let differences = vec!["Deployment n/a: its spec has changed".to_owned()];
+    run.event(1_000, Event::StateAccepted { run: "1201-pod-0000".to_owned(), differences });
+    let verdict = run.judge();
+    assert_eq!(verdict.exit_code, 0);
+    let said: Vec<_> = verdict.findings.iter().filter(|it| it.kind == FindingKind::AcceptedState).collect();
+    assert_eq!(said.len(), 1);
+    assert!(said[0].text.contains("1201-pod-0000") && said[0].text.contains("its spec has changed"), "{said:?}");
+}

@@ -156,6 +156,64 @@ fn since(records: &[Recorded], revision: u32, uid: Option<&str>) -> Since {
     }
 }
 
+/// How to undo what a runbook may leave of a release: an upgrade that failed or never ended. `None` where the release is not
+/// deployed now, since what it is rolled back to would not be what was there.
+///
+/// # Errors
+/// Where the API server does not say.
+pub async fn undo_of_unfinished(
+    cluster: &Cluster,
+    namespace: &str,
+    release: &str,
+) -> Result<Option<Undo>, ClusterError> {
+    let deployed = latest(cluster, namespace, release).await?.filter(|latest| latest.status == "deployed");
+    Ok(deployed.map(|Recorded { revision, uid, .. }| Undo::RollBackUnfinished {
+        namespace: namespace.to_owned(),
+        release: release.to_owned(),
+        revision,
+        uid,
+    }))
+}
+
+/// Rolls a release back to its last deployed revision, where its latest one is not deployed.
+pub(super) async fn undo_unfinished(
+    tools: &Tools,
+    namespace: &str,
+    release: &str,
+    before: (u32, &str),
+) -> Result<(), FaultError> {
+    let records = records(&tools.cluster, namespace, release).await?;
+    let Some(revision) = last_deployed(&records, before) else { return Ok(()) };
+    let revision = revision.to_string();
+    helm(tools, namespace).args(["rollback", release, revision.as_str(), "--force-conflicts"]).run().await?;
+    Ok(())
+}
+
+/// Whether no upgrade of the release is unfinished.
+pub(super) async fn is_finished(
+    tools: &Tools,
+    namespace: &str,
+    release: &str,
+    before: (u32, &str),
+) -> Result<bool, FaultError> {
+    let records = records(&tools.cluster, namespace, release).await?;
+    Ok(last_deployed(&records, before).is_none())
+}
+
+/// The revision that a release has to be rolled back to; `None` where its latest one is deployed, and where it is gone or was
+/// installed anew. What was deployed last is the latest revision that is or was so: an upgrade that failed changes no
+/// other's status, one that worked supersedes those before it.
+fn last_deployed(records: &[Recorded], (revision, uid): (u32, &str)) -> Option<u32> {
+    match since(records, revision, Some(uid)) {
+        Since::Another | Since::Nothing | Since::Deployed(_) => return None,
+        // Helm keeps the latest ten: the record is gone, and what came after it counts all the same.
+        Since::Forgotten if records.iter().max_by_key(|record| record.revision)?.status == "deployed" => return None,
+        Since::Unfinished | Since::Forgotten => {}
+    }
+    let of = |status: &str| records.iter().filter(|record| record.status == status).map(|record| record.revision).max();
+    of("deployed").or_else(|| of("superseded"))
+}
+
 fn helm(tools: &Tools, namespace: &str) -> Tool {
     Tool::new("helm", HELM_LIMIT).env(tools.cluster.kubectl_env()).args(["--namespace", namespace])
 }
@@ -231,6 +289,29 @@ mod tests {
         assert_eq!(since(&anew, 2, Some("b")), Since::Another, "installed anew and upgraded");
         assert_eq!(since(&anew, 2, None), Since::Deployed(3), "a run that did not note it");
         assert_eq!(since(&[record(13, "deployed", "z")], 2, Some("b")), Since::Forgotten);
+    }
+
+    #[test]
+    fn an_unfinished_upgrade_is_rolled_back_to_what_was_deployed_last() {
+        let record =
+            |revision, status: &str, uid: &str| Recorded { revision, status: status.to_owned(), uid: uid.to_owned() };
+        let with = |more: &[(u32, &str)]| {
+            let before = [record(1, "superseded", "a"), record(2, "deployed", "b")];
+            let more = more.iter().map(|(revision, status)| record(*revision, status, "z"));
+            before.into_iter().chain(more).collect::<Vec<_>>()
+        };
+        let to = |records: &[Recorded]| last_deployed(records, (2, "b"));
+        assert_eq!(to(&with(&[])), None);
+        assert_eq!(to(&with(&[(3, "failed")])), Some(2));
+        assert_eq!(to(&with(&[(3, "failed"), (4, "pending-upgrade")])), Some(2));
+        assert_eq!(to(&with(&[(3, "failed"), (4, "deployed")])), None, "a runbook may upgrade for good");
+        let upgraded = [record(2, "superseded", "b"), record(3, "deployed", "c"), record(4, "pending-rollback", "d")];
+        assert_eq!(to(&upgraded), Some(3), "what the runbook deployed by then stays");
+        assert_eq!(to(&[record(2, "superseded", "b"), record(3, "failed", "c")]), Some(2));
+        assert_eq!(to(&[]), None, "it is gone");
+        assert_eq!(to(&[record(1, "deployed", "x"), record(2, "failed", "y")]), None, "it was installed anew");
+        assert_eq!(to(&[record(12, "deployed", "m"), record(13, "failed", "n")]), Some(12), "the record is gone");
+        assert_eq!(to(&[record(13, "deployed", "n")]), None);
     }
 
     #[test]

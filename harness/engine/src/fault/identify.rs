@@ -34,6 +34,7 @@ pub async fn identify(tools: &Tools, undo: Undo) -> Result<Undo, FaultError> {
         | Undo::EmptyStream { .. }
         | Undo::RemoveNode { .. }
         | Undo::RollBack { .. }
+        | Undo::RollBackUnfinished { .. }
         | Undo::Restore { .. }
         | Undo::PurgeSubject { .. }
         | Undo::DropTable { .. }

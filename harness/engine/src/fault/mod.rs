@@ -24,6 +24,7 @@ mod undo;
 
 pub use armed::{Armed, Injected};
 pub use choose::choose_targets;
+pub use helm_values::undo_of_unfinished;
 pub use hold_detach::detach_by_force;
 pub use identify::identify;
 pub use new_node::make as make_node;

@@ -36,6 +36,9 @@ pub async fn undo(tools: &Tools, undo: &Undo, within: Duration) -> Result<(), Fa
         Undo::RollBack { namespace, release, revision, uid } => {
             helm_values::undo(tools, namespace, release, (*revision, uid.as_deref())).await
         }
+        Undo::RollBackUnfinished { namespace, release, revision, uid } => {
+            helm_values::undo_unfinished(tools, namespace, release, (*revision, uid)).await
+        }
         Undo::Restore { object, uid, merge } => patch::undo(tools, object, uid, merge).await,
         Undo::HealsItself { .. } => Ok(()),
         Undo::DeleteObject { api_version, kind, namespace, name } => {
@@ -116,6 +119,9 @@ pub async fn is_clean(tools: &Tools, undo: &Undo, within: Duration) -> Result<bo
         Undo::RollBack { namespace, release, revision, uid } => {
             helm_values::is_clean(tools, namespace, release, (*revision, uid.as_deref())).await
         }
+        Undo::RollBackUnfinished { namespace, release, revision, uid } => {
+            helm_values::is_finished(tools, namespace, release, (*revision, uid)).await
+        }
         Undo::Restore { object, uid, merge } => patch::is_clean(tools, object, uid, merge).await,
         // That it has healed is what the scenario's conditions of redundancy say.
         Undo::HealsItself { .. } => Ok(true),
@@ -145,6 +151,7 @@ pub fn finish_with(tools: &Tools, undo: &Undo) -> Option<String> {
         | Undo::LetDetach { .. }
         | Undo::LetAttach { .. }
         | Undo::RollBack { .. }
+        | Undo::RollBackUnfinished { .. }
         | Undo::Restore { .. }
         | Undo::DeleteObject { .. }
         | Undo::PurgeSubject { .. }

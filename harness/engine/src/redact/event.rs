@@ -52,7 +52,7 @@ impl Redactor {
                 FileSystem::Whole | FileSystem::Gone => {}
             },
             Event::Undone { id: _, error, finish_with } => self.all(error.iter_mut().chain(finish_with)),
-            Event::CleanChecked { differences, .. } => self.all(differences),
+            Event::CleanChecked { differences, .. } | Event::StateAccepted { run: _, differences } => self.all(differences),
             Event::BundleKept { path: _, missing } => self.all(missing),
             Event::Note { text } => self.clean(text),
             Event::RestartsSeen { when: _, containers: _, unseen: texts }
@@ -65,6 +65,7 @@ impl Redactor {
             | Event::InjectCalled { .. }
             | Event::Load { .. }
             | Event::CpuPressure { .. }
+            | Event::Suspended { .. }
             | Event::Interrupted { .. }
             | Event::RunEnded { .. } => {}
         }

@@ -7,10 +7,11 @@ use crate::agent::Inside;
 use crate::fault;
 use crate::observe::{self, AtRisk};
 use crate::probe;
+use crate::stack;
 use firedrill_core::event::{Event, Observation, Undo};
 use firedrill_core::plan::{PlannedFault, Target};
 use firedrill_core::sample::Sample;
-use firedrill_core::scenario::Fault;
+use firedrill_core::scenario::{Fault, Recovery};
 use futures::future::join_all;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -91,7 +92,7 @@ pub(super) async fn arm(context: &Context, sink: mpsc::Sender<Sample>) -> Result
     context.doing("making the probes' tables");
     let subjects = endpoints.subjects.iter().cloned();
     let data: Vec<Undo> = subjects.chain(endpoints.tables.iter().map(|table| table.undo.clone())).collect();
-    for undo in data {
+    for undo in data.into_iter().chain(unfinished_upgrades(context).await?) {
         context.undo.record(undo).await?;
     }
     for table in &endpoints.tables {
@@ -141,6 +142,21 @@ pub(super) async fn arm(context: &Context, sink: mpsc::Sender<Sample>) -> Result
         watchers,
     };
     Ok((armed, text))
+}
+
+/// How to undo what the runbook may leave of the stack's releases: an upgrade that fails half-way, or that the end of the run
+/// interrupts. Asked here, where everything works, and recorded long before the runbook's first step. None where no runbook
+/// runs.
+async fn unfinished_upgrades(context: &Context) -> Result<Vec<Undo>, Stop> {
+    if !matches!(context.variant.recovery, Recovery::Runbook { .. }) {
+        return Ok(Vec::new());
+    }
+    let mut undos = Vec::new();
+    for (namespace, release) in stack::helm_releases(context.drill.scenario.needs.layout) {
+        let undo = fault::undo_of_unfinished(&context.cluster, namespace, release).await.map_err(Stop::failed)?;
+        undos.extend(undo);
+    }
+    Ok(undos)
 }
 
 /// Makes the nodes that the faults act on, where they are not there yet.

@@ -1,10 +1,11 @@
 //! What a cluster was before a run, kept beside its journal: a sweep sees by it whether the cluster is so again.
 
 use crate::clock::Clock;
-use crate::cluster::{Cluster, Inventory, differences};
+use crate::cluster::{Cluster, DigestKey, Inventory, differences};
 use crate::files;
 use crate::process::Progress;
 use firedrill_core::scenario::Irreversible;
+use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -12,19 +13,80 @@ use std::time::Duration;
 use tokio::time::{sleep_until, timeout_at};
 
 const FILE: &str = "before.json";
+const KEY_FILE: &str = "before.key";
+/// The version of the listing's format, and of what it lists.
+const VERSION: u32 = 2;
 /// How many differences are shown.
 const SHOWN_MAX: usize = 10;
 /// A look lists all that is in the cluster.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Keeps it in the run's folder: whole, or not at all.
+/// What a cluster was before a run.
+#[derive(Clone, Debug)]
+pub(super) struct Before {
+    /// Its objects.
+    pub(super) inventory: Inventory,
+    /// With what the contents of its Secrets were digested.
+    pub(super) key: DigestKey,
+}
+
+#[cfg(test)]
+impl Before {
+    /// Of a cluster in which nothing is.
+    pub(super) fn empty() -> Self {
+        Self { inventory: Inventory::default(), key: DigestKey::random().unwrap() }
+    }
+}
+
+/// The file. One of another version is not compared with: what counts as the same differs between versions.
+#[derive(Serialize, Deserialize)]
+struct Kept<I> {
+    version: u32,
+    objects: I,
+}
+
+/// Keeps it in the run's folder: whole, or not at all. The key has a file of its own, so that the listing can be handed on
+/// without it: whoever has both can try out what a short Secret holds.
 ///
 /// # Errors
 /// Where it cannot be written.
-pub(super) fn keep(folder: &Path, before: &Inventory) -> Result<(), String> {
-    let path = folder.join(FILE);
-    let kept = serde_json::to_vec(before).map_err(io::Error::other).and_then(|text| files::replace(&path, &text));
-    kept.map_err(|error| format!("{}: {error}", path.display()))
+pub(super) fn keep(folder: &Path, before: &Before) -> Result<(), String> {
+    let kept = Kept { version: VERSION, objects: &before.inventory };
+    let listing = serde_json::to_vec(&kept).map_err(|error| error.to_string())?;
+    write_whole(folder, KEY_FILE, before.key.to_hex().as_bytes())?;
+    write_whole(folder, FILE, &listing)
+}
+
+/// Deletes the key, once nothing is to be compared with any more: without it, nobody can try out what a Secret held.
+///
+/// # Errors
+/// Where it is there still.
+pub(super) fn forget_key(folder: &Path) -> Result<(), String> {
+    let path = folder.join(KEY_FILE);
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(format!("{}: {error}", path.display())),
+        _ => Ok(()),
+    }
+}
+
+fn write_whole(folder: &Path, name: &str, content: &[u8]) -> Result<(), String> {
+    let path = folder.join(name);
+    files::replace(&path, content).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn read(folder: &Path) -> Result<Before, String> {
+    let text = |name: &str| {
+        let path = folder.join(name);
+        fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))
+    };
+    let kept: Kept<Inventory> = serde_json::from_str(&text(FILE)?)
+        .map_err(|_| format!("{} was kept by another version of firedrill", folder.join(FILE).display()))?;
+    if kept.version != VERSION {
+        return Err(format!("{} was kept by another version of firedrill", folder.join(FILE).display()));
+    }
+    let key = DigestKey::from_hex(&text(KEY_FILE)?);
+    let key = key.ok_or_else(|| format!("{} holds no key", folder.join(KEY_FILE).display()))?;
+    Ok(Before { inventory: kept.objects, key })
 }
 
 /// Whether it was kept: from then on, the run may have changed the cluster.
@@ -43,6 +105,17 @@ pub(super) enum Compared {
     Unknown(String),
 }
 
+/// How the cluster differs now from what it was before the run of that folder, a line each; why that is not known, where it is
+/// not.
+pub(super) async fn differ_now(cluster: &Cluster, folder: &Path, irreversible: Option<Irreversible>) -> Vec<String> {
+    let found = async {
+        let before = read(folder)?;
+        let after = cluster.inventory(&before.key).await.map_err(|error| error.to_string())?;
+        Ok::<_, String>(differences(&before.inventory, &after, irreversible).undeclared)
+    };
+    found.await.unwrap_or_else(|error| vec![format!("how it differed is not known: {error}")])
+}
+
 /// Waits until the cluster is as before the run of that folder, beyond what its variant is said to leave. What the API server
 /// refuses may be a start of it: it is asked again until the limit.
 pub(super) async fn wait_until_as(
@@ -52,20 +125,16 @@ pub(super) async fn wait_until_as(
     within: Duration,
     progress: Progress<'_>,
 ) -> Compared {
-    let path = folder.join(FILE);
-    let read = fs::read_to_string(&path).map_err(|error| error.to_string());
-    let before: Result<Inventory, String> =
-        read.and_then(|text| serde_json::from_str(&text).map_err(|error| error.to_string()));
-    let before = match before {
+    let before = match read(folder) {
         Ok(before) => before,
-        Err(error) => return Compared::Unknown(format!("{}: {error}", path.display())),
+        Err(error) => return Compared::Unknown(error),
     };
     let clock = Clock::start();
     let deadline = clock.deadline(clock.now().plus(within));
     let mut last = Compared::Unknown("the API server did not answer".to_owned());
-    while let Ok(looked) = timeout_at(deadline, cluster.inventory()).await {
+    while let Ok(looked) = timeout_at(deadline, cluster.inventory(&before.key)).await {
         let now = match looked {
-            Ok(after) => match shown(&differences(&before, &after, irreversible).undeclared) {
+            Ok(after) => match shown(&differences(&before.inventory, &after, irreversible).undeclared) {
                 None => return Compared::Same,
                 Some(found) => Compared::Differs(found),
             },
@@ -103,12 +172,32 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_whole() {
+    fn what_is_kept_is_whole_and_private() {
+        use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         assert!(!was_kept(folder.path()));
-        keep(folder.path(), &Inventory::default()).unwrap();
+        let before = Before::empty();
+        keep(folder.path(), &before).unwrap();
         assert!(was_kept(folder.path()));
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-        assert!(keep(&folder.path().join("missing"), &Inventory::default()).is_err());
+        for entry in fs::read_dir(folder.path()).unwrap() {
+            assert_eq!(entry.unwrap().metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        }
+        let again = read(folder.path()).unwrap();
+        assert_eq!((again.inventory, again.key.to_hex()), (before.inventory, before.key.to_hex()));
+        assert!(keep(&folder.path().join("missing"), &Before::empty()).is_err());
+    }
+
+    #[test]
+    fn without_its_key_or_from_another_version_nothing_is_compared() {
+        let folder = tempfile::tempdir().unwrap();
+        keep(folder.path(), &Before::empty()).unwrap();
+        forget_key(folder.path()).unwrap();
+        forget_key(folder.path()).unwrap();
+        assert!(read(folder.path()).unwrap_err().contains("before.key"));
+        keep(folder.path(), &Before::empty()).unwrap();
+        for text in ["[]", r#"{"version": 1, "objects": []}"#] {
+            fs::write(folder.path().join(FILE), text).unwrap();
+            assert!(read(folder.path()).unwrap_err().ends_with("was kept by another version of firedrill"));
+        }
     }
 }

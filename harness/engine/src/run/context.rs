@@ -2,7 +2,9 @@
 
 use super::Drill;
 use super::board::Board;
+use super::heartbeat::{SILENCE_TIMEOUT, TOLD_AFTER};
 use super::interrupt::Interrupts;
+use super::panics::Panics;
 use super::recorder::Recorder;
 use super::undo_log::UndoLog;
 use crate::clock::Clock;
@@ -11,9 +13,11 @@ use crate::fault::Tools;
 use firedrill_core::event::{Event, PhaseEnd};
 use firedrill_core::live::Live;
 use firedrill_core::plan::{Phase, Plan};
-use firedrill_core::scenario::Variant;
+use firedrill_core::scenario::{Irreversible, Variant};
 use firedrill_core::time::At;
+use futures::FutureExt;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -33,7 +37,7 @@ pub(super) enum Stop {
     Failed(String),
     /// The run was interrupted.
     Interrupted,
-    /// The run must not go on: its lease or samples are lost, or its journal or samples cannot be written.
+    /// The run must not go on: its lease or samples are lost, its journal or samples cannot be written, or it panicked.
     Broken(String),
 }
 
@@ -81,8 +85,23 @@ pub(super) struct Context {
     pub(super) interrupts: Interrupts,
     /// Says why, once another run may take the cluster.
     pub(super) lease_lost: watch::Receiver<Option<String>>,
+    /// The panics since the run began.
+    pub(super) panics: Panics,
+    /// The earlier runs whose changes this one is told to take as they are.
+    pub(super) accepted: Arc<Vec<Accepted>>,
     /// What people see.
     pub(super) now: Arc<Mutex<Now>>,
+}
+
+/// An earlier run that left the cluster changed, which is taken as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Accepted {
+    /// The run.
+    pub(super) run_id: String,
+    /// Its folder.
+    pub(super) folder: PathBuf,
+    /// What it and later runs are said to leave.
+    pub(super) irreversible: Option<Irreversible>,
 }
 
 /// The phase under way.
@@ -92,11 +111,30 @@ pub(super) struct Now {
     since: At,
     deadline: Duration,
     doing: String,
+    /// When the API server answered last, while the run ends and asks it.
+    pub(super) answered: Option<At>,
 }
 
 impl Default for Now {
     fn default() -> Self {
-        Self { phase: Phase::Preflight, since: At(0), deadline: Duration::ZERO, doing: String::new() }
+        let phase = Phase::Preflight;
+        Self { phase, since: At(0), deadline: Duration::ZERO, doing: String::new(), answered: None }
+    }
+}
+
+impl Now {
+    /// What is being done, and for how long the API server was silent meanwhile.
+    fn told(&self, at: At) -> String {
+        let silent = self.answered.map(|answered| at.since(answered)).filter(|silent| *silent >= TOLD_AFTER);
+        match silent {
+            Some(silent) => format!(
+                "API server silent for {} s, giving up after {} s; {}",
+                silent.as_secs(),
+                SILENCE_TIMEOUT.as_secs(),
+                self.doing
+            ),
+            None => self.doing.clone(),
+        }
     }
 }
 
@@ -133,6 +171,15 @@ impl Context {
         planned.map_or(Duration::ZERO, |planned| planned.deadline)
     }
 
+    /// Awaits a part of the run. A panic in it is its failure, so that what follows, undoing above all, is done all the same.
+    ///
+    /// # Errors
+    /// As the part; where it panicked, with where and why.
+    pub(super) async fn guarded<T>(&self, part: impl Future<Output = Result<T, Stop>>) -> Result<T, Stop> {
+        let panicked = |_| Err(Stop::Broken(self.panics.first().unwrap_or_else(|| "firedrill panicked".to_owned())));
+        AssertUnwindSafe(part).catch_unwind().await.unwrap_or_else(panicked)
+    }
+
     /// Runs a phase within its limit, and records its start and its end. A phase that may not be interrupted (`undo`,
     /// `clean`) says so by another count of interrupts.
     ///
@@ -147,14 +194,14 @@ impl Context {
     ) -> Result<T, Stop> {
         {
             let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
-            *now = Now { phase, since: self.at(), deadline: limit, doing: String::new() };
+            *now = Now { phase, since: self.at(), deadline: limit, doing: String::new(), answered: now.answered };
         }
         self.recorder.record(Event::PhaseStarted { phase, deadline: limit });
         let ended = tokio::select! {
             biased;
             () = self.interrupts.at_least(interrupted_at) => Err(Stop::Interrupted),
             reason = self.broken(), if interrupted_at == 1 => Err(Stop::Broken(reason)),
-            ended = body => ended,
+            ended = self.guarded(body) => ended,
             () = tokio::time::sleep(limit) => {
                 let doing = self.now.lock().unwrap_or_else(PoisonError::into_inner).doing.clone();
                 Err(Stop::Deadline(doing))
@@ -201,9 +248,9 @@ impl Context {
         self.look(|| journal().or_else(|| self.lost_now())).await
     }
 
-    /// Why the lease or samples are lost, where they are.
+    /// Why the lease or samples are lost, or what panicked, where that is so.
     pub(super) fn lost_now(&self) -> Option<String> {
-        self.lease_lost.borrow().clone().or_else(|| self.board.broken())
+        self.lease_lost.borrow().clone().or_else(|| self.board.broken()).or_else(|| self.panics.first())
     }
 
     /// Tells people a few times a second how things stand, until it is dropped.
@@ -220,7 +267,7 @@ impl Context {
                 phase: now.phase,
                 since: now.since,
                 deadline: now.deadline,
-                doing: now.doing,
+                doing: now.told(at),
                 probes,
             });
         }

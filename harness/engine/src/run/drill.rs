@@ -3,16 +3,19 @@
 use super::arm::{self, Armed};
 use super::board::Board;
 use super::context::{Context, Stop};
+use super::finish::Finished;
 use super::interrupt::Interrupts;
-use super::leftovers::left_behind;
+use super::journals::Journals;
+use super::panics::Panics;
 use super::planned::{Drill, RunError, environment, plan, planned_steps};
+use super::preflight::{accepted, left_changed, preflight};
 use super::recorder::{Progress, Recorder};
 use super::suspension::Suspensions;
 use super::undo_log::UndoLog;
-use super::watching::{self, Watching};
+use super::watching::Watching;
 use super::{account, alerts, back_off, before, break_it, finish, recover, steady};
 use crate::clock::Clock;
-use crate::cluster::{Cluster, Inventory, RunMark};
+use crate::cluster::{Cluster, RunMark};
 use crate::files;
 use crate::lease::Lease;
 use crate::observe;
@@ -20,9 +23,10 @@ use crate::pressure::cpu_stalled;
 use crate::record::Records;
 use firedrill_core::event::{Event, JOURNAL_VERSION, Looked, RunStarted};
 use firedrill_core::plan::{Phase, Plan};
-use firedrill_core::scenario::{Condition, Recovery, Start};
+use firedrill_core::scenario::Recovery;
 use firedrill_core::time::At;
-use std::collections::BTreeSet;
+use futures::FutureExt;
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +47,8 @@ pub struct Options {
     pub runs: PathBuf,
     /// The folder of the stack's chart.
     pub chart: PathBuf,
+    /// Whether the cluster is taken as it is where an earlier run left it changed.
+    pub accept_current_state: bool,
 }
 
 /// A run that ended.
@@ -61,6 +67,7 @@ pub struct Ran {
 /// # Errors
 /// Where the cluster is not as it must be before anything was made, or the run's files cannot be written.
 pub async fn run(options: Options, progress: mpsc::Sender<Progress>, interrupts: Interrupts) -> Result<Ran, RunError> {
+    let panics = Panics::from_now();
     let plan = plan(&options.drill, &options.cluster).await?;
     let info = options.cluster.info().await?;
     let cluster_uid = info.uid.clone();
@@ -75,6 +82,14 @@ pub async fn run(options: Options, progress: mpsc::Sender<Progress>, interrupts:
     };
     let lease = Lease::acquire(&options.cluster, &plan.run_id, &mut say).await;
     let lease = lease.map_err(|error| environment(error.to_string()))?;
+    // Only now: a run that is under way is not settled either.
+    let journals = Journals::read(&options.runs, &cluster_uid);
+    if !options.accept_current_state
+        && let Some(refused) = left_changed(&journals, &options.cluster.name)
+    {
+        give_back(lease).await;
+        return Err(refused);
+    }
     let (plan, anew) = match fresh(&options, plan, clock, &mut say, &interrupts).await {
         Ok(fresh) => fresh,
         Err(error) => {
@@ -111,6 +126,10 @@ pub async fn run(options: Options, progress: mpsc::Sender<Progress>, interrupts:
     if let Some(text) = options.cluster.credential_plugin_note() {
         recorder.record(Event::Note { text });
     }
+    for (_, why) in &journals.unread {
+        let text = format!("{why}: whether that run left this cluster changed is not known");
+        recorder.record(Event::Note { text });
+    }
     let expires_unix = clock.unix_seconds(clock.now().plus(plan.expires_after));
     let mark = RunMark { run_id: plan.run_id.clone(), expires_unix };
     let records = Records::new(&options.cluster, &cluster_uid, &mark, clock);
@@ -127,6 +146,8 @@ pub async fn run(options: Options, progress: mpsc::Sender<Progress>, interrupts:
         drill: Arc::new(options.drill),
         interrupts,
         lease_lost: lease.lost(),
+        panics,
+        accepted: Arc::new(accepted(&journals)),
         now: Arc::default(),
     };
     let show = tokio::spawn(context.clone().show());
@@ -134,7 +155,8 @@ pub async fn run(options: Options, progress: mpsc::Sender<Progress>, interrupts:
     let losing = tokio::spawn(record_loss(context.clone()));
     let suspensions = Suspensions::new(context.recorder.clone());
     let watching = tokio::spawn(suspensions.clone().watch());
-    let ended = whole(&context, sink).await;
+    let whole = AssertUnwindSafe(whole(&context, sink)).catch_unwind();
+    let ended = whole.await.unwrap_or(Ended { environment: None, clean: false, silent: false });
     let samples = match samples.await {
         Ok(Ok(count)) => Some(count),
         Ok(Err(error)) => {
@@ -153,12 +175,22 @@ pub async fn run(options: Options, progress: mpsc::Sender<Progress>, interrupts:
     }
     watching.abort();
     suspensions.look();
-    let scenario = &context.drill.scenario;
-    context.recorder.record(back_off::restarts(&context.cluster, scenario, clock, Looked::After).await);
+    if !ended.silent {
+        let scenario = &context.drill.scenario;
+        context.recorder.record(back_off::restarts(&context.cluster, scenario, clock, Looked::After).await);
+    }
     context.recorder.record(Event::RunEnded { interrupted: context.interrupts.count() > 0, samples });
     counting.abort();
     show.abort();
-    give_back(lease).await;
+    // One that is silent does not take it back either: it runs out by itself.
+    if !ended.silent {
+        give_back(lease).await;
+    }
+    if ended.clean
+        && let Err(error) = before::forget_key(&folder)
+    {
+        tracing::warn!("{error}");
+    }
     match context.recorder.broken() {
         None => {
             let redactor = context.cluster.redactor();
@@ -231,24 +263,26 @@ struct Ended {
     environment: Option<String>,
     /// Whether the cluster was seen to be as before.
     clean: bool,
+    /// Whether the API server was silent in the end.
+    silent: bool,
 }
 
 async fn whole(context: &Context, sink: mpsc::Sender<firedrill_core::sample::Sample>) -> Ended {
     let before = match context.phase(Phase::Preflight, context.deadline(Phase::Preflight), 1, preflight(context)).await
     {
         Ok(before) => before,
-        Err(stop) => return Ended { environment: not_ready(&stop), clean: true },
+        Err(stop) => return Ended { environment: not_ready(&stop), clean: true, silent: false },
     };
     let armed = context.phase(Phase::Arm, context.deadline(Phase::Arm), 1, arm::arm(context, sink)).await;
     let mut armed = match armed {
         Ok(armed) => armed,
         Err(stop) => {
-            let clean = finish::undo_and_compare(context, None, &before, false).await;
-            return Ended { environment: not_ready(&stop), clean };
+            let Finished { clean, silent } = finish::undo_and_compare(context, None, &before, false).await;
+            return Ended { environment: not_ready(&stop), clean, silent };
         }
     };
     let (from, stalled) = (context.at(), cpu_stalled());
-    let drilled = drill(context, &mut armed).await;
+    let drilled = context.guarded(drill(context, &mut armed)).await;
     if let Some(stalled) = stalled.and_then(|before| cpu_stalled()?.checked_sub(before)) {
         context.recorder.record(Event::CpuPressure { stalled, over: context.at().since(from) });
     }
@@ -261,8 +295,8 @@ async fn whole(context: &Context, sink: mpsc::Sender<firedrill_core::sample::Sam
     if recovered {
         ledger(context, &mut armed).await;
     }
-    let clean = finish::undo_and_compare(context, Some(&mut armed), &before, !recovered).await;
-    Ended { environment: None, clean }
+    let Finished { clean, silent } = finish::undo_and_compare(context, Some(&mut armed), &before, !recovered).await;
+    Ended { environment: None, clean, silent }
 }
 
 /// Why a drill could not begin: an interrupt is none of the cluster's.
@@ -371,54 +405,4 @@ async fn ledger(context: &Context, armed: &mut Armed) {
     };
     // What could not be counted stays unknown to the judge.
     context.phase(Phase::Ledger, context.deadline(Phase::Ledger), 1, counting).await.ok();
-}
-
-/// The cluster is as the scenario needs it, by the conditions of all its variants, and is listed to be compared with later.
-async fn preflight(context: &Context) -> Result<(Inventory, String), Stop> {
-    let mut baselines = Vec::new();
-    for (name, variant) in &context.drill.scenario.variants {
-        let baseline = observe::Baseline::take(&context.cluster, variant).await.map_err(Stop::failed)?;
-        // That an alert is over matters to the variant that waits for it: the others need no Prometheus for it.
-        let own = *name == context.plan.variant;
-        let asked = variant.redundancy.iter().filter(|asked| own || !matches!(asked, Condition::AlertOver { .. }));
-        baselines.push((asked.collect::<Vec<_>>(), baseline));
-    }
-    context.doing("looking for what other runs left behind");
-    let others = left_behind(&context.cluster, &context.mark.run_id).await.map_err(Stop::failed)?;
-    if !others.is_empty() {
-        let others: Vec<_> = others.iter().map(String::as_str).collect();
-        return Err(Stop::Failed(format!(
-            "{} left something on the cluster, maybe its fault: firedrill sweep",
-            others.join(", ")
-        )));
-    }
-    context.doing("waiting until everything is healthy");
-    let mut tick = tokio::time::interval(Duration::from_millis(500));
-    loop {
-        tick.tick().await;
-        let mut missing = BTreeSet::new();
-        for (asked, baseline) in &baselines {
-            missing.extend(watching::lacks(context, asked.iter().copied(), baseline).await.all().cloned());
-        }
-        // A runbook that starts at an alert needs one that is there and quiet; elsewhere it is unknown, and no more.
-        if let Recovery::Runbook { start: Start::Alert, .. } = &context.variant.recovery {
-            missing.extend(observe::not_quiet(&context.cluster, &context.variant.alerts).await);
-        }
-        if missing.is_empty() {
-            break;
-        }
-        context.doing(missing.into_iter().collect::<Vec<_>>().join("; "));
-    }
-    context.doing("listing the cluster");
-    let before = context.cluster.inventory().await.map_err(Stop::failed)?;
-    before::keep(&context.folder, &before).map_err(Stop::Broken)?;
-    if let Recovery::Runbook { .. } = &context.variant.recovery {
-        recover::make_workplace(context).map_err(Stop::failed)?;
-    }
-    let text = format!(
-        "marked for drills, healthy, {} targets, {} objects listed",
-        context.plan.targets().len(),
-        before.len()
-    );
-    Ok((before, text))
 }

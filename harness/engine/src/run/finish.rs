@@ -3,15 +3,15 @@
 use super::account;
 use super::anew::start_anew;
 use super::arm::{Armed, POD_WITHIN, STOP_WITHIN};
+use super::before::Before;
+use super::compare::{Silence, compare};
 use super::context::{Context, Stop};
 use super::endpoints::{is_data, take_away};
+use super::heartbeat::{BUNDLE_SILENCE_TIMEOUT, Heartbeat, SILENCE_TIMEOUT};
 use crate::agent::Inside;
-use crate::cluster::{Inventory, differences};
 use crate::{fault, observe};
 use firedrill_core::event::{Event, Undo};
 use firedrill_core::plan::Phase;
-use firedrill_core::time::At;
-use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::MissedTickBehavior;
@@ -24,51 +24,92 @@ const UNDO_WITHIN: Duration = Duration::from_secs(60);
 const UNDO_AGAIN_FOR: Duration = Duration::from_secs(120);
 /// For how long another probe agent is tried again.
 const STAND_IN_AGAIN_FOR: Duration = Duration::from_secs(60);
-/// When nothing was heard of the API server for this long, after all that, nothing is to be found out from it any more.
-const SILENT_MAX: Duration = Duration::from_secs(45);
 /// How long faults may take to be out after their undo: a node that was powered on has to be ready again.
 const FAULTS_OUT_WITHIN: Duration = Duration::from_secs(100);
 /// How often it is looked.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Interrupts that stop an undo, and those that stop to wait for the cluster to settle.
 const LEAVE_AT: u32 = 3;
-const SKIP_SETTLING_AT: u32 = 2;
+pub(super) const SKIP_SETTLING_AT: u32 = 2;
+
+/// How a run's end went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Finished {
+    /// Whether everything was undone and the cluster was seen to be as before.
+    pub(super) clean: bool,
+    /// Whether the API server was silent for so long that nothing more was asked of it.
+    pub(super) silent: bool,
+}
 
 /// Keeps logs and states before anything is cleaned.
 pub(super) async fn keep_bundle(context: &Context) {
     context.doing("keeping logs and states");
     let folder = context.folder.join("bundle");
+    let heartbeat = Heartbeat::start(context);
+    let bundle = async { Ok(observe::bundle(&context.cluster, &folder, &context.drill.scenario, BUNDLE_WITHIN).await) };
     let missing = tokio::select! {
-        missing = observe::bundle(&context.cluster, &folder, &context.drill.scenario, BUNDLE_WITHIN) => missing,
+        missing = context.guarded(bundle) => missing.unwrap_or_else(|stop| vec![stop.to_string()]),
         () = context.interrupts.at_least(1) => vec!["what came after the interrupt".to_owned()],
+        () = heartbeat.silent(BUNDLE_SILENCE_TIMEOUT) => vec!["what came after the API server fell silent".to_owned()],
     };
     context.recorder.record(Event::BundleKept { path: "bundle".to_owned(), missing });
 }
 
-/// Takes everything away in reverse, and compares the cluster with what it was before; whether it is so.
+/// Takes everything away in reverse, and compares the cluster with what it was before.
+///
+/// All of it ends once the API server was silent for [`SILENCE_TIMEOUT`], counted from its last answer, or from now where that is
+/// later. What makes progress may take as long as the plan allows.
 pub(super) async fn undo_and_compare(
     context: &Context,
     armed: Option<&mut Armed>,
-    before: &Inventory,
+    before: &Before,
     count_late: bool,
-) -> bool {
+) -> Finished {
+    undo_unless_silent(context, armed, before, count_late, SILENCE_TIMEOUT).await
+}
+
+async fn undo_unless_silent(
+    context: &Context,
+    armed: Option<&mut Armed>,
+    before: &Before,
+    count_late: bool,
+    silence_max: Duration,
+) -> Finished {
     let faulty = Mutex::new(None);
-    let undoing = undo(context, armed, count_late, &faulty);
+    let heartbeat = Heartbeat::start(context);
+    let mut silence = std::pin::pin!(heartbeat.silent(silence_max));
+    let mut silent = false;
+    let undoing = async {
+        tokio::select! {
+            biased;
+            undone = undo(context, armed, count_late, &faulty) => undone,
+            () = silence.as_mut() => {
+                silent = true;
+                Err(Stop::Failed(gave_up(silence_max)))
+            }
+        }
+    };
     // What a late ledger takes is not taken from the undos that follow it.
     let late = if count_late { context.deadline(Phase::Ledger) } else { Duration::ZERO };
     let limit = context.deadline(Phase::Undo) + UNDO_WITHIN + STOP_WITHIN + late;
     let undone = context.phase(Phase::Undo, limit, LEAVE_AT, undoing).await;
-    if undone.is_err() {
+    if let Err(stop) = &undone {
         for (id, undo) in context.undo.untried() {
-            context.undo.done(id, Some("not undone".to_owned()), fault::finish_with(&context.tools(), &undo));
+            context.undo.done(id, Some(stop.to_string()), fault::finish_with(&context.tools(), &undo));
         }
     }
     let not_looked =
         || context.undo.recorded().iter().filter(|undo| undo.is_of_a_fault()).map(ToString::to_string).collect();
     let faulty = faulty.into_inner().unwrap_or_else(PoisonError::into_inner).unwrap_or_else(not_looked);
-    let comparing = compare(context, before, faulty);
+    let silence = Silence { limit: silence_max, passed: silence.as_mut(), has_passed: &mut silent };
+    let comparing = compare(context, before, faulty, silence);
     let compared = context.phase(Phase::Clean, context.deadline(Phase::Clean), LEAVE_AT, comparing).await;
-    undone.is_ok() && compared.is_ok()
+    Finished { clean: undone.is_ok() && compared.is_ok(), silent }
+}
+
+/// What is said of an API server that nothing more is asked of.
+pub(super) fn gave_up(silence_max: Duration) -> String {
+    format!("the API server has not answered for {} s", silence_max.as_secs())
 }
 
 async fn undo(
@@ -79,12 +120,8 @@ async fn undo(
 ) -> Result<((), String), Stop> {
     // The faults go first, so that the service can recover.
     let (faults, rest): (Vec<_>, Vec<_>) = context.undo.open().into_iter().partition(|(_, undo)| undo.is_of_a_fault());
-    let mut failed = 0;
     let total = faults.len() + rest.len();
-    let again_until = context.at().plus(UNDO_AGAIN_FOR);
-    for (id, undo) in faults {
-        failed += usize::from(!carry_out(context, None, id, &undo, again_until).await);
-    }
+    let mut failed = carry_out(context, None, faults).await;
     // Looked at here, while the node agents that look are still there.
     let still_faulty = look_at_faults(context).await;
     // A run that dies from here on must not have it undone again, over what somebody did since.
@@ -107,10 +144,7 @@ async fn undo(
         false => None,
     };
     let inside = stand_in.as_ref().or(own);
-    let again_until = context.at().plus(UNDO_AGAIN_FOR);
-    for (id, undo) in rest {
-        failed += usize::from(!carry_out(context, inside, id, &undo, again_until).await);
-    }
+    failed += carry_out(context, inside, rest).await;
     match failed {
         0 => Ok(((), format!("{total} of {total} undone"))),
         _ => Err(Stop::Failed(format!("{failed} of {total} could not be undone"))),
@@ -164,27 +198,43 @@ async fn count_late(context: &Context, armed: &Armed) {
     }
 }
 
-/// Carries one undo out, if need be again and again until `again_until`; repeating one is harmless.
-async fn carry_out(context: &Context, inside: Option<&Inside>, id: u32, undo: &Undo, again_until: At) -> bool {
-    context.doing(undo.to_string());
+/// Carries undos out, in this order. What fails is tried again in rounds for [`UNDO_AGAIN_FOR`], so that one that waits for
+/// something that is away keeps no other from its turn; repeating one is harmless. How many failed to the end.
+async fn carry_out(context: &Context, inside: Option<&Inside>, undos: Vec<(u32, Undo)>) -> usize {
+    let again_until = context.at().plus(UNDO_AGAIN_FOR);
     let mut tick = tokio::time::interval(LOOK_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let error = loop {
+    let mut open = undos;
+    loop {
         tick.tick().await;
-        let error = match tokio::time::timeout(UNDO_WITHIN, one(context, inside, undo)).await {
-            Ok(Ok(())) => break None,
-            Ok(Err(error)) => error,
-            Err(_) => format!("not done within {} s", UNDO_WITHIN.as_secs()),
-        };
+        let mut failed = Vec::new();
+        for (id, undo) in open {
+            context.doing(undo.to_string());
+            match attempt(context, inside, &undo).await {
+                Ok(()) => context.undo.done(id, None, None),
+                Err(error) => failed.push((id, undo, error)),
+            }
+        }
+        let Some((_, undo, error)) = failed.first() else { return 0 };
         if context.at() >= again_until || context.interrupts.count() >= SKIP_SETTLING_AT {
-            break Some(error);
+            let count = failed.len();
+            for (id, undo, error) in failed {
+                context.undo.done(id, Some(error), fault::finish_with(&context.tools(), &undo));
+            }
+            return count;
         }
         context.doing(format!("{undo}, again: {error}"));
-    };
-    let ok = error.is_none();
-    let finish_with = if ok { None } else { fault::finish_with(&context.tools(), undo) };
-    context.undo.done(id, error, finish_with);
-    ok
+        open = failed.into_iter().map(|(id, undo, _)| (id, undo)).collect();
+    }
+}
+
+/// Carries one undo out. A panic in it is its failure, and no other's.
+async fn attempt(context: &Context, inside: Option<&Inside>, undo: &Undo) -> Result<(), String> {
+    let undoing = async { one(context, inside, undo).await.map_err(Stop::Failed) };
+    match tokio::time::timeout(UNDO_WITHIN, context.guarded(undoing)).await {
+        Ok(undone) => undone.map_err(|stop| stop.to_string()),
+        Err(_) => Err(format!("not done within {} s", UNDO_WITHIN.as_secs())),
+    }
 }
 
 async fn one(context: &Context, inside: Option<&Inside>, undo: &Undo) -> Result<(), String> {
@@ -218,95 +268,120 @@ async fn look_at_faults(context: &Context) -> Vec<String> {
     }
 }
 
-/// Waits until nothing of the run is left and the cluster is as before; records what is not.
-async fn compare(context: &Context, before: &Inventory, still_faulty: Vec<String>) -> Result<((), String), Stop> {
-    let recorded = context.undo.recorded();
-    let made: BTreeSet<String> = recorded.iter().filter(|undo| is_object(undo)).map(ToString::to_string).collect();
-    let made = u32::try_from(made.len()).unwrap_or(u32::MAX);
-    let deadline = context.clock().deadline(context.at().plus(context.deadline(Phase::Clean).mul_f64(0.9)));
-    let mut tick = tokio::time::interval(LOOK_EVERY);
-    let mut answered = context.at();
-    let mut last = None;
-    loop {
-        tick.tick().await;
-        // Until then the API server may have been away.
-        let _ = tokio::time::timeout_at(deadline, context.undo.delete_records(&still_faulty)).await;
-        // A look that the limit cuts off says less than the one before it.
-        let silent = || Look { error: Some("the API server did not answer".to_owned()), ..Look::default() };
-        let looked = tokio::time::timeout_at(deadline, look(context, before)).await;
-        let looked = looked.unwrap_or_else(|_| last.take().unwrap_or_else(silent));
-        let clean = looked.is_clean() && still_faulty.is_empty();
-        if looked.error.is_none() {
-            answered = context.at();
-        }
-        let late = context.clock().deadline(context.at()) >= deadline || context.at().since(answered) >= SILENT_MAX;
-        if !clean && !late && context.interrupts.count() < SKIP_SETTLING_AT {
-            context.doing(looked.text());
-            last = Some(looked);
-            continue;
-        }
-        let mut differences = looked.differences.clone();
-        differences.extend(looked.error.clone());
-        context.recorder.record(Event::CleanChecked {
-            made,
-            gone: made.saturating_sub(looked.left),
-            differences,
-            still_faulty: still_faulty.clone(),
-            residue: looked.residue.clone(),
-        });
-        return match clean {
-            true => Ok(((), format!("{made} objects made, {made} gone; listing as before"))),
-            false => Err(Stop::Failed([still_faulty.join("; "), looked.text()].join(" ").trim().to_owned())),
+#[cfg(test)]
+mod tests {
+    use super::super::fake::{FakeRun, empty_cluster};
+    use super::*;
+    use firedrill_core::event::PhaseEnd;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    /// In place of two minutes.
+    const SILENCE_MAX: Duration = Duration::from_secs(3);
+
+    fn undos() -> [Undo; 3] {
+        let delete = |kind: &str, namespace: Option<&str>, name: &str| Undo::DeleteObject {
+            api_version: "v1".to_owned(),
+            kind: kind.to_owned(),
+            namespace: namespace.map(str::to_owned),
+            name: name.to_owned(),
         };
-    }
-}
-
-fn is_object(undo: &Undo) -> bool {
-    is_data(undo) || matches!(undo, Undo::DeleteObject { .. } | Undo::RemoveNode { .. })
-}
-
-#[derive(Default)]
-struct Look {
-    differences: Vec<String>,
-    /// What differs and is declared.
-    residue: Vec<String>,
-    left: u32,
-    error: Option<String>,
-}
-
-impl Look {
-    fn is_clean(&self) -> bool {
-        self.differences.is_empty() && self.left == 0 && self.error.is_none()
+        let release = Undo::RollBackUnfinished {
+            namespace: "ironflow".to_owned(),
+            release: "ironflow".to_owned(),
+            revision: 2,
+            uid: "u".to_owned(),
+        };
+        [delete("Namespace", None, "firedrill-r1"), delete("Service", Some("ironflow"), "firedrill-r1"), release]
     }
 
-    fn text(&self) -> String {
-        let left = (self.left > 0).then(|| format!("{} objects of the run are left", self.left));
-        let all = self.error.iter().chain(&self.differences).cloned().chain(left);
-        all.collect::<Vec<_>>().join("; ")
-    }
-}
-
-async fn look(context: &Context, before: &Inventory) -> Look {
-    let mut looked = Look::default();
-    match context.cluster.objects_of_runs().await {
-        Ok(left) => {
-            let mine = left.iter().filter(|left| left.run_id == context.mark.run_id).count();
-            looked.left = u32::try_from(mine + open_data(context)).unwrap_or(u32::MAX);
+    /// Secrets are listed as if Helm had no record: the release is gone, and nothing is to be rolled back.
+    fn answer(path: &str) -> (u16, String) {
+        match path.contains("/secrets") {
+            true => (
+                200,
+                r#"{"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": {}, "items": []}"#
+                    .to_owned(),
+            ),
+            false => empty_cluster(path),
         }
-        Err(error) => looked.error = Some(error.to_string()),
     }
-    match context.cluster.inventory().await {
-        Ok(after) => {
-            let found = differences(before, &after, context.variant.irreversible);
-            (looked.differences, looked.residue) = (found.undeclared, found.declared);
-        }
-        Err(error) => looked.error = Some(error.to_string()),
-    }
-    looked
-}
 
-/// Tables and messages whose undo did not work.
-fn open_data(context: &Context) -> usize {
-    let open = context.undo.open();
-    open.iter().filter(|(_, undo)| is_data(undo)).count()
+    async fn finish(run: &FakeRun) -> (Finished, Duration) {
+        for undo in undos() {
+            run.context.undo.record_in_journal(undo);
+        }
+        let clock = run.context.clock();
+        let from = clock.now();
+        let finished = undo_unless_silent(&run.context, None, &Before::empty(), false, SILENCE_MAX).await;
+        (finished, clock.now().since(from))
+    }
+
+    fn failed(run: &FakeRun) -> Vec<String> {
+        let failed = run.events().into_iter().filter_map(|event| match event {
+            Event::Undone { error, .. } => Some(error.unwrap_or_default()),
+            _ => None,
+        });
+        failed.collect()
+    }
+
+    #[tokio::test]
+    async fn an_api_server_that_is_away_for_good_is_given_up_at_the_limit() {
+        assert_eq!(SILENCE_TIMEOUT, Duration::from_secs(120), "the README promises two minutes");
+        let run = FakeRun::new(|_, _| None).await;
+        let (finished, took) = finish(&run).await;
+        assert_eq!(finished, Finished { clean: false, silent: true });
+        assert!(took >= SILENCE_MAX && took < SILENCE_MAX + Duration::from_secs(2), "{took:?}");
+        let failed = failed(&run);
+        assert_eq!(failed.len(), 3, "{failed:?}");
+        assert!(failed.iter().all(|error| *error == gave_up(SILENCE_MAX)), "{failed:?}");
+        let checked = run.events().into_iter().find_map(|event| match event {
+            Event::CleanChecked { differences, still_faulty, .. } => Some((differences, still_faulty)),
+            _ => None,
+        });
+        let (differences, still_faulty) = checked.unwrap();
+        assert_eq!(differences, [format!("not compared: {}", gave_up(SILENCE_MAX))]);
+        assert_eq!(still_faulty.len(), 1, "nobody saw the fault out: {still_faulty:?}");
+    }
+
+    #[tokio::test]
+    async fn an_api_server_that_comes_back_in_time_is_undone_on() {
+        let away = Arc::new(AtomicBool::new(true));
+        let server = away.clone();
+        let unavailable = || (503, String::new());
+        let said = move |path: &str| if server.load(Ordering::Relaxed) { unavailable() } else { answer(path) };
+        let run = FakeRun::new(move |_, path| Some(said(path))).await;
+        tokio::spawn(async move {
+            tokio::time::sleep(SILENCE_MAX.mul_f64(0.6)).await;
+            away.store(false, Ordering::Relaxed);
+        });
+        let (finished, took) = finish(&run).await;
+        assert_eq!(finished, Finished { clean: true, silent: false }, "{:?}", run.events());
+        assert!(took < SILENCE_MAX * 4, "{took:?}");
+        assert_eq!(failed(&run), ["", "", ""]);
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_a_phase_is_told_with_its_place_and_everything_is_undone() {
+        let run = FakeRun::new(|_, path| Some(answer(path))).await;
+        let body = async {
+            tokio::task::yield_now().await;
+            if run.folder.path().exists() {
+                panic!("the injection met what it did not expect");
+            }
+            Ok(((), String::new()))
+        };
+        let stop = run.context.phase(Phase::Inject, Duration::from_secs(9), 1, body).await.unwrap_err();
+        let Stop::Broken(why) = &stop else { panic!("{stop:?}") };
+        assert!(why.starts_with("firedrill panicked: ") && why.contains(".rs:"), "{why}");
+        assert!(run.context.lost_now().is_some(), "no pass, whatever was measured");
+        let ended = run.events().into_iter().find_map(|event| match event {
+            Event::PhaseEnded { end, .. } => Some(end),
+            _ => None,
+        });
+        assert!(matches!(ended, Some(PhaseEnd::Failed { .. })), "{ended:?}");
+        let (finished, _) = finish(&run).await;
+        assert_eq!(finished, Finished { clean: true, silent: false }, "{:?}", run.events());
+        assert_eq!(failed(&run), ["", "", ""]);
+    }
 }

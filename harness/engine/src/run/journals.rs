@@ -13,6 +13,10 @@ use std::path::{Path, PathBuf};
 const SWEPT_FILE: &str = "swept.txt";
 /// In a run's folder, once a sweep saw the cluster as before that run.
 const SETTLED_FILE: &str = "settled.txt";
+/// In a run's folder, once a later run was told to take the cluster as that run had left it.
+const ACCEPTED_FILE: &str = "accepted.txt";
+/// How many differences are named where a run's end is told in one line.
+const DIFFERENCES_SHOWN_MAX: usize = 3;
 
 /// A saved run on the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,12 +29,11 @@ pub(super) struct Saved {
     pub(super) open: Vec<Undo>,
     /// Its undos that were carried out.
     pub(super) done: Vec<Undo>,
-    /// Of those that are open, those that were carried out, and the fault was still in.
-    vain: Vec<Undo>,
-    /// Whether it came so far that it could change the cluster.
-    could_change: bool,
-    /// Whether nobody saw the cluster as before since.
+    /// Whether it could change the cluster, and since then no sweep saw the cluster as before it, and nobody accepted what
+    /// it left.
     pub(super) unsettled: bool,
+    /// How it ended, in one line.
+    pub(super) ending: String,
     /// What it is said to leave.
     pub(super) irreversible: Option<Irreversible>,
 }
@@ -68,13 +71,6 @@ impl Journals {
         }
         journals.runs.sort_by(|a, b| a.began.cmp(&b.began));
         journals.unread.sort();
-        // What one run undid in vain was not there any more when a later one saw the cluster as it must be.
-        let settled = journals.runs.iter().rposition(|saved| saved.could_change && !saved.unsettled).unwrap_or(0);
-        for saved in &mut journals.runs[..settled] {
-            let vain = std::mem::take(&mut saved.vain);
-            saved.open.retain(|undo| !vain.contains(undo));
-            saved.done.extend(vain);
-        }
         journals
     }
 
@@ -83,10 +79,15 @@ impl Journals {
         self.runs.iter().find(|saved| saved.run_id == run_id)
     }
 
-    /// The last run that could change the cluster, where nobody saw the cluster as before it since. What an earlier one
-    /// changed, the last one has found.
-    pub(super) fn unsettled(&self) -> Option<&Saved> {
-        self.runs.iter().rfind(|saved| saved.could_change).filter(|saved| saved.unsettled)
+    /// The runs that are unsettled, by when they began. What the cluster was before the first of them is what it has to be
+    /// again: a later one may have taken what the first had left for its own "before", so that its pass settles nothing.
+    pub(super) fn unsettled(&self) -> impl Iterator<Item = &Saved> {
+        self.runs.iter().filter(|saved| saved.unsettled)
+    }
+
+    /// What may differ for good, from what the cluster was before this run: what it and all later ones are said to leave.
+    pub(super) fn irreversible_since(&self, first: &Saved) -> Option<Irreversible> {
+        self.runs.iter().filter(|saved| saved.began >= first.began).find_map(|saved| saved.irreversible)
     }
 }
 
@@ -103,9 +104,20 @@ pub(super) fn note_swept(folder: &Path, done: &[String]) -> Result<(), String> {
 /// # Errors
 /// Where it cannot be written.
 pub(super) fn note_settled(folder: &Path) -> Result<(), String> {
-    note(folder, SETTLED_FILE, "the cluster was seen as before the run\n")
+    note(folder, SETTLED_FILE, "the cluster was seen as before the run\n")?;
+    before::forget_key(folder)
 }
 
+/// Notes in a run's folder that a later run takes the cluster as this one left it.
+///
+/// # Errors
+/// Where it cannot be written.
+pub(super) fn note_accepted(folder: &Path, by: &str) -> Result<(), String> {
+    note(folder, ACCEPTED_FILE, &format!("run {by} was told to take the cluster as this run left it\n"))?;
+    before::forget_key(folder)
+}
+
+/// On disk when it returns: a run that is taken for settled must stay so.
 fn note(folder: &Path, file: &str, text: &str) -> Result<(), String> {
     let path = folder.join(file);
     crate::files::replace(&path, text.as_bytes()).map_err(|error| format!("{}: {error}", path.display()))
@@ -117,12 +129,14 @@ fn one(folder: &Path, cluster: &str) -> Result<Option<Saved>, String> {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
         Err(error) => return Err(error.to_string()),
     };
-    let (swept, settled) = (folder.join(SWEPT_FILE).exists(), folder.join(SETTLED_FILE).exists());
-    // Of one that is settled, nothing matters but when it began.
+    let [swept, settled, accepted] = [SWEPT_FILE, SETTLED_FILE, ACCEPTED_FILE].map(|file| folder.join(file).exists());
+    // What somebody accepted must not be undone over what was built on it.
+    let closed = accepted || (swept && settled);
+    // Of one that is closed, nothing matters but when it began.
     let first = || text.split_inclusive('\n').next().unwrap_or_default();
-    let journal = match Journal::parse(if swept && settled { first() } else { &text }) {
+    let journal = match Journal::parse(if closed { first() } else { &text }) {
         Ok(journal) => journal,
-        Err(_) if swept => return Ok(None),
+        Err(_) if swept || closed => return Ok(None),
         Err(error) => return Err(error.to_string()),
     };
     let start = journal.start().map_err(|error| error.to_string())?;
@@ -131,9 +145,14 @@ fn one(folder: &Path, cluster: &str) -> Result<Option<Saved>, String> {
     }
     let began = journal.records.first().map(|record| record.wall.clone()).unwrap_or_default();
     let variant = start.scenario.variants.get(&start.plan.variant);
-    let (mut open, done, vain) = undos(&journal);
-    let could_change = before::was_kept(folder);
-    let unsettled = could_change && !settled && !(open.is_empty() && is_settled(&journal));
+    let (mut open, mut done, vain) = undos(&journal);
+    let settled = settled || accepted;
+    let unsettled = before::was_kept(folder) && !settled && !(open.is_empty() && is_settled(&journal));
+    if settled {
+        // What was undone in vain was out when the cluster was seen as before.
+        open.retain(|undo| !vain.contains(undo));
+        done.extend(vain);
+    }
     if swept {
         open.clear();
     }
@@ -141,10 +160,9 @@ fn one(folder: &Path, cluster: &str) -> Result<Option<Saved>, String> {
         run_id: start.plan.run_id.clone(),
         folder: folder.to_owned(),
         began,
+        ending: ending(&journal, &open),
         open,
         done,
-        vain,
-        could_change,
         unsettled,
         irreversible: variant.and_then(|variant| variant.irreversible),
     }))
@@ -159,6 +177,23 @@ fn is_settled(journal: &Journal) -> bool {
         _ => None,
     });
     last == Some(true)
+}
+
+/// How a run ended, in one line.
+fn ending(journal: &Journal, open: &[Undo]) -> String {
+    let last = journal.records.iter().rev().find_map(|record| match &record.event {
+        Event::CleanChecked { differences, still_faulty, .. } => Some(still_faulty.iter().chain(differences)),
+        _ => None,
+    });
+    let Some(differs) = last else {
+        return "it ended before it compared the cluster with what it was before".to_owned();
+    };
+    let what: Vec<String> = open.iter().map(|undo| format!("not undone: {undo}")).chain(differs.cloned()).collect();
+    let shown = what.iter().take(DIFFERENCES_SHOWN_MAX).cloned().collect::<Vec<_>>().join("; ");
+    match what.len().checked_sub(DIFFERENCES_SHOWN_MAX) {
+        Some(more) if more > 0 => format!("{shown}; and {more} more"),
+        _ => shown,
+    }
 }
 
 /// The undos that are open, those that are done, and of those that are open those that were done in vain.
@@ -194,6 +229,7 @@ fn is_about(line: &str, undo: &Undo) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::before::Before;
     use super::super::recorder::Recorder;
     use super::*;
     use crate::clock::Clock;
@@ -248,15 +284,15 @@ mod tests {
     }
 
     #[test]
-    fn the_last_run_is_unsettled_until_the_cluster_was_seen_as_before() {
+    fn a_run_is_unsettled_until_the_cluster_was_seen_as_before_it() {
         let runs = tempfile::tempdir().unwrap();
-        let unsettled = || {
-            let journals = Journals::read(runs.path(), "here");
-            journals.unsettled().map(|saved| saved.run_id.clone())
+        let all = || -> Vec<String> {
+            Journals::read(runs.path(), "here").unsettled().map(|saved| saved.run_id.clone()).collect()
         };
+        let unsettled = || all().first().cloned();
         let first = saved(runs.path(), "z-first", vec![checked(&["Deployment n/a: 2 of 3 ready, was 3 of 3 ready"])]);
         assert_eq!(unsettled(), None, "it ended before it could change anything");
-        before::keep(&first, &Default::default()).unwrap();
+        before::keep(&first, &Before::empty()).unwrap();
         assert_eq!(unsettled().as_deref(), Some("z-first"));
         saved(runs.path(), "b-refused", Vec::new());
         assert_eq!(unsettled().as_deref(), Some("z-first"), "a run that was refused changes nothing");
@@ -265,12 +301,33 @@ mod tests {
         note_settled(&first).unwrap();
         assert_eq!(unsettled(), None);
         let second = saved(runs.path(), "a-second", Vec::new());
-        before::keep(&second, &Default::default()).unwrap();
+        before::keep(&second, &Before::empty()).unwrap();
         assert_eq!(unsettled().as_deref(), Some("a-second"), "one that was killed did not look");
         let third = saved(runs.path(), "m-third", vec![checked(&[])]);
-        before::keep(&third, &Default::default()).unwrap();
-        assert_eq!(unsettled(), None, "what the second one left was there before the third");
+        before::keep(&third, &Before::empty()).unwrap();
+        assert_eq!(
+            all(),
+            ["a-second"],
+            "the third took what the second left for its own before, so its pass settles nothing"
+        );
+        let fourth = saved(runs.path(), "c-fourth", Vec::new());
+        before::keep(&fourth, &Before::empty()).unwrap();
+        assert_eq!(all(), ["a-second", "c-fourth"], "the first of them says what the cluster has to be again");
+        note_accepted(&second, "c-fourth").unwrap();
+        assert_eq!(all(), ["c-fourth"]);
         assert!(Journals::read(runs.path(), "elsewhere").runs.is_empty());
+    }
+
+    #[test]
+    fn what_was_accepted_is_not_undone_any_more() {
+        let runs = tempfile::tempdir().unwrap();
+        let folder = saved(runs.path(), "r", vec![Event::UndoRecorded { id: 0, undo: power_on("a") }]);
+        before::keep(&folder, &Before::empty()).unwrap();
+        let read = || Journals::read(runs.path(), "here");
+        assert_eq!(read().of("r").unwrap().open, [power_on("a")]);
+        assert_eq!(read().of("r").unwrap().ending, "it ended before it compared the cluster with what it was before");
+        note_accepted(&folder, "later").unwrap();
+        assert!(read().of("r").unwrap().open.is_empty() && read().unsettled().next().is_none());
     }
 
     #[test]
@@ -297,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_undone_in_vain_is_undone_again_until_a_later_run_saw_it_out() {
+    fn what_was_undone_in_vain_is_undone_again_until_the_run_is_settled() {
         let runs = tempfile::tempdir().unwrap();
         let still_faulty = vec!["power on node a: no answer".to_owned()];
         let folder = saved(
@@ -311,7 +368,7 @@ mod tests {
                 Event::CleanChecked { made: 1, gone: 1, differences: Vec::new(), still_faulty, residue: Vec::new() },
             ],
         );
-        before::keep(&folder, &Default::default()).unwrap();
+        before::keep(&folder, &Before::empty()).unwrap();
         let of = |open: &[Undo], done: &[Undo]| {
             let journals = Journals::read(runs.path(), "here");
             let run = journals.of("r").unwrap();
@@ -319,7 +376,9 @@ mod tests {
         };
         of(&[power_on("a")], &[power_on("b")]);
         let later = saved(runs.path(), "later", vec![checked(&[])]);
-        before::keep(&later, &Default::default()).unwrap();
+        before::keep(&later, &Before::empty()).unwrap();
+        of(&[power_on("a")], &[power_on("b")]);
+        note_settled(&folder).unwrap();
         of(&[], &[power_on("b"), power_on("a")]);
     }
 }

@@ -166,10 +166,11 @@ mod tests {
         let recorder = Recorder::create(&folder.join("events.jsonl"), Clock::start(), mpsc::channel(1).0).unwrap();
         recorder.record(Event::Note { text: "one".to_owned() });
         drop(Board::open(&folder.join("samples.bin"), &[], std::time::Duration::ZERO).unwrap());
-        before::keep(&folder, &crate::cluster::Inventory::default()).unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        before::keep(&folder, &before::Before::empty()).unwrap();
+        assert_eq!(mode(&folder.join("before.key")), 0o600, "it goes once the run is settled");
         journals::note_settled(&folder).unwrap();
         journals::note_swept(&folder, &[]).unwrap();
-        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
         let mut names = Vec::new();
         for entry in std::fs::read_dir(&folder).unwrap() {
             let path = entry.unwrap().path();

@@ -43,6 +43,9 @@ pub struct SweepOptions<'a> {
     pub dry_run: bool,
 }
 
+/// What remains to be done about a cluster that nobody can put right.
+const ACCEPT: &str = "or have the next run take it as it is: --accept-current-state";
+
 /// What a sweep did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
@@ -60,7 +63,8 @@ pub struct Swept {
     pub warnings: Vec<String>,
 }
 
-/// Sweeps one dead run, or all, and waits until the cluster is as before the last one. A run that lives is never touched.
+/// Sweeps one dead run, or all. Then it waits until the cluster is as it was before the first run that left it changed and is
+/// not settled. A run that lives is never touched.
 ///
 /// # Errors
 /// Where the cluster does not answer, or is not marked for drills.
@@ -87,15 +91,17 @@ pub async fn sweep(
     }
     let found = leftovers::look(cluster, &cluster_uid, &journals, only).await?;
     let asked = |run: &str| only.is_none_or(|only| only == run);
-    let last = journals.unsettled();
-    let unsettled = last.filter(|saved| asked(&saved.run_id));
+    let first = journals.unsettled().next();
+    let unsettled = first.filter(|saved| asked(&saved.run_id));
     if let Some(run) = only.and_then(|only| journals.of(only))
+        && let Some(first) = first
         && run.unsettled
-        && last.is_none_or(|last| last.run_id != run.run_id)
+        && first.run_id != run.run_id
     {
-        swept
-            .warnings
-            .push(format!("run {}: a later run began with what it left; it is not compared with", run.run_id));
+        swept.warnings.push(format!(
+            "run {}: it began with what run {} had left, so the cluster is not compared with what it was before it",
+            run.run_id, first.run_id
+        ));
     }
     if found.is_nothing() && unsettled.is_none() {
         return Ok(swept);
@@ -110,8 +116,8 @@ pub async fn sweep(
         Err(LeaseError::Cluster(error)) => return Err(error),
         Err(LeaseError::Held { holder }) => {
             swept.alive = Some(holder);
-            let last = unsettled.map(|saved| saved.run_id.clone());
-            let runs: BTreeSet<String> = found.runs().into_iter().chain(last).collect();
+            let first = unsettled.map(|saved| saved.run_id.clone());
+            let runs: BTreeSet<String> = found.runs().into_iter().chain(first).collect();
             swept.left = runs.into_iter().map(|run| format!("run {run}")).collect();
             return Ok(swept);
         }
@@ -138,8 +144,8 @@ pub async fn sweep(
             swept.left.push(format!("objects that carry the label of a run may be left: {error}"));
         }
         // What is still to be undone makes it differ.
-        if let Some(last) = unsettled.filter(|_| swept.left.is_empty()) {
-            settle(cluster, last, &mut swept, progress).await;
+        if let Some(first) = unsettled.filter(|_| swept.left.is_empty()) {
+            settle(cluster, &journals, first, &mut swept, progress).await;
         }
     };
     if let Err(reason) = lease.while_held(undoing).await {
@@ -152,22 +158,26 @@ pub async fn sweep(
     Ok(swept)
 }
 
-/// Waits until the cluster is as before its last run: what differs still is beyond what a sweep can undo.
-async fn settle(cluster: &Cluster, last: &Saved, swept: &mut Swept, progress: Progress<'_>) {
-    let run = format!("run {}", last.run_id);
-    match before::wait_until_as(cluster, &last.folder, last.irreversible, SETTLED_WITHIN, progress).await {
+/// Waits until the cluster is as before its first unsettled run, which settles all later ones too: what differs still is
+/// beyond what a sweep can undo.
+async fn settle(cluster: &Cluster, journals: &Journals, first: &Saved, swept: &mut Swept, progress: Progress<'_>) {
+    let run = format!("run {}", first.run_id);
+    let irreversible = journals.irreversible_since(first);
+    match before::wait_until_as(cluster, &first.folder, irreversible, SETTLED_WITHIN, progress).await {
         Compared::Same => {
             swept.done.push(format!("{run}: the cluster is as before it"));
-            if let Err(error) = journals::note_settled(&last.folder) {
-                swept.left.push(format!("{run}: the cluster is as before it, but {error}"));
+            for saved in journals.unsettled() {
+                if let Err(error) = journals::note_settled(&saved.folder) {
+                    swept.left.push(format!("run {}: the cluster is as before it, but {error}", saved.run_id));
+                }
             }
         }
         Compared::Differs(what) => swept.left.push(format!(
-            "{run}: not as before, and nothing is left to undo: {what}; put it right, or make the cluster anew"
+            "{run}: not as before, and nothing is left to undo: {what}; put it right, make the cluster anew, {ACCEPT}"
         )),
-        Compared::Unknown(why) => {
-            swept.left.push(format!("{run}: whether the cluster is as before it is not known: {why}"));
-        }
+        Compared::Unknown(why) => swept.left.push(format!(
+            "{run}: whether the cluster is as before it is not known: {why}; make the cluster anew, {ACCEPT}"
+        )),
     }
 }
 

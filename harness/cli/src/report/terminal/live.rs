@@ -200,6 +200,10 @@ impl Lines {
                 };
                 self.under("·", &format!("logs and states kept in {path}{without}"), None)
             }
+            Event::StateAccepted { run, differences } => {
+                let what = one_line(&differences.join("; "));
+                self.warn(&format!("the cluster is taken as run {} left it: {what}", one_line(run)))
+            }
             Event::Note { text } => self.under("·", &one_line(text), None),
             Event::Interrupted { count } => self.warn(match count {
                 1 => "interrupted: undoing everything; interrupt again to skip the settling",

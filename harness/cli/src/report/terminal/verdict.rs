@@ -109,6 +109,7 @@ pub(crate) fn finding_word(kind: FindingKind) -> &'static str {
         FindingKind::Placement => "placement",
         FindingKind::Measurement => "measurement",
         FindingKind::Data => "data",
+        FindingKind::AcceptedState => "accepted state",
         FindingKind::Alert => "alert",
     }
 }

@@ -1,6 +1,9 @@
 //! What differs between two inventories of a cluster.
 
-use super::{Inventory, WITH_CONTENT};
+use super::content::{Compared, compared};
+use super::secrets::{RELEASE_API_VERSION, is_deployed};
+use super::{Entry, Inventory};
+use crate::cluster::ObjectKey;
 use firedrill_core::scenario::Irreversible;
 
 /// What differs between before and after, a line each.
@@ -29,12 +32,15 @@ pub(super) fn diff(before: &Inventory, after: &Inventory) -> Vec<String> {
     let mut lines = Vec::new();
     for (key, old) in &before.0 {
         match after.0.get(key) {
+            None if was_ending(before, key, old) => {}
             None => lines.push(format!("{key} is gone")),
+            Some(new) if new.ending && !old.ending => lines.push(format!("{key} is being deleted")),
+            // A release that was put right is no harm; what its objects say is compared on its own.
+            Some(new) if key.api_version == RELEASE_API_VERSION && is_deployed(&new.state) => {}
             Some(new) if new.state != old.state => lines.push(format!("{key}: {}, was {}", new.state, old.state)),
             // Where a wish was not compared when the older of the two was made, there is none to compare with.
             Some(new) if new.spec != old.spec && !old.spec.is_empty() => {
-                let what = if WITH_CONTENT.contains(&key.kind.as_str()) { "content" } else { "spec" };
-                lines.push(format!("{key}: its {what} has changed"));
+                lines.push(format!("{key}: its {} changed", of_spec(key)));
             }
             Some(_) => {}
         }
@@ -43,9 +49,26 @@ pub(super) fn diff(before: &Inventory, after: &Inventory) -> Vec<String> {
     lines
 }
 
+/// Whether it was on its way out before, by itself or with its namespace.
+fn was_ending(before: &Inventory, key: &ObjectKey, old: &Entry) -> bool {
+    let is_its_own = |of: &ObjectKey| of.kind == "Namespace" && Some(&of.name) == key.namespace.as_ref();
+    old.ending || before.0.iter().any(|(of, entry)| entry.ending && is_its_own(of))
+}
+
+/// What of it was compared, in a word.
+fn of_spec(key: &ObjectKey) -> &'static str {
+    let group = key.api_version.split_once('/').map_or("", |(group, _)| group);
+    match (compared(group, &key.kind), key.kind.as_str()) {
+        (Compared::State, _) => "labels have",
+        (Compared::Content, _) | (_, "Secret") => "content has",
+        (Compared::Spec | Compared::Generation | Compared::Presence, _) => "spec has",
+    }
+}
+
 /// What asks for other storage than before, a line each. Not in [`diff`]: a drill may be meant to leave that.
 pub(super) fn resized(before: &Inventory, after: &Inventory) -> Vec<String> {
     let both = before.0.iter().filter_map(|(key, old)| Some((key, old, after.0.get(key)?)));
     let other = both.filter(|(_, old, new)| old.size != new.size);
-    other.map(|(key, old, new)| format!("{key}: asks for {}, was {}", new.size, old.size)).collect()
+    let has = |key: &ObjectKey| if key.kind == "PersistentVolume" { "has" } else { "asks for" };
+    other.map(|(key, old, new)| format!("{key}: {} {}, was {}", has(key), new.size, old.size)).collect()
 }

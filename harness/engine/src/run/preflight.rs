@@ -1,0 +1,135 @@
+//! Whether a run may begin on this cluster, and what the cluster is before it.
+
+use super::before::{self, Before};
+use super::context::{Accepted, Context, Stop};
+use super::journals::{self, Journals};
+use super::leftovers::left_behind;
+use super::planned::RunError;
+use super::recover;
+use super::watching;
+use crate::cluster::DigestKey;
+use crate::observe;
+use firedrill_core::event::Event;
+use firedrill_core::scenario::{Condition, Recovery, Start};
+use std::collections::BTreeSet;
+use std::time::Duration;
+use tokio::time::MissedTickBehavior;
+
+/// Why no run begins on this cluster: its "before" would be what an earlier run left.
+pub(super) fn left_changed(journals: &Journals, cluster: &str) -> Option<RunError> {
+    let unsettled: Vec<_> = journals.unsettled().collect();
+    let first = unsettled.first()?;
+    let more = match unsettled.len() {
+        1 => String::new(),
+        count => format!(" (and so did {} later ones)", count - 1),
+    };
+    Some(RunError::Environment {
+        message: format!(
+            "run {} left {cluster} changed{more}, and it was not seen as before since: {}",
+            first.run_id, first.ending
+        ),
+        hint: Some(
+            "put it right and see whether it is: firedrill sweep; or take it as it is: --accept-current-state"
+                .to_owned(),
+        ),
+        dirty: false,
+    })
+}
+
+/// The earlier runs that left the cluster changed, for a run that takes it as it is.
+pub(super) fn accepted(journals: &Journals) -> Vec<Accepted> {
+    let of = |saved: &journals::Saved| Accepted {
+        run_id: saved.run_id.clone(),
+        folder: saved.folder.clone(),
+        irreversible: journals.irreversible_since(saved),
+    };
+    journals.unsettled().map(of).collect()
+}
+
+/// The cluster is as the scenario needs it, by the conditions of all its variants, and is listed to be compared with later.
+///
+/// # Errors
+/// Where it is not so within the phase's limit, or another run left something on it.
+pub(super) async fn preflight(context: &Context) -> Result<(Before, String), Stop> {
+    let mut baselines = Vec::new();
+    for (name, variant) in &context.drill.scenario.variants {
+        let baseline = observe::Baseline::take(&context.cluster, variant).await.map_err(Stop::failed)?;
+        // That an alert is over matters to the variant that waits for it: the others need no Prometheus for it.
+        let own = *name == context.plan.variant;
+        let asked = variant.redundancy.iter().filter(|asked| own || !matches!(asked, Condition::AlertOver { .. }));
+        baselines.push((asked.collect::<Vec<_>>(), baseline));
+    }
+    context.doing("looking for what other runs left behind");
+    let others = left_behind(&context.cluster, &context.mark.run_id).await.map_err(Stop::failed)?;
+    if !others.is_empty() {
+        let others: Vec<_> = others.iter().map(String::as_str).collect();
+        return Err(Stop::Failed(format!(
+            "{} left something on the cluster, maybe its fault: firedrill sweep",
+            others.join(", ")
+        )));
+    }
+    context.doing("waiting until everything is healthy");
+    let mut tick = tokio::time::interval(Duration::from_millis(500));
+    loop {
+        tick.tick().await;
+        let mut missing = BTreeSet::new();
+        for (asked, baseline) in &baselines {
+            missing.extend(watching::lacks(context, asked.iter().copied(), baseline).await.all().cloned());
+        }
+        // A runbook that starts at an alert needs one that is there and quiet; elsewhere it is unknown, and no more.
+        if let Recovery::Runbook { start: Start::Alert, .. } = &context.variant.recovery {
+            missing.extend(observe::not_quiet(&context.cluster, &context.variant.alerts).await);
+        }
+        if missing.is_empty() {
+            break;
+        }
+        context.doing(missing.into_iter().collect::<Vec<_>>().join("; "));
+    }
+    let before = list(context).await?;
+    for accepted in context.accepted.iter() {
+        accept(context, accepted).await?;
+    }
+    for defect in before.inventory.defects() {
+        let text = format!("{defect}, and was so before this run: it is not one of its differences");
+        context.recorder.record(Event::Note { text });
+    }
+    before::keep(&context.folder, &before).map_err(Stop::Broken)?;
+    if let Recovery::Runbook { .. } = &context.variant.recovery {
+        recover::make_workplace(context).map_err(Stop::failed)?;
+    }
+    let text = format!(
+        "marked for drills, healthy, {} targets, {} objects listed",
+        context.plan.targets().len(),
+        before.inventory.len()
+    );
+    Ok((before, text))
+}
+
+/// Lists the cluster, once nothing in it is on its way to another state.
+async fn list(context: &Context) -> Result<Before, Stop> {
+    let key = DigestKey::random().map_err(Stop::failed)?;
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        context.doing("listing the cluster");
+        let inventory = context.cluster.inventory(&key).await.map_err(Stop::failed)?;
+        let changing = inventory.changing();
+        if changing.is_empty() {
+            return Ok(Before { inventory, key });
+        }
+        context.doing(format!("not taken as before: {}", changing.join("; ")));
+    }
+}
+
+/// Takes the cluster as that earlier run left it. How it differed is on disk before that run counts as settled.
+async fn accept(context: &Context, accepted: &Accepted) -> Result<(), Stop> {
+    context.doing(format!("comparing with what was before run {}", accepted.run_id));
+    let mut differences = before::differ_now(&context.cluster, &accepted.folder, accepted.irreversible).await;
+    if differences.is_empty() {
+        differences.push("nothing differs from what was before it".to_owned());
+    }
+    let run = accepted.run_id.clone();
+    context.recorder.record_durably(Event::StateAccepted { run, differences }).map_err(Stop::Broken)?;
+    journals::note_accepted(&accepted.folder, &context.mark.run_id).map_err(Stop::Broken)
+}
