@@ -47,6 +47,9 @@ fn a_holder_elsewhere_is_judged_by_its_renewals() {
     assert_eq!(decide(Some(&seen(None)), &own(), |_| Some(true), None), Decision::Watch);
 }
 
+/// What somebody else does to the Lease.
+type Change = Box<dyn FnOnce(&mut State)>;
+
 /// An API server with one Lease, which answers as the test says.
 struct Api {
     state: Arc<Mutex<State>>,
@@ -215,11 +218,11 @@ async fn another_holder_a_deletion_and_a_release_are_losses_at_once() {
             lease.spec.as_mut().unwrap().holder_identity = Some(name.to_owned());
         }
     };
-    let anew = |state: &mut State| {
+    let anew = move |state: &mut State| {
         holder("run r1")(state);
         state.lease.as_mut().unwrap().metadata.uid = Some("u-2".to_owned());
     };
-    let cases: [(&str, Box<dyn FnOnce(&mut State)>); 4] = [
+    let cases: [(&str, Change); 4] = [
         ("the cluster was taken over by run r2", Box::new(holder("run r2"))),
         ("the lease on the cluster was released by somebody else", Box::new(holder(""))),
         ("the lease on the cluster was deleted", Box::new(|state| state.lease = None)),
