@@ -142,9 +142,9 @@ impl Printer {
         drop(write_whole(&mut *self.err, &text));
     }
 
-    /// Writes what the parser of arguments says, which repeats arguments; its last line break stays.
+    /// Writes what the parser of arguments says, which repeats arguments: further lines are indented as those of an error.
     pub(crate) fn usage_error(&mut self, text: &str) {
-        drop(write_whole(&mut *self.err, text));
+        drop(write_whole(&mut *self.err, &visible(text.trim_end()).replace('\n', "\n    ")));
     }
 
     /// Draws the frame, in place of the one before; nothing where there is no terminal.
@@ -262,6 +262,7 @@ mod tests {
             printer.status(&painted);
             printer.error(evil, Some("a\n✓ PASSED"));
             printer.usage_error(evil);
+            printer.usage_error("unexpected argument 'a\nPASSED'\n\nUsage:\n");
         });
         for stream in [&out, &err] {
             let plain = stream.replace("\u{1b}[32m", "").replace("\u{1b}[0m", "");
@@ -270,6 +271,7 @@ mod tests {
         }
         assert_eq!(out.matches('\u{1b}').count(), 2, "one colour on and off: {out:?}");
         assert!(err.contains("hint: a\n    ✓ PASSED\n"), "{err}");
+        assert!(err.ends_with("unexpected argument 'a\n    PASSED'\n    \n    Usage:\n"), "{err}");
     }
 
     #[test]
