@@ -1,5 +1,6 @@
 //! Copies of folders for programs that may write where they run: runbook steps never reach the original.
 
+use crate::files;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -45,7 +46,10 @@ impl Copying {
         if depth > self.limits.depth {
             return Err(refused(from, &format!("is more than {} folders deep", self.limits.depth)));
         }
-        fs::create_dir(to).map_err(|error| at(to, &error))?;
+        if to.symlink_metadata().is_ok() {
+            return Err(refused(to, "exists already"));
+        }
+        files::create_dir_all(to).map_err(|error| at(to, &error))?;
         let mut entries =
             fs::read_dir(from).and_then(Iterator::collect::<io::Result<Vec<_>>>).map_err(|e| at(from, &e))?;
         entries.sort_by_key(fs::DirEntry::file_name);

@@ -21,7 +21,6 @@ use firedrill_engine::files;
 use firedrill_engine::provider::kind;
 use firedrill_engine::run::{Drill, Interrupts, Options};
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The file that makes a folder a suite's.

@@ -4,7 +4,7 @@ use super::common::each;
 use super::run::CtrlC;
 use super::watch_result::{as_json, as_text, measured};
 use crate::error::{CliError, exit};
-use crate::escape::{self, one_line};
+use crate::escape;
 use crate::printer::Printer;
 use clap::{Args, ValueEnum};
 use firedrill_core::judge::outage::SeriesSummary;

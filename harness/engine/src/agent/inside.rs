@@ -15,6 +15,8 @@ use firedrill_core::time::micros;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{DeleteParams, PostParams};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
@@ -74,6 +76,8 @@ pub struct Inside {
     offset_us: i64,
     uncertainty: Duration,
     pump: Option<JoinHandle<Pumped>>,
+    /// Whether the probes were asked to end.
+    stopping: Arc<AtomicBool>,
     may_write: bool,
     failure: Option<watch::Receiver<Option<AgentError>>>,
 }
@@ -146,7 +150,17 @@ impl Inside {
     }
 
     pub(super) fn over(route: Route, node: String, uncertainty: Duration) -> Self {
-        Self { route, node, clock: None, offset_us: 0, uncertainty, pump: None, may_write: false, failure: None }
+        Self {
+            route,
+            node,
+            clock: None,
+            offset_us: 0,
+            uncertainty,
+            pump: None,
+            stopping: Arc::default(),
+            may_write: false,
+            failure: None,
+        }
     }
 
     /// How to take the agent's pod in a namespace away that is not the run's own, with which it would go.
@@ -201,9 +215,9 @@ impl Inside {
         (self.clock, self.offset_us, self.uncertainty) = (Some(clock), offset_us, uncertainty);
         let (failed, failure) = watch::channel(None);
         self.failure = Some(failure);
-        let route = self.route.clone();
+        let (route, stopping) = (self.route.clone(), self.stopping.clone());
         self.pump = Some(tokio::spawn(async move {
-            let end = pump(&route, offset_us, &sink).await;
+            let end = pump(&route, offset_us, &sink, &stopping).await;
             if let Err(error) = &end {
                 failed.send_replace(Some(error.clone()));
             }
@@ -219,6 +233,7 @@ impl Inside {
     pub async fn stop_and_drain(&mut self, within: Duration) -> Result<(), AgentError> {
         let (Some(task), Some(clock)) = (self.pump.as_mut(), self.clock) else { return Ok(()) };
         let until = clock.deadline(clock.now().plus(within));
+        self.stopping.store(true, Ordering::Relaxed);
         let mut last = "the probes have not ended".to_owned();
         let drained = async {
             let mut tries = tokio::time::interval(LOOK_EVERY);

@@ -6,6 +6,7 @@ use super::probe_wire::Request;
 use firedrill_core::sample::{RECORD_BYTES, Sample, SeriesId};
 use firedrill_core::time::At;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc::Sender;
 
@@ -21,8 +22,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 pub(super) type Pumped = Result<u64, AgentError>;
 
 /// Fetches until the agent says that there is no more, over as many connections as it takes. What ends it early is an error
-/// that no new connection mends; the caller ends it where it takes too long.
-pub(super) async fn pump(route: &Route, offset_us: i64, sink: &Sender<Sample>) -> Pumped {
+/// that no new connection mends; the caller ends it where it takes too long. An agent whose probes end before `stopping` is set
+/// is about to go: that is no end of the samples.
+pub(super) async fn pump(route: &Route, offset_us: i64, sink: &Sender<Sample>, stopping: &AtomicBool) -> Pumped {
     let mut arrived = Arrived { next: 0, series: HashMap::new(), offset_us };
     let mut pause = PAUSE_MIN;
     loop {
@@ -35,6 +37,9 @@ pub(super) async fn pump(route: &Route, offset_us: i64, sink: &Sender<Sample>) -
                             pause = PAUSE_MIN;
                         }
                         error
+                    }
+                    Ok(()) if !stopping.load(Ordering::Relaxed) => {
+                        AgentError::Broken("its probes ended before they were asked to".to_owned())
                     }
                     end => return end.map(|()| arrived.next),
                 }

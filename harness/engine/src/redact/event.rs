@@ -52,7 +52,9 @@ impl Redactor {
                 FileSystem::Whole | FileSystem::Gone => {}
             },
             Event::Undone { id: _, error, finish_with } => self.all(error.iter_mut().chain(finish_with)),
-            Event::CleanChecked { differences, .. } | Event::StateAccepted { run: _, differences } => self.all(differences),
+            Event::CleanChecked { differences, .. } | Event::StateAccepted { run: _, differences } => {
+                self.all(differences)
+            }
             Event::BundleKept { path: _, missing } => self.all(missing),
             Event::Note { text } => self.clean(text),
             Event::RestartsSeen { when: _, containers: _, unseen: texts }
