@@ -86,7 +86,8 @@ impl Database {
         let (mut names, mut ports) = (Vec::new(), Vec::new());
         for host in hosts.split(',').filter(|_| !hosts.is_empty()) {
             let (name, port) = host_and_port(host)?;
-            (names.push(name), ports.push(port));
+            names.push(name);
+            ports.push(port);
         }
         for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
             let (key, value) = parameter.split_once('=').unwrap_or((parameter, ""));

@@ -12,7 +12,10 @@ const LETTERS_MAX: usize = 200;
 
 /// One remark for each series, cause and code. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Remarks(Arc<Mutex<BTreeMap<(SeriesId, Cause, u16), String>>>);
+pub struct Remarks(Arc<Mutex<BTreeMap<Remarked, String>>>);
+
+/// What a remark is on.
+type Remarked = (SeriesId, Cause, u16);
 
 impl Remarks {
     /// The remark on the failures of a series with this cause and code.

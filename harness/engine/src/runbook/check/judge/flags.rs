@@ -130,8 +130,7 @@ fn one(words: &[String], at: usize, rows: &[&[Row]], folds: bool, parsed: &mut P
         keep(row, value, parsed)?;
         return Ok(next);
     }
-    let mut letters = word[1..].char_indices();
-    while let Some((offset, letter)) = letters.next() {
+    for (offset, letter) in word[1..].char_indices() {
         let rest = &word[1 + offset + letter.len_utf8()..];
         let Some(row) = all().find(|row| row.1 == letter && letter != ' ') else {
             return Err(unlisted(&format!("-{letter}")));

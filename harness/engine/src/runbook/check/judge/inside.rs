@@ -78,8 +78,11 @@ fn is_program(name: &str) -> bool {
     !name.starts_with('-') && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.+/".contains(c))
 }
 
+/// Options by letter with their values, and the other arguments.
+type Options<'a> = (Vec<(char, &'a str)>, Vec<&'a str>);
+
 /// Letters with their values, and what is left; `None` where a letter is on neither list. Long names are not read.
-fn options<'a>(args: &[&'a str], plain: &str, valued: &str) -> Option<(Vec<(char, &'a str)>, Vec<&'a str>)> {
+fn options<'a>(args: &[&'a str], plain: &str, valued: &str) -> Option<Options<'a>> {
     let (mut given, mut rest) = (Vec::new(), Vec::new());
     let mut args = args.iter();
     while let Some(arg) = args.next() {
