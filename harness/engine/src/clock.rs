@@ -141,6 +141,52 @@ pub(crate) mod suspended {
     }
 }
 
+/// Clocks in tokio's paused time, of a world that outlives the process that looks at it.
+#[cfg(test)]
+pub(crate) mod simulated {
+    use super::{Clock, Reading};
+    use std::cell::Cell;
+    use std::time::Duration;
+    use tokio::time::Instant;
+
+    thread_local! {
+        static BEGAN: Cell<Option<Instant>> = const { Cell::new(None) };
+        static BEFORE: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+        static SUSPENDED: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+    }
+
+    /// Begins the time of one process on this thread, in its runtime. `before` is the time of the world until then.
+    #[allow(clippy::disallowed_methods, reason = "this is the clock's owner")]
+    pub(crate) fn begin(before: Duration) {
+        BEGAN.set(Some(Instant::now()));
+        BEFORE.set(before);
+        SUSPENDED.set(Duration::ZERO);
+    }
+
+    /// The time of the world.
+    #[allow(clippy::disallowed_methods, reason = "this is the clock's owner")]
+    pub(crate) fn elapsed() -> Duration {
+        BEFORE.get() + BEGAN.get().map_or(Duration::ZERO, |began| Instant::now().duration_since(began))
+    }
+
+    /// Suspends the machine: its clock has gone on, and no timer has.
+    pub(crate) fn suspend(length: Duration) {
+        SUSPENDED.set(SUSPENDED.get() + length);
+    }
+
+    fn read() -> Reading {
+        let awake = elapsed();
+        Reading { elapsed: awake + SUSPENDED.get(), awake }
+    }
+
+    /// A clock whose origin is now.
+    pub(crate) fn clock() -> Clock {
+        let origin = read();
+        let first = jiff::Timestamp::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
+        Clock { origin, wall_origin: first + origin.elapsed, read }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

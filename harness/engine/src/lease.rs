@@ -159,25 +159,6 @@ impl Lease {
         .await
     }
 
-    /// Does something for which the lock is needed, and drops it half-way where the lock is lost.
-    ///
-    /// # Errors
-    /// Why the lock was lost.
-    pub async fn while_held<T>(&self, work: impl Future<Output = T>) -> Result<T, String> {
-        let mut lost = self.lost();
-        let lost = async {
-            match lost.wait_for(Option::is_some).await {
-                Ok(reason) => reason.clone().unwrap_or_default(),
-                Err(_) => "the lease on the cluster is not renewed any more".to_owned(),
-            }
-        };
-        tokio::select! {
-            biased;
-            reason = lost => Err(reason),
-            done = work => Ok(done),
-        }
-    }
-
     fn keep(cluster: &Cluster, clock: Clock, holder: String, held: LeaseObject, renewed: At) -> Self {
         let (tell, lost) = watch::channel(None);
         let renewing = Holder { cluster: cluster.clone(), clock, holder: holder.clone(), held, renewed };
@@ -185,6 +166,27 @@ impl Lease {
             tell.send_replace(Some(renewing.until_lost(Timing::default()).await));
         };
         Self { cluster: cluster.clone(), lost, renewal: tokio::spawn(task), holder }
+    }
+}
+
+/// Does something for which the lock is needed, and drops it half-way where the lock is lost. `lost` is the lock's.
+///
+/// # Errors
+/// Why the lock was lost.
+pub async fn while_held<T>(
+    mut lost: watch::Receiver<Option<String>>,
+    work: impl Future<Output = T>,
+) -> Result<T, String> {
+    let lost = async {
+        match lost.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            Err(_) => "the lease on the cluster is not renewed any more".to_owned(),
+        }
+    };
+    tokio::select! {
+        biased;
+        reason = lost => Err(reason),
+        done = work => Ok(done),
     }
 }
 

@@ -8,10 +8,13 @@ pub mod doctor;
 pub mod env;
 pub mod fault;
 pub mod files;
+#[cfg(test)]
+mod imports;
 pub mod lease;
 pub mod ledger;
 pub mod machine;
 pub mod observe;
+pub mod port;
 pub mod power;
 pub mod pressure;
 pub mod probe;
@@ -24,6 +27,7 @@ pub mod run;
 pub mod runbook;
 pub mod stack;
 mod volumes_driver;
+pub mod world;
 
 #[cfg(test)]
 #[path = "../tests/fake_api/mod.rs"]

@@ -12,6 +12,7 @@ use firedrill_core::time::human;
 use firedrill_engine::cluster::Cluster;
 use firedrill_engine::fault::preview;
 use firedrill_engine::run::{self, Drill, RunError};
+use firedrill_engine::world;
 use std::fmt::Write;
 
 /// What the user asked to run.
@@ -53,7 +54,8 @@ pub(crate) async fn plan(args: &PlanArgs, printer: &mut Printer) -> Result<u8, C
     }
     let drill = drill(&args.drill)?;
     let cluster = open_cluster(&args.drill.cluster).await?;
-    let plan = run::plan(&drill, &cluster).await.map_err(|RunError::Environment { message, hint, .. }| {
+    let ports = world::ports(&cluster, None, &drill.agent_image);
+    let plan = run::plan(&drill, &ports).await.map_err(|RunError::Environment { message, hint, .. }| {
         let error = CliError::environment(message);
         match hint {
             Some(hint) => error.with_hint(hint),

@@ -9,6 +9,7 @@ use crate::report;
 use crate::report::terminal::LiveView;
 use firedrill_core::verdict::Verdict;
 use firedrill_engine::run::{self, InterruptSource, Interrupts, Progress};
+use firedrill_engine::world;
 use std::future::poll_fn;
 use std::task::Poll;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -160,10 +161,9 @@ pub(crate) async fn run(args: RunArgs, printer: &mut Printer) -> Result<u8, CliE
     }
     let cluster = open_cluster(&args.drill.cluster).await?;
     let options = run::Options {
+        ports: world::ports(&cluster, Some(&args.stack.chart), &drill.agent_image),
         drill,
-        cluster,
         runs: args.drill.folders.runs.clone(),
-        chart: args.stack.chart.clone(),
         accept_current_state: args.accept_current_state,
     };
     let ctrl_c = CtrlC::listen();

@@ -20,6 +20,7 @@ use firedrill_engine::clock::Clock;
 use firedrill_engine::files;
 use firedrill_engine::provider::kind;
 use firedrill_engine::run::{Drill, Interrupts, Options};
+use firedrill_engine::world;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -175,9 +176,10 @@ impl Stage<'_> {
                 ensure_up(&self.cluster, &drill.scenario.needs, &self.args.stack, printer).await?;
             }
             let cluster = open_cluster(&self.cluster).await?;
-            let (runs, chart) = (self.args.folders.runs.clone(), self.args.stack.chart.clone());
+            let runs = self.args.folders.runs.clone();
+            let ports = world::ports(&cluster, Some(&self.args.stack.chart), &drill.agent_image);
             let accept_current_state = self.args.accept_current_state;
-            let options = Options { drill, cluster, runs, chart, accept_current_state };
+            let options = Options { drill, ports, runs, accept_current_state };
             let judged = drive(options, interrupts, printer).await?;
             if let Some(error) = &judged.unwritten {
                 printer.error(&error.to_string(), error.hint());

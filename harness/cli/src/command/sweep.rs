@@ -6,6 +6,7 @@ use crate::error::CliError;
 use crate::printer::Printer;
 use crate::report::text::one_line;
 use firedrill_engine::run::{self, SweepOptions};
+use firedrill_engine::world;
 
 /// Sweeps, and says what was done.
 ///
@@ -20,7 +21,8 @@ pub(crate) async fn sweep(args: &SweepArgs, printer: &mut Printer) -> Result<u8,
         trust_annotations: args.trust_annotations,
         dry_run: args.dry_run,
     };
-    let swept = run::sweep(&cluster, options, &mut |text| printer.status(&one_line(&text))).await;
+    let ports = world::ports(&cluster, None, args.agent_image.as_deref().unwrap_or_default());
+    let swept = run::sweep(&ports, options, &mut |text| printer.status(&one_line(&text))).await;
     let swept = swept.map_err(CliError::environment)?;
     for warning in &swept.warnings {
         printer.status(&format!("warning: {}", one_line(warning)));

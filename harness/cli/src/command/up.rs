@@ -12,7 +12,7 @@ use firedrill_core::scenario::{Layout, Needs};
 use firedrill_core::time::{At, human};
 use firedrill_engine::clock::Clock;
 use firedrill_engine::cluster::Cluster;
-use firedrill_engine::lease::Lease;
+use firedrill_engine::lease::{Lease, while_held};
 use firedrill_engine::process::Progress;
 use firedrill_engine::provider::{ProviderError, kind};
 use firedrill_engine::stack::{self, Installed, StackError, StackOptions};
@@ -198,7 +198,7 @@ async fn bring_up(
             let layout = wanted.layout.or(there.map(|there| there.layout)).unwrap_or_default();
             let options = options(layout, wanted)?;
             let lease = Lease::acquire(&cluster, "up", say).await.map_err(CliError::environment)?;
-            let installed = lease.while_held(stack::install(&cluster, &options, say)).await;
+            let installed = while_held(lease.lost(), stack::install(&cluster, &options, say)).await;
             let released = lease.release().await;
             let hint = format!("look into it: kubectl --kubeconfig {} get pods -A", cluster.kubeconfig.display());
             let installed = installed.map_err(CliError::environment)?.map_err(|error| match error {

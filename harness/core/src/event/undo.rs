@@ -161,6 +161,11 @@ pub struct StreamBefore {
 }
 
 impl Undo {
+    /// Whether it takes away what a probe wrote, which needs an agent inside the cluster.
+    pub fn is_data(&self) -> bool {
+        matches!(self, Undo::PurgeSubject { .. } | Undo::DropTable { .. })
+    }
+
     /// Whether it takes a fault out, rather than something that the run made.
     pub fn is_of_a_fault(&self) -> bool {
         match self {

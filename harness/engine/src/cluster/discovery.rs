@@ -126,11 +126,15 @@ impl Cluster {
     }
 
     async fn labelled_among(&self, kinds: &[Kind], selector: &str) -> Result<Vec<Leftover>, ClusterError> {
-        let lists = futures::stream::iter(kinds)
-            .map(|kind| async move {
-                let objects = self.list_metadata(kind, selector).await?;
+        let list = |kind: &Kind| {
+            let kind = kind.clone();
+            async move {
+                let objects = self.list_metadata(&kind, selector).await?;
                 Ok(objects.into_iter().filter_map(|object| kind.leftover(&object)).collect::<Vec<_>>())
-            })
+            }
+        };
+        let listing: Vec<_> = kinds.iter().map(list).collect();
+        let lists = futures::stream::iter(listing)
             .buffer_unordered(PARALLEL)
             .collect::<Vec<Result<Vec<Leftover>, ClusterError>>>()
             .await;

@@ -53,6 +53,14 @@ impl From<Inventory> for Vec<(ObjectKey, Entry)> {
     }
 }
 
+#[cfg(test)]
+impl Inventory {
+    /// A simulated cluster's: objects, each with its state.
+    pub(crate) fn simulated(objects: impl IntoIterator<Item = (ObjectKey, String)>) -> Self {
+        Self(objects.into_iter().map(|(key, state)| (key, Entry { state, ..Entry::default() })).collect())
+    }
+}
+
 impl Inventory {
     /// How many objects it holds.
     pub fn len(&self) -> usize {
@@ -97,11 +105,8 @@ impl Cluster {
     /// Where the API server does not say.
     pub async fn inventory(&self, key: &DigestKey) -> Result<Inventory, ClusterError> {
         let kinds = self.kinds().await?;
-        let lists = futures::stream::iter(&kinds)
-            .map(|kind| self.entries(kind, key))
-            .buffer_unordered(PARALLEL)
-            .collect::<Vec<_>>()
-            .await;
+        let listing: Vec<_> = kinds.iter().map(|kind| self.entries(kind, key)).collect();
+        let lists = futures::stream::iter(listing).buffer_unordered(PARALLEL).collect::<Vec<_>>().await;
         let mut all = BTreeMap::new();
         for list in lists {
             all.extend(list?);

@@ -37,6 +37,19 @@ pub struct Injected {
     connections: usize,
 }
 
+#[cfg(test)]
+impl Injected {
+    /// One that a simulated cluster reports.
+    pub(crate) fn simulated(target: &Target) -> Self {
+        Self { target: target.clone(), processes: Vec::new(), connections: 0 }
+    }
+
+    /// What was hit.
+    pub(crate) fn target(&self) -> &Target {
+        &self.target
+    }
+}
+
 impl Armed {
     /// Makes faults ready: a node agent comes up on every node where processes are acted on. Nothing is broken yet.
     /// `chart` is what Helm releases are made from.

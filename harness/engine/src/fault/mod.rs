@@ -112,7 +112,7 @@ pub struct Proof {
 ///
 /// # Errors
 /// Where the target is not of the fault's kind.
-fn undo_of(fault: &Fault, target: &Target) -> Result<Undo, FaultError> {
+pub(crate) fn undo_of(fault: &Fault, target: &Target) -> Result<Undo, FaultError> {
     match (fault, target) {
         (Fault::Signal { .. }, Target::Container { .. }) => Ok(signal::undo_of(target)),
         (Fault::Freeze { .. }, Target::Container { .. }) => Ok(freeze::undo_of(target)),

@@ -258,11 +258,8 @@ async fn an_answer_that_was_lost_and_a_strangers_annotation_are_no_losses() {
 
 #[tokio::test]
 async fn work_ends_when_the_lock_is_lost() {
-    let clock = Clock::start();
-    let api = Api::start(clock).await;
-    let (cluster, (tell, lost)) = (api.cluster().await, watch::channel(None));
-    let lease = Lease { cluster, lost, renewal: tokio::spawn(async {}), holder: String::new() };
-    assert_eq!(lease.while_held(async { 7 }).await, Ok(7));
+    let (tell, lost) = watch::channel(None);
+    assert_eq!(while_held(lost.clone(), async { 7 }).await, Ok(7));
     tell.send_replace(Some("taken".to_owned()));
-    assert_eq!(lease.while_held(std::future::pending::<()>()).await, Err("taken".to_owned()));
+    assert_eq!(while_held(lost, std::future::pending::<()>()).await, Err("taken".to_owned()));
 }

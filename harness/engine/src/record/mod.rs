@@ -44,6 +44,25 @@ pub struct UndoRecord {
     pub undo: Undo,
 }
 
+#[cfg(test)]
+impl UndoRecord {
+    /// One of a simulated cluster.
+    pub(crate) fn simulated(run: &str, id: u32, undo: &Undo) -> Self {
+        let text = str::to_owned;
+        let (cluster_uid, provider, cluster) = (text("simulated"), text("kind"), text("simulated"));
+        Self {
+            format: FORMAT,
+            run: text(run),
+            id,
+            cluster_uid,
+            provider,
+            cluster,
+            created: String::new(),
+            undo: undo.clone(),
+        }
+    }
+}
+
 /// A record as it was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
@@ -183,7 +202,7 @@ pub fn is_run_id(text: &str) -> bool {
 }
 
 /// A stranger's text in a message: one line without control characters.
-pub(crate) fn shown(text: &str) -> String {
+pub fn shown(text: &str) -> String {
     let mut shown = String::new();
     for c in text.chars() {
         if shown.len() >= SHOWN_MAX {

@@ -1,9 +1,8 @@
 //! What a cluster was before a run, kept beside its journal: a sweep sees by it whether the cluster is so again.
 
 use crate::clock::Clock;
-use crate::cluster::{Cluster, DigestKey, Inventory, differences};
 use crate::files;
-use crate::process::Progress;
+use crate::port::{Cluster, DigestKey, Inventory, Progress, differences};
 use firedrill_core::scenario::Irreversible;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -107,7 +106,11 @@ pub(super) enum Compared {
 
 /// How the cluster differs now from what it was before the run of that folder, a line each; why that is not known, where it is
 /// not.
-pub(super) async fn differ_now(cluster: &Cluster, folder: &Path, irreversible: Option<Irreversible>) -> Vec<String> {
+pub(super) async fn differ_now(
+    cluster: &dyn Cluster,
+    folder: &Path,
+    irreversible: Option<Irreversible>,
+) -> Vec<String> {
     let found = async {
         let before = read(folder)?;
         let after = cluster.inventory(&before.key).await.map_err(|error| error.to_string())?;
@@ -119,7 +122,8 @@ pub(super) async fn differ_now(cluster: &Cluster, folder: &Path, irreversible: O
 /// Waits until the cluster is as before the run of that folder, beyond what its variant is said to leave. What the API server
 /// refuses may be a start of it: it is asked again until the limit.
 pub(super) async fn wait_until_as(
-    cluster: &Cluster,
+    cluster: &dyn Cluster,
+    clock: Clock,
     folder: &Path,
     irreversible: Option<Irreversible>,
     within: Duration,
@@ -129,7 +133,6 @@ pub(super) async fn wait_until_as(
         Ok(before) => before,
         Err(error) => return Compared::Unknown(error),
     };
-    let clock = Clock::start();
     let deadline = clock.deadline(clock.now().plus(within));
     let mut last = Compared::Unknown("the API server did not answer".to_owned());
     while let Ok(looked) = timeout_at(deadline, cluster.inventory(&before.key)).await {

@@ -1,8 +1,8 @@
 //! The injection, and the proof that it is in and felt.
 
 use super::context::{Context, Stop};
-use crate::fault::{self, Armed, Injected};
-use crate::observe::{self, Baseline};
+use super::planted::{self, Bug};
+use crate::port::{ArmedFaults, Baseline, Injected};
 use firedrill_core::event::Event;
 use firedrill_core::plan::{Phase, PlannedFault, Target};
 use firedrill_core::scenario::{Failing, Fault, Moment, Shown, Symptom};
@@ -23,7 +23,10 @@ pub(super) type Put<'a> = (&'a Fault, Injected);
 ///
 /// # Errors
 /// Where one could not be called, all others of the same fault being called, or is not proven while another one follows.
-pub(super) async fn inject<'a>(context: &'a Context, armed: &Armed) -> Result<((At, Vec<Put<'a>>), String), Stop> {
+pub(super) async fn inject<'a>(
+    context: &'a Context,
+    armed: &dyn ArmedFaults,
+) -> Result<((At, Vec<Put<'a>>), String), Stop> {
     let faults = &context.plan.faults;
     if faults.is_empty() {
         return Ok(((context.at(), Vec::new()), "nothing is broken: this is the control".to_owned()));
@@ -45,13 +48,13 @@ pub(super) async fn inject<'a>(context: &'a Context, armed: &Armed) -> Result<((
     Ok(((called_at, put), format!("{} in {}", listed(&context.plan.targets()), firedrill_core::time::human(took))))
 }
 
-async fn one(context: &Context, armed: &Armed, planned: &PlannedFault) -> Result<(At, Vec<Injected>), Stop> {
+async fn one(context: &Context, armed: &dyn ArmedFaults, planned: &PlannedFault) -> Result<(At, Vec<Injected>), Stop> {
     let PlannedFault { fault, targets } = planned;
     armed.connect(targets).await.map_err(Stop::failed)?;
     let undos: Result<Vec<_>, _> = targets.iter().map(|target| armed.undo_of(fault, target)).collect();
     let undos = undos.map_err(Stop::failed)?;
-    for undo in undos {
-        let undo = fault::identify(&context.tools(), undo).await.map_err(Stop::failed)?;
+    for undo in undos.into_iter().filter(|_| !planted::has(Bug::UndoNotRecorded)) {
+        let undo = context.ports.faults.identify(&context.mark, undo).await.map_err(Stop::failed)?;
         context.undo.record(undo).await?;
     }
     let called_at = context.at();
@@ -89,7 +92,7 @@ pub(super) fn listed(targets: &[Target]) -> String {
 /// Where it is not proven in time.
 pub(super) async fn prove(
     context: &Context,
-    armed: &Armed,
+    armed: &dyn ArmedFaults,
     injected_at: At,
     put: &[Put<'_>],
     baseline: &Baseline,
@@ -117,14 +120,14 @@ pub(super) async fn prove(
     Ok((effect_at, evidence))
 }
 
-async fn at_targets(context: &Context, armed: &Armed, put: &[Put<'_>]) -> Result<(), Stop> {
+async fn at_targets(context: &Context, armed: &dyn ArmedFaults, put: &[Put<'_>]) -> Result<(), Stop> {
     let within = context.deadline(Phase::Effect);
     let proofs = put.iter().map(|(fault, injected)| async move {
         let mut tick = tokio::time::interval(PROVE_EVERY);
         loop {
             tick.tick().await;
             let proofs = armed.prove(fault, injected, within).await.map_err(Stop::failed)?;
-            let held = !proofs.is_empty() && proofs.iter().all(|proof| proof.held);
+            let held = planted::has(Bug::ProofNotAsked) || !proofs.is_empty() && proofs.iter().all(|proof| proof.held);
             if let Some(open) = proofs.iter().find(|proof| !proof.held) {
                 context.doing(format!("{}: {}", open.subject, open.evidence));
             }
@@ -148,7 +151,7 @@ async fn in_cluster(context: &Context, injected_at: At, symptom: &Symptom, basel
     loop {
         tick.tick().await;
         let looked_at = context.at();
-        match observe::symptom_since(&context.cluster, symptom, &baseline.symptoms).await {
+        match context.ports.observer.symptom_since(symptom, baseline).await {
             Ok(Some(evidence)) => {
                 let subject = symptom.to_string();
                 context.recorder.record(Event::Proof { subject, evidence: evidence.clone(), held: true });
@@ -185,7 +188,8 @@ async fn at_service(context: &Context, injected_at: At, down: &str, control: &st
                 evidence: evidence.clone(),
                 held: true,
             });
-            Some((first.max(injected_at), evidence))
+            let effect_at = if planted::has(Bug::EffectDatedLate) { *control_at } else { first };
+            Some((effect_at.max(injected_at), evidence))
         })
         .await
 }

@@ -5,11 +5,11 @@ use super::board::Board;
 use super::heartbeat::{SILENCE_TIMEOUT, TOLD_AFTER};
 use super::interrupt::Interrupts;
 use super::panics::Panics;
+use super::planted::{self, Bug};
 use super::recorder::Recorder;
 use super::undo_log::UndoLog;
 use crate::clock::Clock;
-use crate::cluster::{Cluster, RunMark};
-use crate::fault::Tools;
+use crate::port::{Ports, RunMark};
 use firedrill_core::event::{Event, PhaseEnd};
 use firedrill_core::live::Live;
 use firedrill_core::plan::{Phase, Plan};
@@ -67,14 +67,12 @@ pub(super) struct Context {
     pub(super) variant: Arc<Variant>,
     /// The plan.
     pub(super) plan: Arc<Plan>,
-    /// The cluster.
-    pub(super) cluster: Cluster,
+    /// The world.
+    pub(super) ports: Ports,
     /// The run's mark on everything that it makes.
     pub(super) mark: RunMark,
     /// The run's folder.
     pub(super) folder: PathBuf,
-    /// The folder of the stack's chart, which runbook commands name by a path of their own.
-    pub(super) chart: PathBuf,
     /// The journal.
     pub(super) recorder: Recorder,
     /// The samples.
@@ -154,17 +152,6 @@ impl Context {
         self.now.lock().unwrap_or_else(PoisonError::into_inner).doing = what.into();
     }
 
-    /// What faults and their undo act with.
-    pub(super) fn tools(&self) -> Tools {
-        Tools {
-            cluster: self.cluster.clone(),
-            clock: self.clock(),
-            mark: self.mark.clone(),
-            image: self.drill.agent_image.clone(),
-            power: self.cluster.power.clone(),
-        }
-    }
-
     /// The limit of a phase in the plan.
     pub(super) fn deadline(&self, phase: Phase) -> Duration {
         let planned = self.plan.phases.iter().find(|planned| planned.phase == phase);
@@ -197,9 +184,10 @@ impl Context {
             *now = Now { phase, since: self.at(), deadline: limit, doing: String::new(), answered: now.answered };
         }
         self.recorder.record(Event::PhaseStarted { phase, deadline: limit });
+        let count = if planted::has(Bug::InterruptIgnored) { interrupted_at + 1 } else { interrupted_at };
         let ended = tokio::select! {
             biased;
-            () = self.interrupts.at_least(interrupted_at) => Err(Stop::Interrupted),
+            () = self.interrupts.at_least(count) => Err(Stop::Interrupted),
             reason = self.broken(), if interrupted_at == 1 => Err(Stop::Broken(reason)),
             ended = self.guarded(body) => ended,
             () = tokio::time::sleep(limit) => {
@@ -250,7 +238,8 @@ impl Context {
 
     /// Why the lease or samples are lost, or what panicked, where that is so.
     pub(super) fn lost_now(&self) -> Option<String> {
-        self.lease_lost.borrow().clone().or_else(|| self.board.broken()).or_else(|| self.panics.first())
+        let lease_lost = self.lease_lost.borrow().clone().filter(|_| !planted::has(Bug::LostLeaseIgnored));
+        lease_lost.or_else(|| self.board.broken()).or_else(|| self.panics.first())
     }
 
     /// Tells people a few times a second how things stand, until it is dropped.

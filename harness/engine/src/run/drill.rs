@@ -11,16 +11,10 @@ use super::planned::{Drill, RunError, environment, plan, planned_steps};
 use super::preflight::{accepted, left_changed, preflight};
 use super::recorder::{Progress, Recorder};
 use super::suspension::Suspensions;
-use super::undo_log::UndoLog;
+use super::undo_log::{RunRecords, UndoLog};
 use super::watching::Watching;
-use super::{account, alerts, back_off, before, break_it, finish, recover, steady};
-use crate::clock::Clock;
-use crate::cluster::{Cluster, RunMark};
-use crate::files;
-use crate::lease::Lease;
-use crate::observe;
-use crate::pressure::cpu_stalled;
-use crate::record::Records;
+use super::{account, alerts, before, break_it, finish, recover, steady};
+use crate::port::{Baseline, Lease, Ports, RunMark};
 use firedrill_core::event::{Event, JOURNAL_VERSION, Looked, RunStarted};
 use firedrill_core::plan::{Phase, Plan};
 use firedrill_core::scenario::Recovery;
@@ -41,12 +35,10 @@ const BASELINE_WITHIN: Duration = Duration::from_secs(10);
 pub struct Options {
     /// What.
     pub drill: Drill,
-    /// Where.
-    pub cluster: Cluster,
+    /// The cluster and everything else outside the run.
+    pub ports: Ports,
     /// The folder that gets the run's own.
     pub runs: PathBuf,
-    /// The folder of the stack's chart.
-    pub chart: PathBuf,
     /// Whether the cluster is taken as it is where an earlier run left it changed.
     pub accept_current_state: bool,
 }
@@ -68,10 +60,11 @@ pub struct Ran {
 /// Where the cluster is not as it must be before anything was made, or the run's files cannot be written.
 pub async fn run(options: Options, progress: mpsc::Sender<Progress>, interrupts: Interrupts) -> Result<Ran, RunError> {
     let panics = Panics::from_now();
-    let plan = plan(&options.drill, &options.cluster).await?;
-    let info = options.cluster.info().await?;
+    let ports = options.ports.clone();
+    let clock = ports.clock;
+    let plan = plan(&options.drill, &ports).await?;
+    let info = ports.cluster.info().await?;
     let cluster_uid = info.uid.clone();
-    let clock = Clock::start();
     let folder = options.runs.join(&plan.run_id);
     let io = |error: std::io::Error| environment(format!("{}: {error}", folder.display()));
     let variant = options.drill.scenario.variants.get(&plan.variant).cloned();
@@ -80,17 +73,17 @@ pub async fn run(options: Options, progress: mpsc::Sender<Progress>, interrupts:
     let mut say = move |text| {
         let _ = waiting.try_send(Progress::Waiting(text));
     };
-    let lease = Lease::acquire(&options.cluster, &plan.run_id, &mut say).await;
+    let lease = ports.cluster.lease(&plan.run_id, &mut say).await;
     let lease = lease.map_err(|error| environment(error.to_string()))?;
     // Only now: a run that is under way is not settled either.
     let journals = Journals::read(&options.runs, &cluster_uid);
     if !options.accept_current_state
-        && let Some(refused) = left_changed(&journals, &options.cluster.name)
+        && let Some(refused) = left_changed(&journals, ports.cluster.name())
     {
         give_back(lease).await;
         return Err(refused);
     }
-    let (plan, anew) = match fresh(&options, plan, clock, &mut say, &interrupts).await {
+    let (plan, anew) = match fresh(&options, plan, &mut say, &interrupts).await {
         Ok(fresh) => fresh,
         Err(error) => {
             give_back(lease).await;
@@ -98,10 +91,10 @@ pub async fn run(options: Options, progress: mpsc::Sender<Progress>, interrupts:
         }
     };
     drop(say);
-    let made = files::create_dir_all(&folder).and_then(|()| {
-        let recorder = Recorder::create(&folder.join("events.jsonl"), clock, progress)?;
-        let recorder = recorder.redacting(options.cluster.redactor());
-        let board = Board::open(&folder.join("samples.bin"), &plan.series, variant.sustained)?;
+    let made = ports.store.create_dir_all(&folder).and_then(|()| {
+        let recorder = Recorder::create(&*ports.store, &folder.join("events.jsonl"), clock, progress)?;
+        let recorder = recorder.redacting(ports.cluster.redactor());
+        let board = Board::open(&*ports.store, &folder.join("samples.bin"), &plan.series, variant.sustained)?;
         Ok((recorder, board))
     });
     let (recorder, (board, sink, samples)) = match made {
@@ -122,8 +115,8 @@ pub async fn run(options: Options, progress: mpsc::Sender<Progress>, interrupts:
     if let Some(event) = anew {
         recorder.record(event);
     }
-    recorder.record(back_off::restarts(&options.cluster, &options.drill.scenario, clock, Looked::Before).await);
-    if let Some(text) = options.cluster.credential_plugin_note() {
+    recorder.record(restarts(&ports, &options.drill, Looked::Before).await);
+    if let Some(text) = ports.cluster.credential_plugin_note() {
         recorder.record(Event::Note { text });
     }
     for (_, why) in &journals.unread {
@@ -132,14 +125,13 @@ pub async fn run(options: Options, progress: mpsc::Sender<Progress>, interrupts:
     }
     let expires_unix = clock.unix_seconds(clock.now().plus(plan.expires_after));
     let mark = RunMark { run_id: plan.run_id.clone(), expires_unix };
-    let records = Records::new(&options.cluster, &cluster_uid, &mark, clock);
+    let records = RunRecords { cluster: ports.cluster.clone(), uid: cluster_uid, mark: mark.clone() };
     let context = Context {
         variant: Arc::new(variant),
         mark,
         plan: Arc::new(plan),
-        cluster: options.cluster,
+        ports,
         folder: folder.clone(),
-        chart: options.chart,
         undo: UndoLog::new(recorder.clone(), records),
         recorder,
         board,
@@ -176,8 +168,7 @@ pub async fn run(options: Options, progress: mpsc::Sender<Progress>, interrupts:
     watching.abort();
     suspensions.look();
     if !ended.silent {
-        let scenario = &context.drill.scenario;
-        context.recorder.record(back_off::restarts(&context.cluster, scenario, clock, Looked::After).await);
+        context.recorder.record(restarts(&context.ports, &context.drill, Looked::After).await);
     }
     context.recorder.record(Event::RunEnded { interrupted: context.interrupts.count() > 0, samples });
     counting.abort();
@@ -193,7 +184,7 @@ pub async fn run(options: Options, progress: mpsc::Sender<Progress>, interrupts:
     }
     match context.recorder.broken() {
         None => {
-            let redactor = context.cluster.redactor();
+            let redactor = context.ports.cluster.redactor();
             let environment = ended.environment.map(|why| redactor.text(&why));
             Ok(Ran { folder, environment, clean: ended.clean })
         }
@@ -206,19 +197,21 @@ pub async fn run(options: Options, progress: mpsc::Sender<Progress>, interrupts:
 async fn fresh(
     options: &Options,
     plan: Plan,
-    clock: Clock,
     say: &mut (dyn FnMut(String) + Send),
     interrupts: &Interrupts,
 ) -> Result<(Plan, Option<Event>), RunError> {
+    let (drill, ports) = (&options.drill, &options.ports);
+    let Some(variant) = drill.scenario.variants.get(&drill.variant) else { return Ok((plan, None)) };
     let anew = tokio::select! {
-        anew = back_off::make_anew(&options.cluster, &options.drill, clock, say) => anew,
+        biased;
+        anew = ports.cluster.replace_crashed(&drill.scenario, variant, say) => anew,
         () = interrupts.at_least(1) => return Ok((plan, None)),
     };
     if anew.is_none() {
         return Ok((plan, None));
     }
-    let drill = Drill { seed: Some(plan.seed), ..options.drill.clone() };
-    let again = super::planned::plan(&drill, &options.cluster).await?;
+    let drill = Drill { seed: Some(plan.seed), ..drill.clone() };
+    let again = super::planned::plan(&drill, ports).await?;
     Ok((Plan { run_id: plan.run_id, ..again }, anew))
 }
 
@@ -237,8 +230,14 @@ fn no_journal(context: &Context, reason: &str, clean: bool) -> RunError {
     }
 }
 
+/// How often the stack's containers were restarted.
+async fn restarts(ports: &Ports, drill: &Drill, when: Looked) -> Event {
+    let (containers, unseen) = ports.cluster.restarts(&drill.scenario).await;
+    Event::RestartsSeen { when, containers, unseen }
+}
+
 /// A lease that cannot be given back runs out by itself.
-async fn give_back(lease: Lease) {
+async fn give_back(lease: Box<dyn Lease>) {
     if let Err(error) = lease.release().await {
         tracing::warn!("the lease runs out by itself: {error}");
     }
@@ -281,9 +280,9 @@ async fn whole(context: &Context, sink: mpsc::Sender<firedrill_core::sample::Sam
             return Ended { environment: not_ready(&stop), clean, silent };
         }
     };
-    let (from, stalled) = (context.at(), cpu_stalled());
+    let (from, stalled) = (context.at(), context.ports.observer.cpu_stalled());
     let drilled = context.guarded(drill(context, &mut armed)).await;
-    if let Some(stalled) = stalled.and_then(|before| cpu_stalled()?.checked_sub(before)) {
+    if let Some(stalled) = stalled.and_then(|before| context.ports.observer.cpu_stalled()?.checked_sub(before)) {
         context.recorder.record(Event::CpuPressure { stalled, over: context.at().since(from) });
     }
     let recovered = drilled.is_ok();
@@ -308,15 +307,15 @@ fn not_ready(stop: &Stop) -> Option<String> {
 async fn drill(context: &Context, armed: &mut Armed) -> Result<(), Stop> {
     let limit = |phase| context.deadline(phase);
     context.phase(Phase::SteadyState, limit(Phase::SteadyState), 1, steady::hold(context)).await?;
-    let usual = observe::backlog(&context.cluster, &context.drill.scenario).await.ok().flatten().unwrap_or(0);
+    let usual = context.ports.observer.backlog(&context.drill.scenario).await.ok().flatten().unwrap_or(0);
     let baseline = baseline(context).await?;
     let telling = alerts::telling(&context.variant.alerts, &armed.alerts.borrow());
-    let injecting = break_it::inject(context, &armed.fault);
+    let injecting = break_it::inject(context, &*armed.faults);
     let (injected_at, injected) = context.phase(Phase::Inject, limit(Phase::Inject), 1, injecting).await?;
     let targets = context.plan.targets();
     let baseline = Arc::new(baseline);
     let watching = Watching::start(context, injected_at, baseline.clone(), usual, telling, armed.alerts.clone());
-    let proving = break_it::prove(context, &armed.fault, injected_at, &injected, &baseline);
+    let proving = break_it::prove(context, &*armed.faults, injected_at, &injected, &baseline);
     let effect_at = context.phase(Phase::Effect, limit(Phase::Effect), 1, proving).await?;
 
     let left = || left(context, effect_at);
@@ -364,10 +363,10 @@ async fn drill(context: &Context, armed: &mut Armed) -> Result<(), Stop> {
 }
 
 /// How things are before the fault. One look that fails is not the end of a run: what it lists may be slow to answer once.
-async fn baseline(context: &Context) -> Result<observe::Baseline, Stop> {
+async fn baseline(context: &Context) -> Result<Baseline, Stop> {
     let again_until = context.at().plus(BASELINE_WITHIN);
     loop {
-        match observe::Baseline::take(&context.cluster, &context.variant).await {
+        match context.ports.observer.baseline(&context.variant).await {
             Ok(baseline) => return Ok(baseline),
             Err(error) if context.at() >= again_until || context.interrupts.count() > 0 => {
                 let text = format!("how things are before the fault cannot be told: {error}");

@@ -6,10 +6,10 @@ use super::context::Context;
 use super::interrupt::{InterruptSource, Interrupts};
 use super::panics::Panics;
 use super::recorder::Recorder;
-use super::undo_log::UndoLog;
-use crate::clock::Clock;
-use crate::cluster::{Cluster, RunMark};
-use crate::record::Records;
+use super::undo_log::{RunRecords, UndoLog};
+use crate::cluster::Cluster;
+use crate::port::RunMark;
+use crate::world;
 use firedrill_core::event::{Event, Record};
 use firedrill_core::plan::{self, Plan};
 use firedrill_core::scenario::{Scenario, parse};
@@ -58,10 +58,13 @@ impl FakeRun {
         std::fs::write(&kubeconfig, text).unwrap();
         let cluster = Cluster::connect("test", &kubeconfig, "x").await.unwrap();
         let (progress, _seen) = tokio::sync::mpsc::channel(64);
-        let recorder = Recorder::create(&folder.path().join("events.jsonl"), Clock::start(), progress).unwrap();
+        let ports = world::ports(&cluster, None, "");
+        let journal = folder.path().join("events.jsonl");
+        let recorder = Recorder::create(&*ports.store, &journal, ports.clock, progress).unwrap();
         let scenario = scenario();
         let variant = scenario.variants["pod"].clone();
-        let (board, _sink, _samples) = Board::open(&folder.path().join("samples.bin"), &[], variant.sustained).unwrap();
+        let (board, _sink, _samples) =
+            Board::open(&*ports.store, &folder.path().join("samples.bin"), &[], variant.sustained).unwrap();
         let plan = Plan {
             run_id: "r1".to_owned(),
             scenario: scenario.name.clone(),
@@ -75,15 +78,15 @@ impl FakeRun {
         let (source, interrupts): (InterruptSource, Interrupts) = InterruptSource::new();
         let drill = Drill { scenario, variant: "pod".to_owned(), seed: None, noop: false, agent_image: String::new() };
         let mark = RunMark { run_id: "r1".to_owned(), expires_unix: 0 };
-        let undo = UndoLog::new(recorder.clone(), Records::new(&cluster, "u", &mark, recorder.clock()));
+        let records = RunRecords { cluster: ports.cluster.clone(), uid: "u".to_owned(), mark: mark.clone() };
+        let undo = UndoLog::new(recorder.clone(), records);
         let context = Context {
             drill: Arc::new(drill),
             variant: Arc::new(variant),
             plan: Arc::new(plan),
-            cluster,
+            ports,
             mark,
             folder: folder.path().to_owned(),
-            chart: folder.path().to_owned(),
             undo,
             recorder,
             board,

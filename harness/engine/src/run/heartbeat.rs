@@ -3,7 +3,6 @@
 use super::context::{Context, Now};
 use crate::clock::Clock;
 use firedrill_core::time::At;
-use kube::client::Body;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -39,8 +38,12 @@ impl Drop for Heartbeat {
 impl Heartbeat {
     /// Begins to ask.
     pub(super) fn start(context: &Context) -> Self {
-        let client = context.cluster.client();
-        Self::of(move || ping(client.clone()), PING_EVERY, context.clock(), context.now.clone())
+        let cluster = context.ports.cluster.clone();
+        let ping = move || {
+            let cluster = cluster.clone();
+            async move { cluster.answers().await }
+        };
+        Self::of(ping, PING_EVERY, context.clock(), context.now.clone())
     }
 
     fn of<F>(mut ping: impl FnMut() -> F + Send + 'static, every: Duration, clock: Clock, now: Arc<Mutex<Now>>) -> Self
@@ -78,12 +81,6 @@ impl Heartbeat {
             }
         }
     }
-}
-
-/// Whether the API server answers. One that has no etcd refuses everything: that is no answer, as nothing can be undone.
-async fn ping(client: kube::Client) -> bool {
-    let Ok(request) = http::Request::get("/readyz").body(Body::empty()) else { return false };
-    client.send(request).await.is_ok_and(|answer| answer.status().as_u16() < 500)
 }
 
 #[cfg(test)]

@@ -47,6 +47,7 @@ impl Interrupts {
         let (mine, interrupts) = (token.clone(), self.clone());
         tokio::spawn(async move {
             tokio::select! {
+                biased;
                 () = interrupts.at_least(count) => mine.cancel(),
                 () = mine.cancelled() => {}
             }

@@ -250,7 +250,8 @@ mod tests {
         let folder = runs.join(run_id);
         std::fs::create_dir_all(&folder).unwrap();
         let (progress, _seen) = tokio::sync::mpsc::channel(8);
-        let recorder = Recorder::create(&folder.join("events.jsonl"), Clock::start(), progress).unwrap();
+        let recorder =
+            Recorder::create(&crate::world::Files, &folder.join("events.jsonl"), Clock::start(), progress).unwrap();
         let text = |text: &str| text.to_owned();
         let plan = Plan {
             run_id: text(run_id),

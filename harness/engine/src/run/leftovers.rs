@@ -5,10 +5,7 @@
 
 use super::journals::Journals;
 use super::sweep::{SweepOptions, Swept};
-use crate::cluster::{Cluster, ClusterError};
-use crate::record::annotations::{self, ANNOTATION_UNDO, Annotated};
-use crate::record::writers::{self, Writers};
-use crate::record::{self, Found, UndoRecord, is_run_id, shown};
+use crate::port::{ANNOTATION_UNDO, Annotated, Cluster, ClusterError, Found, UndoRecord, Writers, is_run_id, shown};
 use firedrill_core::event::{SYSTEM_NAMESPACE, Undo};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -60,7 +57,7 @@ impl Trust {
 /// # Errors
 /// Where the cluster does not answer.
 pub(super) async fn look(
-    cluster: &Cluster,
+    cluster: &dyn Cluster,
     cluster_uid: &str,
     journals: &Journals,
     only: Option<&str>,
@@ -72,7 +69,7 @@ pub(super) async fn look(
         saved.open.iter().for_each(|undo| work.add(undo));
     }
     let (mut records, mut refused) = (Vec::new(), Vec::new());
-    for found in record::find(cluster, cluster_uid).await? {
+    for found in cluster.records(cluster_uid).await? {
         match found.record {
             Err(_) => refused.push(found),
             Ok(record) if !asked(&record.run) => {}
@@ -100,7 +97,7 @@ pub(super) async fn look(
         let knows = |undo: &Undo| saved.is_some_and(|saved| saved.open.contains(undo) || saved.done.contains(undo));
         annotated.undos.as_ref().is_ok_and(|undos| undos.iter().all(knows))
     };
-    let annotated = annotations::find(cluster).await?;
+    let annotated = cluster.annotations().await?;
     let annotated = annotated.into_iter().filter(|one| asked(&one.run_id) && !in_journal(one)).collect();
     let labelled = unrecorded(cluster).await?.into_iter().map(|(run, _)| run).filter(|run| asked(run)).collect();
     Ok(Leftovers { known, records, refused, annotated, labelled })
@@ -123,7 +120,7 @@ impl Leftovers {
     }
 
     /// What is obeyed, by run; the rest is told.
-    pub(super) async fn judge(self, cluster: &Cluster, trust: Trust, swept: &mut Swept) -> BTreeMap<String, Work> {
+    pub(super) async fn judge(self, cluster: &dyn Cluster, trust: Trust, swept: &mut Swept) -> BTreeMap<String, Work> {
         let mut work = self.known;
         for Found { name, record } in &self.refused {
             let why = record.as_ref().err().map(|why| shown(why)).unwrap_or_default();
@@ -169,8 +166,8 @@ fn not_obeyed(run_id: &str, object: &str, undos: &Result<Vec<Undo>, String>) -> 
 }
 
 /// Whether nobody can have forged a record; says who could have.
-async fn are_trusted(cluster: &Cluster, swept: &mut Swept) -> bool {
-    match writers::of_records(cluster).await {
+async fn are_trusted(cluster: &dyn Cluster, swept: &mut Swept) -> bool {
+    match cluster.record_writers().await {
         Writers::Trusted => true,
         Writers::Others(others) => {
             let others = others.iter().map(|other| shown(other)).collect::<Vec<_>>().join(", ");
@@ -193,7 +190,7 @@ pub(super) fn planned(work: &BTreeMap<String, Work>) -> Vec<String> {
 }
 
 /// Objects with the label of a run, by run, without the undo records.
-async fn unrecorded(cluster: &Cluster) -> Result<Vec<(String, String)>, ClusterError> {
+async fn unrecorded(cluster: &dyn Cluster) -> Result<Vec<(String, String)>, ClusterError> {
     let objects = cluster.objects_of_runs().await?;
     let others = objects.into_iter().filter(|left| left.object.namespace.as_deref() != Some(SYSTEM_NAMESPACE));
     Ok(others.map(|left| (left.run_id, left.object.to_string())).collect())
@@ -205,7 +202,7 @@ async fn unrecorded(cluster: &Cluster) -> Result<Vec<(String, String)>, ClusterE
 /// # Errors
 /// Where the cluster does not answer.
 pub(super) async fn labelled(
-    cluster: &Cluster,
+    cluster: &dyn Cluster,
     options: &SweepOptions<'_>,
     within: Duration,
     swept: &mut Swept,
@@ -240,9 +237,9 @@ pub(super) async fn labelled(
 ///
 /// # Errors
 /// Where the cluster does not answer.
-pub(super) async fn left_behind(cluster: &Cluster, own: &str) -> Result<BTreeSet<String>, ClusterError> {
+pub(super) async fn left_behind(cluster: &dyn Cluster, own: &str) -> Result<BTreeSet<String>, ClusterError> {
     let cluster_uid = cluster.uid().await?;
-    let found = record::find(cluster, &cluster_uid).await?.into_iter();
+    let found = cluster.records(&cluster_uid).await?.into_iter();
     let named = found.filter_map(|found| match found.record {
         Ok(record) => (record.run != own).then(|| format!("run {}", record.run)),
         Err(_) => Some(format!("undo record {}", shown(&found.name))),

@@ -2,16 +2,13 @@
 
 mod account;
 mod alerts;
-mod anew;
 mod arm;
-mod back_off;
 mod before;
 mod board;
 mod break_it;
 mod compare;
 mod context;
 mod drill;
-mod endpoints;
 #[cfg(test)]
 mod fake;
 mod finish;
@@ -21,6 +18,7 @@ mod journals;
 mod leftovers;
 mod panics;
 mod planned;
+pub(crate) mod planted;
 mod preflight;
 mod recorder;
 mod recover;

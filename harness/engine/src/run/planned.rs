@@ -1,10 +1,7 @@
 //! What a run will do, before anything is made: its targets, its phases, its commands; or why there is none.
 
-use super::endpoints;
 use crate::clock::Clock;
-use crate::cluster::{Cluster, ClusterError};
-use crate::runbook::{PlannedStep, plan_steps};
-use crate::{fault, stack};
+use crate::port::{ClusterError, MARKER, PlannedStep, Ports, plan_steps};
 use firedrill_core::plan::{self, Plan, PlannedFault, Target};
 use firedrill_core::scenario::{Fault, Recovery, Scenario, TargetNames};
 use firedrill_core::time::At;
@@ -64,16 +61,16 @@ pub(super) fn environment(message: impl Into<String>) -> RunError {
 ///
 /// # Errors
 /// Where the cluster does not answer, is not marked for drills, or lacks the targets.
-pub async fn plan(drill: &Drill, cluster: &Cluster) -> Result<Plan, RunError> {
-    let clock = Clock::start();
+pub async fn plan(drill: &Drill, ports: &Ports) -> Result<Plan, RunError> {
+    let (clock, cluster) = (ports.clock, &ports.cluster);
     let seed = drill.seed.unwrap_or_else(|| clock.seed());
     if !cluster.is_allowed().await? {
         return Err(RunError::Environment {
-            message: format!("cluster {} is not marked as one that drills may break", cluster.name),
+            message: format!("cluster {} is not marked as one that drills may break", cluster.name()),
             hint: Some(format!(
                 "if it is one: kubectl --context {} create configmap {} -n kube-system",
-                cluster.context,
-                crate::cluster::MARKER
+                cluster.context(),
+                MARKER
             )),
             dirty: false,
         });
@@ -86,17 +83,21 @@ pub async fn plan(drill: &Drill, cluster: &Cluster) -> Result<Plan, RunError> {
             message: error.to_string(),
             hint: Some(format!(
                 "firedrill plan {}/{} --rbac | kubectl --context {} apply -f -",
-                drill.scenario.name, drill.variant, cluster.context
+                drill.scenario.name,
+                drill.variant,
+                cluster.context()
             )),
             dirty: false,
         })?;
     }
-    in_its_layout(drill, cluster).await?;
+    in_its_layout(drill, ports).await?;
     let series = plan::series(&drill.scenario);
-    endpoints::check_outside(cluster, &series)?;
+    if let Err((message, hint)) = ports.probes.check(&series) {
+        return Err(RunError::Environment { message, hint: Some(hint), dirty: false });
+    }
     let mut faults = Vec::new();
     for fault in drill.faults() {
-        let targets = fault::choose_targets(cluster, &fault, seed, &[]).await;
+        let targets = ports.faults.choose_targets(&fault, seed).await;
         faults.push(PlannedFault { targets: targets.map_err(|error| environment(error.to_string()))?, fault });
     }
     let phases = plan::phases(&drill.scenario, &drill.variant)
@@ -114,14 +115,14 @@ pub async fn plan(drill: &Drill, cluster: &Cluster) -> Result<Plan, RunError> {
 }
 
 /// A stack that firedrill installed says in which layout it is; of another one its targets would just not be found.
-async fn in_its_layout(drill: &Drill, cluster: &Cluster) -> Result<(), RunError> {
-    let installed = stack::installed(cluster).await.map_err(|error| environment(error.to_string()))?;
+async fn in_its_layout(drill: &Drill, ports: &Ports) -> Result<(), RunError> {
+    let installed = ports.deployer.layout().await.map_err(environment)?;
     let (name, wanted) = (&drill.scenario.name, drill.scenario.needs.layout);
     match installed {
-        Some(installed) if installed.layout != wanted => Err(RunError::Environment {
+        Some(installed) if installed != wanted => Err(RunError::Environment {
             message: format!(
-                "{name}/{} needs the {wanted} layout, and the stack is there in the {} one",
-                drill.variant, installed.layout
+                "{name}/{} needs the {wanted} layout, and the stack is there in the {installed} one",
+                drill.variant
             ),
             hint: Some(format!(
                 "firedrill run {name}/{} --up puts it in the other one's place, which is deleted with its volumes",

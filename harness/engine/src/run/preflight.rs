@@ -5,10 +5,8 @@ use super::context::{Accepted, Context, Stop};
 use super::journals::{self, Journals};
 use super::leftovers::left_behind;
 use super::planned::RunError;
-use super::recover;
 use super::watching;
-use crate::cluster::DigestKey;
-use crate::observe;
+use crate::port::DigestKey;
 use firedrill_core::event::Event;
 use firedrill_core::scenario::{Condition, Recovery, Start};
 use std::collections::BTreeSet;
@@ -53,14 +51,14 @@ pub(super) fn accepted(journals: &Journals) -> Vec<Accepted> {
 pub(super) async fn preflight(context: &Context) -> Result<(Before, String), Stop> {
     let mut baselines = Vec::new();
     for (name, variant) in &context.drill.scenario.variants {
-        let baseline = observe::Baseline::take(&context.cluster, variant).await.map_err(Stop::failed)?;
+        let baseline = context.ports.observer.baseline(variant).await.map_err(Stop::failed)?;
         // That an alert is over matters to the variant that waits for it: the others need no Prometheus for it.
         let own = *name == context.plan.variant;
         let asked = variant.redundancy.iter().filter(|asked| own || !matches!(asked, Condition::AlertOver { .. }));
         baselines.push((asked.collect::<Vec<_>>(), baseline));
     }
     context.doing("looking for what other runs left behind");
-    let others = left_behind(&context.cluster, &context.mark.run_id).await.map_err(Stop::failed)?;
+    let others = left_behind(&*context.ports.cluster, &context.mark.run_id).await.map_err(Stop::failed)?;
     if !others.is_empty() {
         let others: Vec<_> = others.iter().map(String::as_str).collect();
         return Err(Stop::Failed(format!(
@@ -78,7 +76,7 @@ pub(super) async fn preflight(context: &Context) -> Result<(Before, String), Sto
         }
         // A runbook that starts at an alert needs one that is there and quiet; elsewhere it is unknown, and no more.
         if let Recovery::Runbook { start: Start::Alert, .. } = &context.variant.recovery {
-            missing.extend(observe::not_quiet(&context.cluster, &context.variant.alerts).await);
+            missing.extend(context.ports.observer.not_quiet(&context.variant.alerts).await);
         }
         if missing.is_empty() {
             break;
@@ -95,7 +93,7 @@ pub(super) async fn preflight(context: &Context) -> Result<(Before, String), Sto
     }
     before::keep(&context.folder, &before).map_err(Stop::Broken)?;
     if let Recovery::Runbook { .. } = &context.variant.recovery {
-        recover::make_workplace(context).map_err(Stop::failed)?;
+        context.ports.shell.prepare(&context.folder).map_err(Stop::Failed)?;
     }
     let text = format!(
         "marked for drills, healthy, {} targets, {} objects listed",
@@ -113,7 +111,7 @@ async fn list(context: &Context) -> Result<Before, Stop> {
     loop {
         tick.tick().await;
         context.doing("listing the cluster");
-        let inventory = context.cluster.inventory(&key).await.map_err(Stop::failed)?;
+        let inventory = context.ports.cluster.inventory(&key).await.map_err(Stop::failed)?;
         let changing = inventory.changing();
         if changing.is_empty() {
             return Ok(Before { inventory, key });
@@ -125,7 +123,7 @@ async fn list(context: &Context) -> Result<Before, Stop> {
 /// Takes the cluster as that earlier run left it. How it differed is on disk before that run counts as settled.
 async fn accept(context: &Context, accepted: &Accepted) -> Result<(), Stop> {
     context.doing(format!("comparing with what was before run {}", accepted.run_id));
-    let mut differences = before::differ_now(&context.cluster, &accepted.folder, accepted.irreversible).await;
+    let mut differences = before::differ_now(&*context.ports.cluster, &accepted.folder, accepted.irreversible).await;
     if differences.is_empty() {
         differences.push("nothing differs from what was before it".to_owned());
     }

@@ -1,13 +1,12 @@
 //! The journal's writer: the first reporter of everything that happens.
 
+use super::planted::{self, Bug};
 use crate::clock::Clock;
-use crate::files;
-use crate::redact::Redactor;
+use crate::port::{Appender, Redactor, Store};
 use firedrill_core::event::{Event, Record};
 use firedrill_core::live::Live;
 use firedrill_core::time::At;
-use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
@@ -32,7 +31,7 @@ impl Inner {
         let mut line = serde_json::to_vec(record).map_err(io::Error::other)?;
         line.push(b'\n');
         self.file.write_all(&line)?;
-        if durably { self.file.sync_data() } else { Ok(()) }
+        if durably { self.file.sync() } else { Ok(()) }
     }
 }
 
@@ -47,7 +46,7 @@ pub struct Recorder {
 }
 
 struct Inner {
-    file: File,
+    file: Box<dyn Appender>,
     next_seq: u64,
     last_at: At,
     /// The first failure to write: from then on the journal is not to be trusted, and the run must end.
@@ -59,11 +58,11 @@ impl Recorder {
     ///
     /// # Errors
     /// As the file system.
-    pub fn create(path: &Path, clock: Clock, progress: mpsc::Sender<Progress>) -> io::Result<Self> {
-        Ok(Self::into_file(files::create_new(path)?, clock, progress))
+    pub fn create(store: &dyn Store, path: &Path, clock: Clock, progress: mpsc::Sender<Progress>) -> io::Result<Self> {
+        Ok(Self::into_file(store.create(path)?, clock, progress))
     }
 
-    fn into_file(file: File, clock: Clock, progress: mpsc::Sender<Progress>) -> Self {
+    fn into_file(file: Box<dyn Appender>, clock: Clock, progress: mpsc::Sender<Progress>) -> Self {
         let inner = Inner { file, next_seq: 0, last_at: At(0), broken: None };
         Self { clock, inner: Arc::new(Mutex::new(inner)), progress, redactor: Arc::default() }
     }
@@ -90,6 +89,9 @@ impl Recorder {
     /// Where it could not be written; then the act must not follow.
     pub fn record_durably(&self, event: Event) -> Result<(), String> {
         self.write(event, true);
+        if planted::has(Bug::BrokenJournalIgnored) {
+            return Ok(());
+        }
         match &self.lock().broken {
             Some(reason) => Err(format!("the journal cannot be written: {reason}")),
             None => Ok(()),
@@ -98,7 +100,7 @@ impl Recorder {
 
     /// Why the journal cannot be written, once that happened.
     pub fn broken(&self) -> Option<String> {
-        self.lock().broken.clone()
+        self.lock().broken.clone().filter(|_| !planted::has(Bug::BrokenJournalIgnored))
     }
 
     /// Tells the reporter how things stand; dropped where it is behind.
@@ -134,14 +136,17 @@ impl Recorder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files;
+    use crate::world::Files;
     use firedrill_core::journal::{Journal, JournalError};
+    use std::fs::File;
 
     #[test]
     fn records_are_numbered_and_ordered() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("events.jsonl");
         let (progress, mut seen) = mpsc::channel(2);
-        let recorder = Recorder::create(&path, Clock::start(), progress).unwrap();
+        let recorder = Recorder::create(&Files, &path, Clock::start(), progress).unwrap();
         for text in ["one", "two", "three"] {
             recorder.record_durably(Event::Note { text: text.to_owned() }).unwrap();
         }
@@ -151,7 +156,7 @@ mod tests {
         assert!(records.is_sorted_by_key(|r| r.at));
         assert!(matches!(Journal::parse(&text), Err(JournalError::NoStart)));
         assert!(matches!(seen.try_recv(), Ok(Progress::Record(_))));
-        assert!(Recorder::create(&path, Clock::start(), mpsc::channel(1).0).is_err());
+        assert!(Recorder::create(&Files, &path, Clock::start(), mpsc::channel(1).0).is_err());
     }
 
     #[tokio::test]
@@ -163,9 +168,10 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let folder = place.path().join("runs/r1");
         files::create_dir_all(&folder).unwrap();
-        let recorder = Recorder::create(&folder.join("events.jsonl"), Clock::start(), mpsc::channel(1).0).unwrap();
+        let recorder =
+            Recorder::create(&Files, &folder.join("events.jsonl"), Clock::start(), mpsc::channel(1).0).unwrap();
         recorder.record(Event::Note { text: "one".to_owned() });
-        drop(Board::open(&folder.join("samples.bin"), &[], std::time::Duration::ZERO).unwrap());
+        drop(Board::open(&Files, &folder.join("samples.bin"), &[], std::time::Duration::ZERO).unwrap());
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
         before::keep(&folder, &before::Before::empty()).unwrap();
         assert_eq!(mode(&folder.join("before.key")), 0o600, "it goes once the run is settled");
@@ -189,7 +195,7 @@ mod tests {
         let (progress, mut seen) = mpsc::channel(8);
         let redactor = Arc::new(Redactor::default());
         redactor.register("password of Secret a/b", "correct-horse");
-        let recorder = Recorder::create(&path, Clock::start(), progress).unwrap().redacting(redactor);
+        let recorder = Recorder::create(&Files, &path, Clock::start(), progress).unwrap().redacting(redactor);
         let said = "psql: correct-horse\nY29ycmVjdC1ob3JzZQ==\nPGPASSWORD=hunter2".to_owned();
         recorder.record(Event::StepEnded {
             step: 1,
@@ -221,7 +227,7 @@ mod tests {
     fn on_a_full_disk_the_act_must_not_follow_and_people_are_told_all_the_same() {
         let full = File::options().append(true).open("/dev/full").unwrap();
         let (progress, mut seen) = mpsc::channel(4);
-        let recorder = Recorder::into_file(full, Clock::start(), progress);
+        let recorder = Recorder::into_file(Box::new(full), Clock::start(), progress);
         recorder.record(Event::Note { text: "one".to_owned() });
         assert!(recorder.broken().is_some_and(|reason| reason.contains("No space left")));
         let refused = recorder.record_durably(Event::Note { text: "two".to_owned() });

@@ -2,21 +2,14 @@
 
 use super::context::{Context, Stop};
 use super::watching::{Backlog, Watching};
-use crate::cluster::ClusterError;
-use crate::copy::{CopyLimits, copy_tree};
-use crate::fault;
-use crate::machine;
-use crate::runbook::{CommandEnd, Environment, PlannedStep, run_command};
+use crate::port::{CommandEnd, PlannedStep};
 use firedrill_core::event::{Event, StepEnd, Undo};
 use firedrill_core::plan::Target;
 use firedrill_core::scenario::{Moment, ProviderStep, Start, StepCondition};
 use firedrill_core::time::{At, human};
-use std::path::Path;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// The folder that a runbook's commands run in, in that of the run.
-const WORKPLACE: &str = "work";
 /// How long after an expectation did not hold its command runs again, where the runbook gives it time.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
@@ -59,15 +52,13 @@ pub(super) async fn trigger(context: &Context, watching: &Watching, start: &Star
 /// would go on; the judge says what it means.
 ///
 /// # Errors
-/// Where the folder that they run in cannot be named.
+/// Where the run is interrupted, or the provider is to act and nothing was hit that it could act on.
 pub(super) async fn runbook(
     context: &Context,
     steps: &[PlannedStep],
     stop: &CancellationToken,
     effect_at: At,
 ) -> Result<((), String), Stop> {
-    let directory = std::path::absolute(context.folder.join(WORKPLACE)).map_err(Stop::failed)?;
-    let environment = Environment { variables: context.cluster.kubectl_env(), directory };
     let (mut held, mut corrected, mut skipped, mut manual) = (0, 0, 0, 0);
     for planned in steps {
         let step = &planned.step;
@@ -91,6 +82,7 @@ pub(super) async fn runbook(
             let due = effect_at.plus(*after);
             let up = context.look(|| (!context.board.is_down(probe)).then_some(()));
             let down = tokio::select! {
+                biased;
                 () = tokio::time::sleep_until(context.clock().deadline(due)) => context.board.is_down(probe),
                 () = up => false,
             };
@@ -105,8 +97,8 @@ pub(super) async fn runbook(
             }
         }
         context.doing(format!("step {} of {}: {}", planned.number, steps.len(), step.command));
-        let documented =
-            one(context, planned, &step.command, step.exit, step.expect.as_deref(), false, &environment, stop).await;
+        let expected = (step.exit, step.expect.as_deref());
+        let documented = one(context, planned, &step.command, expected, false, stop).await;
         let mut ok = documented.end.held();
         if let (false, Some(correction)) = (ok, &planned.correction) {
             corrected += 1;
@@ -114,17 +106,8 @@ pub(super) async fn runbook(
                 held += usize::from(by_provider(context, planned, step, &correction.instead).await?);
                 continue;
             }
-            let end = one(
-                context,
-                planned,
-                &correction.instead,
-                Some(0),
-                correction.expect.as_deref(),
-                true,
-                &environment,
-                stop,
-            );
-            ok = end.await.end.held();
+            let expected = (Some(0), correction.expect.as_deref());
+            ok = one(context, planned, &correction.instead, expected, true, stop).await.end.held();
         }
         held += usize::from(ok);
         if stop.is_cancelled() {
@@ -145,15 +128,13 @@ pub(super) async fn runbook(
     Ok(((), detail))
 }
 
-#[allow(clippy::too_many_arguments, reason = "one call of one command, spelled out where it is called")]
+/// Runs one command, again and again where the runbook gives it time to succeed.
 async fn one(
     context: &Context,
     planned: &PlannedStep,
     command: &str,
-    exit: Option<i32>,
-    expect: Option<&str>,
+    expected: (Option<i32>, Option<&str>),
     correction: bool,
-    environment: &Environment,
     stop: &CancellationToken,
 ) -> CommandEnd {
     let limit = planned.step.timeout;
@@ -167,7 +148,7 @@ async fn one(
         deadline: limit + planned.step.within.unwrap_or_default(),
     });
     let ended = loop {
-        let ended = run_command(command, environment, exit, expect, limit, stop).await;
+        let ended = context.ports.shell.run(&context.folder, command, expected, limit, stop).await;
         let look_again = !ended.end.held() && until.is_some_and(|until| context.at() < until);
         if !look_again || stop.is_cancelled() {
             break ended;
@@ -192,7 +173,8 @@ async fn by_provider(context: &Context, planned: &PlannedStep, step: ProviderSte
     let targets = context.plan.targets();
     let lost = targets.iter().find_map(Target::node);
     if step == ProviderStep::ReplaceNode {
-        let node = lost.map(machine::replacement_of).ok_or_else(|| nothing_to_act_on(planned, "node"))?;
+        let replacement = |lost| context.ports.faults.replacement_of(lost);
+        let node = lost.map(replacement).ok_or_else(|| nothing_to_act_on(planned, "node"))?;
         context.undo.record(Undo::RemoveNode { node }).await?;
     }
     context.doing(format!("step {}: {about}", planned.number));
@@ -207,11 +189,14 @@ async fn by_provider(context: &Context, planned: &PlannedStep, step: ProviderSte
     let acting = async {
         match (step, lost) {
             (ProviderStep::ReplaceNode, Some(lost)) => {
-                let node = machine::replacement_of(lost);
-                let made = machine::add(&context.cluster, &context.mark, lost, &node).await;
+                let node = context.ports.faults.replacement_of(lost);
+                let made = context.ports.faults.replace_node(&context.mark, lost, &node).await;
                 made.map(|()| format!("node {node} has joined\n")).map_err(|error| error.to_string())
             }
-            _ => fault::detach_by_force(&context.tools(), &targets).await.map_err(|error| error.to_string()),
+            _ => {
+                let detached = context.ports.faults.detach_by_force(&context.mark, &targets).await;
+                detached.map_err(|error| error.to_string())
+            }
         }
     };
     let (end, stdout, stderr) = match tokio::time::timeout(planned.step.timeout, acting).await {
@@ -226,25 +211,6 @@ async fn by_provider(context: &Context, planned: &PlannedStep, step: ProviderSte
 
 fn nothing_to_act_on(planned: &PlannedStep, what: &str) -> Stop {
     Stop::Failed(format!("step {}: no {what} was hit that the provider could act on", planned.number))
-}
-
-/// The folder that commands run in: a copy of the chart stands where the runbook's commands name it, so that no command reaches the
-/// chart itself.
-///
-/// # Errors
-/// Where it cannot be made, or the chart cannot be copied.
-pub(super) fn make_workplace(context: &Context) -> Result<(), ClusterError> {
-    workplace(&context.folder, &context.chart).map(drop)
-}
-
-fn workplace(folder: &Path, chart: &Path) -> Result<std::path::PathBuf, ClusterError> {
-    let io = |error: std::io::Error| ClusterError::Other(format!("{}: {error}", folder.display()));
-    let directory = folder.join(WORKPLACE);
-    let helm = directory.join("deploy/helm");
-    crate::files::create_dir_all(&helm).map_err(io)?;
-    copy_tree(chart, &helm.join("ironflow"), CopyLimits::CHART)
-        .map_err(|error| ClusterError::Other(format!("the chart cannot be copied: {error}")))?;
-    std::path::absolute(&directory).map_err(io)
 }
 
 /// Waits until every probe succeeds without a gap for as long as the variant demands.
@@ -320,26 +286,4 @@ pub(super) async fn backlog(context: &Context, watching: &Watching) -> Result<((
     let by = "no more steps wait for a worker than usual".to_owned();
     context.recorder.record(Event::MomentSeen { moment: Moment::BacklogDrained, seen_at, by: by.clone() });
     Ok(((), by))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::fs;
-
-    #[tokio::test]
-    async fn a_step_that_writes_into_the_chart_leaves_the_chart_as_it_was() {
-        let folder = tempfile::tempdir().unwrap();
-        let chart = folder.path().join("chart");
-        fs::create_dir(&chart).unwrap();
-        fs::write(chart.join("Chart.yaml"), "name: x\n").unwrap();
-        let directory = workplace(&folder.path().join("run"), &chart).unwrap();
-        let variables = vec![("PATH".into(), crate::env::raw("PATH").unwrap())];
-        let environment = Environment { variables, directory };
-        let command = "cd deploy/helm/ironflow && echo bad >> Chart.yaml && cat Chart.yaml && rm Chart.yaml";
-        let stop = CancellationToken::new();
-        let end = run_command(command, &environment, Some(0), Some("bad"), Duration::from_secs(20), &stop).await;
-        assert!(end.end.held(), "{end:?}");
-        assert_eq!(fs::read_to_string(chart.join("Chart.yaml")).unwrap(), "name: x\n");
-    }
 }

@@ -1,6 +1,7 @@
 //! The steady state: everything works, without a gap, under load.
 
 use super::context::{Context, Stop};
+use super::planted::{self, Bug};
 use firedrill_core::event::Event;
 use firedrill_core::time::At;
 
@@ -31,6 +32,7 @@ pub(super) async fn hold(context: &Context) -> Result<((), String), Stop> {
             (length >= steady.hold).then(|| (successes - before) as f64 / length.as_secs_f64())
         })
         .await;
+    let achieved = if planted::has(Bug::LoadNotDemanded) { steady.load_min_per_s } else { achieved };
     context.recorder.record(Event::Load { achieved_per_s: achieved, demanded_per_s: steady.load_min_per_s });
     if achieved < steady.load_min_per_s {
         return Err(Stop::Failed(format!(

@@ -100,7 +100,7 @@ mod tests {
     fn the_journal_says_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("events.jsonl");
-        let recorder = Recorder::create(&path, clock(), tokio::sync::mpsc::channel(4).0).unwrap();
+        let recorder = Recorder::create(&crate::world::Files, &path, clock(), tokio::sync::mpsc::channel(4).0).unwrap();
         let suspensions = Suspensions::new(recorder);
         suspensions.look();
         suspend(Duration::from_secs(3));

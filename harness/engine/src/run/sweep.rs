@@ -1,16 +1,10 @@
 //! Finishing what a dead run left behind: from its journal where that is at hand, and from the undo records on the cluster.
 
 use super::before::{self, Compared};
-use super::endpoints::{is_data, take_away};
 use super::journals::{self, Journals, Saved};
 use super::leftovers::{self, Trust, Work};
-use crate::agent::Inside;
-use crate::clock::Clock;
-use crate::cluster::{Cluster, ClusterError, RunMark};
-use crate::fault::{self, Tools};
-use crate::lease::{Lease, LeaseError};
-use crate::process::Progress;
-use crate::record::{Records, shown};
+use super::undo_log::RunRecords;
+use crate::port::{Agent, ClusterError, LeaseError, Ports, Progress, RunMark, shown, while_held};
 use firedrill_core::event::Undo;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -68,15 +62,12 @@ pub struct Swept {
 ///
 /// # Errors
 /// Where the cluster does not answer, or is not marked for drills.
-pub async fn sweep(
-    cluster: &Cluster,
-    options: SweepOptions<'_>,
-    progress: Progress<'_>,
-) -> Result<Swept, ClusterError> {
+pub async fn sweep(ports: &Ports, options: SweepOptions<'_>, progress: Progress<'_>) -> Result<Swept, ClusterError> {
+    let cluster = &*ports.cluster;
     if !cluster.is_allowed().await? {
         return Err(ClusterError::Other(format!(
             "cluster {} is not marked as one that drills may break",
-            cluster.name
+            cluster.name()
         )));
     }
     let mut swept = Swept::default();
@@ -111,7 +102,7 @@ pub async fn sweep(
         swept.planned = leftovers::planned(&work);
         return Ok(swept);
     }
-    let lease = match Lease::acquire(cluster, "sweep", progress).await {
+    let lease = match cluster.lease("sweep", progress).await {
         Ok(lease) => lease,
         Err(LeaseError::Cluster(error)) => return Err(error),
         Err(LeaseError::Held { holder }) => {
@@ -127,13 +118,12 @@ pub async fn sweep(
         // The newest first: what it is to restore may be what an older one's fault had made.
         for (run_id, work) in work.into_iter().rev() {
             let left = swept.left.len();
-            let clock = Clock::start();
-            let expires_unix = clock.unix_seconds(clock.now().plus(SWEEP_EXPIRES));
+            let expires_unix = ports.clock.unix_seconds(ports.clock.now().plus(SWEEP_EXPIRES));
             let mark = RunMark { run_id: run_id.clone(), expires_unix };
-            let records = Records::new(cluster, &cluster_uid, &mark, clock);
-            let image = options.agent_image.unwrap_or_default().to_owned();
-            let tools = Tools { cluster: cluster.clone(), clock, mark, image, power: cluster.power.clone() };
-            Sweeping { tools, records, run_id: &run_id, swept: &mut swept }.one_run(work).await;
+            let records = RunRecords { cluster: ports.cluster.clone(), uid: cluster_uid.clone(), mark: mark.clone() };
+            let has_image = options.agent_image.is_some_and(|image| !image.is_empty());
+            let swept = &mut swept;
+            Sweeping { ports, mark, has_image, records, run_id: &run_id, swept }.one_run(work).await;
             let saved = journals.of(&run_id).filter(|_| swept.left.len() == left);
             let noted = saved.map_or(Ok(()), |saved| journals::note_swept(&saved.folder, &swept.done));
             if let Err(error) = noted {
@@ -145,10 +135,10 @@ pub async fn sweep(
         }
         // What is still to be undone makes it differ.
         if let Some(first) = unsettled.filter(|_| swept.left.is_empty()) {
-            settle(cluster, &journals, first, &mut swept, progress).await;
+            settle(ports, &journals, first, &mut swept, progress).await;
         }
     };
-    if let Err(reason) = lease.while_held(undoing).await {
+    if let Err(reason) = while_held(lease.lost(), undoing).await {
         swept.left.push(format!("not everything was looked at, since {reason}"));
     }
     // One that cannot be given back runs out by itself, and what was done and what is left must be said.
@@ -160,10 +150,12 @@ pub async fn sweep(
 
 /// Waits until the cluster is as before its first unsettled run, which settles all later ones too: what differs still is
 /// beyond what a sweep can undo.
-async fn settle(cluster: &Cluster, journals: &Journals, first: &Saved, swept: &mut Swept, progress: Progress<'_>) {
+async fn settle(ports: &Ports, journals: &Journals, first: &Saved, swept: &mut Swept, progress: Progress<'_>) {
     let run = format!("run {}", first.run_id);
     let irreversible = journals.irreversible_since(first);
-    match before::wait_until_as(cluster, &first.folder, irreversible, SETTLED_WITHIN, progress).await {
+    let compared =
+        before::wait_until_as(&*ports.cluster, ports.clock, &first.folder, irreversible, SETTLED_WITHIN, progress);
+    match compared.await {
         Compared::Same => {
             swept.done.push(format!("{run}: the cluster is as before it"));
             for saved in journals.unsettled() {
@@ -183,8 +175,11 @@ async fn settle(cluster: &Cluster, journals: &Journals, first: &Saved, swept: &m
 
 /// The sweep of one run.
 struct Sweeping<'a> {
-    tools: Tools,
-    records: Records,
+    ports: &'a Ports,
+    mark: RunMark,
+    /// Whether the image of the agents is known.
+    has_image: bool,
+    records: RunRecords,
     run_id: &'a str,
     swept: &'a mut Swept,
 }
@@ -192,8 +187,8 @@ struct Sweeping<'a> {
 impl Sweeping<'_> {
     async fn one_run(&mut self, mut work: Work) {
         let run_id = self.run_id;
-        let needs_pod = work.undos.iter().any(|undo| is_data(undo) || needs_node_agent(undo));
-        if needs_pod && self.tools.image.is_empty() {
+        let needs_pod = work.undos.iter().any(|undo| undo.is_data() || needs_node_agent(undo));
+        if needs_pod && !self.has_image {
             self.swept.left.push(format!("run {run_id}: the agent's image is not known; give --agent-image"));
             return;
         }
@@ -211,16 +206,16 @@ impl Sweeping<'_> {
             // Faults first: the service that they hold down is needed for the rest.
             undo if undo.is_of_a_fault() => 0,
             Undo::RemoveNode { .. } => 1,
-            undo if is_data(undo) => 2,
+            undo if undo.is_data() => 2,
             // Last the namespace that the agents are in.
             Undo::DeleteObject { kind, .. } if kind == "Namespace" => 4,
             _ => 3,
         };
         let mut ordered: Vec<&Undo> = undos.iter().filter(|undo| !matches!(undo, Undo::HealsItself { .. })).collect();
         ordered.sort_by_key(|undo| rank(undo));
-        let mut inside = None;
+        let mut agent = None;
         for undo in ordered {
-            if !may_act && (needs_node_agent(undo) || is_data(undo)) {
+            if !may_act && (needs_node_agent(undo) || undo.is_data()) {
                 self.swept.left.push(format!("run {run_id}: {undo}: there is no pod to do it"));
                 continue;
             }
@@ -228,7 +223,7 @@ impl Sweeping<'_> {
             if let Some(why) = undo.unchecked() {
                 self.swept.warnings.push(format!("run {run_id}: {what}: not checked: {why}"));
             }
-            match self.undo(undo, &mut inside).await {
+            match self.undo(undo, &mut agent).await {
                 Ok(()) => {
                     self.swept.done.push(format!("run {run_id}: {what}"));
                     self.delete_record_of(undo, &work).await;
@@ -243,7 +238,7 @@ impl Sweeping<'_> {
 
     /// Makes the run's namespace again, for the pods of the sweep. How it is deleted is recorded before.
     async fn make_namespace(&self, work: &mut Work) -> Result<(), ClusterError> {
-        let (cluster, mark) = (&self.tools.cluster, &self.tools.mark);
+        let (cluster, mark) = (&self.ports.cluster, &self.mark);
         cluster.wait_out_namespace(&mark.namespace(), GONE_WITHIN).await?;
         let namespace = own_namespace(mark);
         if !work.undos.contains(&namespace) {
@@ -251,26 +246,45 @@ impl Sweeping<'_> {
             work.records.push((SWEEP_ID, namespace.clone()));
             work.undos.push(namespace);
         }
-        cluster.create_namespace(mark).await.map(drop)
+        cluster.create_namespace(mark).await
     }
 
     /// Carries one out, and looks whether it is.
-    async fn undo(&self, undo: &Undo, inside: &mut Option<Inside>) -> Result<(), String> {
-        if is_data(undo) {
-            if inside.is_none() {
+    async fn undo(&self, undo: &Undo, agent: &mut Option<Box<dyn Agent>>) -> Result<(), String> {
+        let ports = self.ports;
+        if undo.is_data() {
+            if agent.is_none() {
                 // The dead run's own agent may still be there, with its probes: a fresh one takes its place.
-                let (mark, image) = (&self.tools.mark, &self.tools.image);
-                let fresh = Inside::replace(&self.tools.cluster, mark, image, UNDO_WITHIN).await;
-                *inside = Some(fresh.map_err(|error| error.to_string())?);
+                let fresh = ports.probes.replace(&self.mark, UNDO_WITHIN).await;
+                *agent = Some(fresh.map_err(|error| error.to_string())?);
             }
-            return match inside {
-                Some(inside) => take_away(&self.tools.cluster, inside, undo).await,
+            return match agent {
+                Some(agent) => agent.take_away(undo).await,
                 None => Err("the agent that could do it is gone".to_owned()),
             };
         }
         let within = if matches!(undo, Undo::DeleteObject { .. }) { GONE_WITHIN } else { UNDO_WITHIN };
-        fault::undo(&self.tools, undo, within).await.map_err(|error| error.to_string())?;
-        wait_clean(&self.tools, undo).await
+        ports.faults.undo(&self.mark, undo, within).await.map_err(|error| error.to_string())?;
+        self.wait_clean(undo).await
+    }
+
+    async fn wait_clean(&self, undo: &Undo) -> Result<(), String> {
+        let ports = self.ports;
+        let deadline = ports.clock.deadline(ports.clock.now().plus(UNDO_WITHIN));
+        let mut tick = tokio::time::interval(Duration::from_millis(500));
+        let mut last = "not looked".to_owned();
+        loop {
+            let round = async {
+                tick.tick().await;
+                ports.faults.is_clean(&self.mark, undo, UNDO_WITHIN).await
+            };
+            match tokio::time::timeout_at(deadline, round).await {
+                Ok(Ok(true)) => return Ok(()),
+                Ok(Ok(false)) => last = "still in place".to_owned(),
+                Ok(Err(error)) => last = error.to_string(),
+                Err(_) => return Err(last),
+            }
+        }
     }
 
     /// A record that is not deleted has its undo repeated by the next sweep, which is harmless, and keeps runs away until then.
@@ -290,22 +304,4 @@ fn own_namespace(mark: &RunMark) -> Undo {
 
 fn needs_node_agent(undo: &Undo) -> bool {
     matches!(undo, Undo::Thaw { .. } | Undo::MendFiles { .. } | Undo::RemoveFiller { .. } | Undo::EmptyStream { .. })
-}
-
-async fn wait_clean(tools: &Tools, undo: &Undo) -> Result<(), String> {
-    let deadline = tools.clock.deadline(tools.clock.now().plus(UNDO_WITHIN));
-    let mut tick = tokio::time::interval(Duration::from_millis(500));
-    let mut last = "not looked".to_owned();
-    loop {
-        let round = async {
-            tick.tick().await;
-            fault::is_clean(tools, undo, UNDO_WITHIN).await
-        };
-        match tokio::time::timeout_at(deadline, round).await {
-            Ok(Ok(true)) => return Ok(()),
-            Ok(Ok(false)) => last = "still in place".to_owned(),
-            Ok(Err(error)) => last = error.to_string(),
-            Err(_) => return Err(last),
-        }
-    }
 }

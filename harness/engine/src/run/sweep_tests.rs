@@ -5,7 +5,9 @@ use crate::clock::Clock;
 use crate::cluster::{Cluster, RunMark};
 use crate::fake_api::FakeApi;
 use crate::fault::{self, Tools};
+use crate::port::Ports;
 use crate::record::Records;
+use crate::world;
 use firedrill_core::event::Undo;
 use firedrill_core::plan::Target;
 use firedrill_core::scenario::ObjectRef;
@@ -37,7 +39,11 @@ impl World {
     async fn sweep(&self, trust_annotations: bool) -> Swept {
         let runs = self.folder.path().join("runs");
         let options = SweepOptions { runs: &runs, only: None, agent_image: None, trust_annotations, dry_run: false };
-        sweep(&self.cluster, options, &mut |_| ()).await.unwrap()
+        sweep(&self.ports(), options, &mut |_| ()).await.unwrap()
+    }
+
+    fn ports(&self) -> Ports {
+        world::ports(&self.cluster, None, "")
     }
 
     fn tools(&self) -> Tools {
@@ -148,7 +154,7 @@ async fn a_record_is_obeyed_once_and_its_repetition_is_harmless() {
         dry_run: true,
     };
     world.api.writes();
-    let planned = sweep(&world.cluster, dry, &mut |_| ()).await.unwrap().planned;
+    let planned = sweep(&world.ports(), dry, &mut |_| ()).await.unwrap().planned;
     assert!(planned.len() == 2 && planned[0].contains("may touch: Deployment n/web, if it has the recorded UID"));
     assert!(world.api.writes().is_empty(), "it only looked");
 

@@ -1,9 +1,9 @@
 //! What has to be undone: on disk and on the cluster before the act, carried out in reverse.
 
 use super::context::Stop;
+use super::planted::{self, Bug};
 use super::recorder::Recorder;
-use crate::cluster::ClusterError;
-use crate::record::{Records, is_recorded};
+use crate::port::{Cluster, ClusterError, RunMark, is_recorded};
 use firedrill_core::event::{Event, Undo};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,8 +12,37 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[derive(Clone)]
 pub(super) struct UndoLog {
     recorder: Recorder,
-    records: Records,
+    records: RunRecords,
     entries: Arc<Mutex<Entries>>,
+}
+
+/// The undo records of one run on the cluster.
+#[derive(Clone)]
+pub(super) struct RunRecords {
+    /// The cluster.
+    pub(super) cluster: Arc<dyn Cluster>,
+    /// Its UID.
+    pub(super) uid: String,
+    /// The run.
+    pub(super) mark: RunMark,
+}
+
+impl RunRecords {
+    /// Writes one.
+    ///
+    /// # Errors
+    /// Where it is not there afterwards; then the act must not follow.
+    pub(super) async fn write(&self, id: u32, undo: &Undo) -> Result<(), ClusterError> {
+        self.cluster.write_record(&self.uid, &self.mark, id, undo).await
+    }
+
+    /// Deletes one; it may be gone already.
+    ///
+    /// # Errors
+    /// Where the API server does not do it.
+    pub(super) async fn delete(&self, id: u32) -> Result<(), ClusterError> {
+        self.cluster.delete_record(&self.mark, id).await
+    }
 }
 
 #[derive(Default)]
@@ -46,7 +75,7 @@ impl From<NotRecorded> for Stop {
 
 impl UndoLog {
     /// An empty one.
-    pub(super) fn new(recorder: Recorder, records: Records) -> Self {
+    pub(super) fn new(recorder: Recorder, records: RunRecords) -> Self {
         Self { recorder, records, entries: Arc::default() }
     }
 
@@ -56,7 +85,7 @@ impl UndoLog {
     /// Where either could not be written; then the act must not follow.
     pub(super) async fn record(&self, undo: Undo) -> Result<u32, NotRecorded> {
         let id = self.journal(&undo).map_err(NotRecorded::Journal)?;
-        if is_recorded(&undo) {
+        if is_recorded(&undo) && !planted::has(Bug::RecordNotWritten) {
             // Before the answer, which may be lost.
             self.lock().on_cluster.push((id, undo.clone()));
             self.records.write(id, &undo).await.map_err(NotRecorded::Cluster)?;
@@ -142,9 +171,9 @@ impl UndoLog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Clock;
-    use crate::cluster::{Cluster, RunMark};
+    use crate::cluster::Cluster;
     use crate::fake_api::FakeApi;
+    use crate::world;
     use tempfile::TempDir;
 
     const RECORDS: &str = "/apis/apps/v1/namespaces/firedrill-system/controllerrevisions";
@@ -152,10 +181,13 @@ mod tests {
     async fn log(api: &FakeApi) -> (UndoLog, TempDir) {
         let folder = tempfile::tempdir().unwrap();
         let (progress, _seen) = tokio::sync::mpsc::channel(8);
-        let recorder = Recorder::create(&folder.path().join("events.jsonl"), Clock::start(), progress).unwrap();
         let cluster = Cluster::connect("c", &api.kubeconfig(folder.path()), "x").await.unwrap();
+        let ports = world::ports(&cluster, None, "");
+        let journal = folder.path().join("events.jsonl");
+        let recorder = Recorder::create(&*ports.store, &journal, ports.clock, progress).unwrap();
         let mark = RunMark { run_id: "r1".to_owned(), expires_unix: 9 };
-        (UndoLog::new(recorder, Records::new(&cluster, "here", &mark, Clock::start())), folder)
+        let records = RunRecords { cluster: ports.cluster, uid: "here".to_owned(), mark };
+        (UndoLog::new(recorder, records), folder)
     }
 
     fn power_on(node: &str) -> Undo {

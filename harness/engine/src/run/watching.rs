@@ -2,7 +2,7 @@
 
 use super::alerts::{self, Alerts};
 use super::context::Context;
-use crate::observe::{self, NotHeld};
+use crate::port::{Baseline, NotHeld};
 use firedrill_core::event::Event;
 use firedrill_core::plan::Target;
 use firedrill_core::scenario::{Condition, ExpectedAlert, Moment};
@@ -120,7 +120,7 @@ impl Watching {
     pub(super) fn start(
         context: &Context,
         injected_at: At,
-        baseline: Arc<observe::Baseline>,
+        baseline: Arc<Baseline>,
         usual_backlog: u64,
         telling: Vec<ExpectedAlert>,
         alerts: watch::Receiver<Alerts>,
@@ -143,16 +143,11 @@ fn ticks(every: Duration) -> tokio::time::Interval {
     tick
 }
 
-async fn detection(
-    context: Context,
-    targets: Vec<Target>,
-    baseline: Arc<observe::Baseline>,
-    sender: Arc<watch::Sender<Seen>>,
-) {
+async fn detection(context: Context, targets: Vec<Target>, baseline: Arc<Baseline>, sender: Arc<watch::Sender<Seen>>) {
     let mut tick = ticks(DETECT_EVERY);
     loop {
         tick.tick().await;
-        if let Some(by) = observe::detected(&context.cluster, &context.variant.detect, &targets, &baseline).await {
+        if let Some(by) = context.ports.observer.detected(&context.variant.detect, &targets, &baseline).await {
             let seen_at = context.at();
             context.recorder.record(Event::MomentSeen { moment: Moment::Detected, seen_at, by });
             sender.send_modify(|seen| seen.detected = Some(seen_at));
@@ -177,11 +172,11 @@ async fn alert(
 pub(super) async fn lacks<'a>(
     context: &Context,
     conditions: impl IntoIterator<Item = &'a Condition>,
-    baseline: &observe::Baseline,
+    baseline: &Baseline,
 ) -> Lacks {
     let mut lacks = Lacks::default();
     for condition in conditions {
-        match observe::holds(&context.cluster, condition, baseline).await {
+        match context.ports.observer.holds(condition, baseline).await {
             Ok(_) => {}
             Err(NotHeld::Missing(what)) => lacks.missing.push(what),
             Err(NotHeld::Unseen(why)) => lacks.unseen.push(why),
@@ -190,7 +185,7 @@ pub(super) async fn lacks<'a>(
     lacks
 }
 
-async fn redundancy(context: Context, baseline: Arc<observe::Baseline>, sender: Arc<watch::Sender<Seen>>) {
+async fn redundancy(context: Context, baseline: Arc<Baseline>, sender: Arc<watch::Sender<Seen>>) {
     let mut tick = ticks(LOOK_EVERY);
     loop {
         tick.tick().await;
@@ -218,7 +213,7 @@ async fn backlog(context: Context, enough: u64, sender: Arc<watch::Sender<Seen>>
     let mut tick = ticks(LOOK_EVERY);
     loop {
         tick.tick().await;
-        let asked = observe::backlog(&context.cluster, &context.drill.scenario).await;
+        let asked = context.ports.observer.backlog(&context.drill.scenario).await;
         let at = context.at();
         sender.send_modify(|seen| {
             seen.backlog = match (asked, &seen.backlog) {

@@ -1,9 +1,8 @@
 //! What crashed or could not be made while the fault was in is started anew once it is out.
 
-use super::context::Context;
-use crate::cluster::exactly;
+use crate::cluster::{Cluster, exactly};
 use crate::observe;
-use firedrill_core::event::Event;
+use firedrill_core::scenario::Scenario;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
@@ -12,48 +11,47 @@ use serde_json::{Value, json};
 
 /// Deletes the pods that wait in `CrashLoopBackOff`, which their controllers make again, and has ReplicaSets that lack pods
 /// try again: otherwise the first would wait for up to five minutes before a start that can succeed, the others for up to a
-/// quarter of an hour. Only for a run whose recovery is not measured any more. What cannot be asked or done is noted.
-pub(super) async fn start_anew(context: &Context) {
-    context.doing("starting anew what crashed");
-    for namespace in observe::namespaces(&context.drill.scenario) {
-        let pods: Api<Pod> = Api::namespaced(context.cluster.client(), &namespace);
-        let listed = context.cluster.ask(format!("the pods of {namespace}"), pods.list(&ListParams::default())).await;
-        let mut told = match listed {
-            Ok(listed) => started_anew(context, &pods, &listed.items).await,
-            Err(error) => vec![error.to_string()],
-        };
-        let sets: Api<ReplicaSet> = Api::namespaced(context.cluster.client(), &namespace);
-        let listed = context.cluster.ask(format!("the sets of {namespace}"), sets.list(&ListParams::default())).await;
-        told.extend(match listed {
-            Ok(listed) => tried_again(context, &sets, &listed.items).await,
+/// quarter of an hour. Only for a run whose recovery is not measured any more. Returns a line for each, and for each
+/// request that failed.
+pub(super) async fn restart_crashed(cluster: &Cluster, scenario: &Scenario, run_id: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    for namespace in observe::namespaces(scenario) {
+        let pods: Api<Pod> = Api::namespaced(cluster.client(), &namespace);
+        let listed = cluster.ask(format!("the pods of {namespace}"), pods.list(&ListParams::default())).await;
+        lines.extend(match listed {
+            Ok(listed) => delete_waiting(cluster, &pods, &listed.items).await,
             Err(error) => vec![error.to_string()],
         });
-        for text in told {
-            context.recorder.record(Event::Note { text });
-        }
+        let sets: Api<ReplicaSet> = Api::namespaced(cluster.client(), &namespace);
+        let listed = cluster.ask(format!("the sets of {namespace}"), sets.list(&ListParams::default())).await;
+        lines.extend(match listed {
+            Ok(listed) => retry_sets(cluster, &sets, &listed.items, run_id).await,
+            Err(error) => vec![error.to_string()],
+        });
     }
+    lines
 }
 
 /// A change of the set itself is looked at at once; an annotation that comes and goes changes nothing else.
-async fn tried_again(context: &Context, sets: &Api<ReplicaSet>, listed: &[ReplicaSet]) -> Vec<String> {
-    let mut told = Vec::new();
+async fn retry_sets(cluster: &Cluster, sets: &Api<ReplicaSet>, listed: &[ReplicaSet], run_id: &str) -> Vec<String> {
+    let mut lines = Vec::new();
     for set in listed.iter().filter(|set| lacks_pods(set)) {
         let name = set.name_any();
         let touch = async |value: Value| {
             let patch = Patch::Merge(json!({"metadata": {"annotations": {"firedrill.dev/again": value}}}));
             let params = PatchParams::default();
             let patched = sets.patch(&name, &params, &patch);
-            context.cluster.ask(format!("a note on ReplicaSet {name}"), patched).await
+            cluster.ask(format!("a note on ReplicaSet {name}"), patched).await
         };
-        let on = touch(json!(context.mark.run_id)).await;
+        let on = touch(json!(run_id)).await;
         // Taken off in any case: where no answer came, the note may be there.
         let off = touch(Value::Null).await;
-        told.push(match on.and(off) {
+        lines.push(match on.and(off) {
             Ok(_) => format!("once the fault was out, ReplicaSet {name}, which lacked pods, was told to try again"),
             Err(error) => error.to_string(),
         });
     }
-    told
+    lines
 }
 
 fn lacks_pods(set: &ReplicaSet) -> bool {
@@ -61,17 +59,17 @@ fn lacks_pods(set: &ReplicaSet) -> bool {
     set.metadata.deletion_timestamp.is_none() && set.status.as_ref().map_or(0, |status| status.replicas) < wanted
 }
 
-async fn started_anew(context: &Context, pods: &Api<Pod>, listed: &[Pod]) -> Vec<String> {
-    let mut told = Vec::new();
+async fn delete_waiting(cluster: &Cluster, pods: &Api<Pod>, listed: &[Pod]) -> Vec<String> {
+    let mut lines = Vec::new();
     for pod in listed.iter().filter(|pod| waits_after_a_crash(pod)) {
         let name = pod.name_any();
         let params = exactly(pod.uid());
-        told.push(match context.cluster.ask(format!("the end of pod {name}"), pods.delete(&name, &params)).await {
+        lines.push(match cluster.ask(format!("the end of pod {name}"), pods.delete(&name, &params)).await {
             Ok(_) => format!("once the fault was out, pod {name} was deleted, which waited in CrashLoopBackOff"),
             Err(error) => error.to_string(),
         });
     }
-    told
+    lines
 }
 
 /// Whether a container waits to be started again, in a pod that a controller makes again.

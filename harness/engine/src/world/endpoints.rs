@@ -1,10 +1,7 @@
 //! Where each series' attempts go: the Services of the stack, by name from inside and by loopback port from outside.
 
-use super::context::{Context, Stop};
-use super::planned::RunError;
 use crate::agent::{AgentError, Inside};
-use crate::cluster::Cluster;
-use crate::cluster::url_escaped;
+use crate::cluster::{Cluster, ClusterError, Door, RunMark, url_escaped};
 use crate::ledger::Store;
 use crate::observe;
 use crate::probe::{Endpoint, ProbeSpec};
@@ -23,6 +20,8 @@ pub(super) struct Endpoints {
     pub(super) outside: Vec<ProbeSpec>,
     /// What the inside vantage measures, by the namespace of its agent; `None` is the run's own.
     pub(super) inside: BTreeMap<Option<String>, Vec<ProbeSpec>>,
+    /// The ports from outside that have to be made.
+    pub(super) doors: Vec<Door>,
     /// Tables to make before the first attempt, by database URL as seen from inside.
     pub(super) tables: Vec<Table>,
     /// Where the acknowledged writes of each probe are looked for, as seen from inside.
@@ -41,40 +40,54 @@ pub(super) struct Table {
     pub(super) undo: Undo,
 }
 
-/// Resolves all series, and makes the outside ports that they need. How to undo each is on disk before it is made.
+impl Endpoints {
+    /// How to take away what has to be made, and what the probes will write.
+    pub(super) fn undos(&self) -> Vec<Undo> {
+        let doors = self.doors.iter().map(|door| Undo::DeleteObject {
+            api_version: "v1".to_owned(),
+            kind: "Service".to_owned(),
+            namespace: Some(door.service.namespace.clone()),
+            name: door.name.clone(),
+        });
+        let tables = self.tables.iter().map(|table| table.undo.clone());
+        doors.chain(self.subjects.iter().cloned()).chain(tables).collect()
+    }
+}
+
+/// Resolves all series, and chooses the outside ports that they need. Nothing is made.
 ///
 /// # Errors
 /// Where a Service, a secret or a free port cannot be had.
-pub(super) async fn resolve(context: &Context) -> Result<Endpoints, Stop> {
+pub(super) async fn resolve(cluster: &Cluster, mark: &RunMark, all: &[Series]) -> Result<Endpoints, ClusterError> {
     let mut found = Endpoints {
         outside: Vec::new(),
         inside: BTreeMap::new(),
+        doors: doors(cluster, mark, all).await?,
         tables: Vec::new(),
         stores: BTreeMap::new(),
         subjects: Vec::new(),
     };
-    let doors = doors(context).await?;
     let mut logins: BTreeMap<(String, String), Login> = BTreeMap::new();
-    for series in &context.plan.series {
+    for series in all {
         let service = service_of(&series.kind);
-        if let ProbeKind::Postgres { namespace, cluster, .. } = &series.kind {
-            let key = (namespace.clone(), cluster.clone());
+        if let ProbeKind::Postgres { namespace, cluster: database, .. } = &series.kind {
+            let key = (namespace.clone(), database.clone());
             if let Entry::Vacant(vacant) = logins.entry(key) {
-                vacant.insert(login(&context.cluster, namespace, cluster).await?);
+                vacant.insert(login(cluster, namespace, database).await?);
             }
         }
         let (host, port) = match series.vantage {
             Vantage::Inside => (format!("{}.{}.svc.cluster.local", service.name, service.namespace), service.port),
             Vantage::Outside => {
-                let port = doors.get(&service).copied();
-                let port = port.ok_or_else(|| Stop::Failed(format!("no door was made for {}", service.name)))?;
-                ("127.0.0.1".to_owned(), port)
+                let door = found.doors.iter().find(|door| door.service == service);
+                let none = || ClusterError::Other(format!("no port from outside was chosen for {}", service.name));
+                ("127.0.0.1".to_owned(), door.ok_or_else(none)?.host_port)
             }
         };
-        let endpoint = endpoint(context, series, &host, port, &logins);
+        let endpoint = endpoint(mark, series, &host, port, &logins);
         if series.vantage == Vantage::Inside || series.kind.writes() {
             let inside = format!("{}.{}.svc.cluster.local", service.name, service.namespace);
-            remember(context, series, &inside, service.port, &logins, &mut found);
+            remember(mark, series, &inside, service.port, &logins, &mut found);
         }
         let spec = ProbeSpec {
             series: series.id,
@@ -97,12 +110,12 @@ pub(super) async fn resolve(context: &Context) -> Result<Endpoints, Stop> {
 ///
 /// # Errors
 /// Names the probes, and says what to do.
-pub(super) fn check_outside(cluster: &Cluster, series: &[Series]) -> Result<(), RunError> {
+pub(super) fn check_outside(cluster: &Cluster, series: &[Series]) -> Result<(), (String, String)> {
     let lacks = lacks_outside(&cluster.name, cluster.outside_ports.len(), series);
     lacks.map_or(Ok(()), |message| {
         let hint =
             "use a cluster that `firedrill up` made, or measure these probes from inside alone (from = [\"inside\"])";
-        Err(RunError::Environment { message, hint: Some(hint.to_owned()), dirty: false })
+        Err((message, hint.to_owned()))
     })
 }
 
@@ -137,11 +150,6 @@ struct Login {
     password: String,
 }
 
-/// Whether an undo takes away what probes wrote, which needs an agent inside the cluster.
-pub(super) fn is_data(undo: &Undo) -> bool {
-    matches!(undo, Undo::PurgeSubject { .. } | Undo::DropTable { .. })
-}
-
 /// Takes away what a probe wrote, from the record alone.
 ///
 /// # Errors
@@ -153,7 +161,7 @@ pub(super) async fn take_away(cluster: &Cluster, inside: &Inside, undo: &Undo) -
             inside.purge(&nats_url(service), stream, subject).await.map_err(text)
         }
         Undo::DropTable { cluster: of, database, table } => {
-            let url = database_url(cluster, of, database).await.map_err(|stop| stop.to_string())?;
+            let url = database_url(cluster, of, database).await.map_err(|error| error.to_string())?;
             inside.drop_table(&url, table).await.map_err(text)
         }
         _ => Err("no probe wrote it".to_owned()),
@@ -161,8 +169,9 @@ pub(super) async fn take_away(cluster: &Cluster, inside: &Inside, undo: &Undo) -
 }
 
 /// The database that a recorded table is in, as seen from inside.
-async fn database_url(cluster: &Cluster, of: &str, database: &str) -> Result<String, Stop> {
-    let (namespace, name) = of.split_once('/').ok_or_else(|| Stop::Failed(format!("`{of}` is no namespace/name")))?;
+async fn database_url(cluster: &Cluster, of: &str, database: &str) -> Result<String, ClusterError> {
+    let wrong = || ClusterError::Other(format!("`{of}` is not namespace/name"));
+    let (namespace, name) = of.split_once('/').ok_or_else(wrong)?;
     let login = login(cluster, namespace, name).await?;
     let host = format!("{name}-rw.{namespace}.svc.cluster.local");
     Ok(postgres_url(Some(&login), &host, POSTGRES_PORT, database))
@@ -173,33 +182,21 @@ fn nats_url(service: &ServiceRef) -> String {
     format!("nats://{}.{}.svc.cluster.local:{}", service.name, service.namespace, service.port)
 }
 
-async fn login(cluster: &Cluster, namespace: &str, name: &str) -> Result<Login, Stop> {
-    let secret = observe::login_secret(cluster, namespace, name).await.map_err(Stop::failed)?;
-    let user = cluster.get_secret(namespace, &secret, "username").await.map_err(Stop::failed)?;
-    let password = cluster.get_secret(namespace, &secret, "password").await.map_err(Stop::failed)?;
+async fn login(cluster: &Cluster, namespace: &str, name: &str) -> Result<Login, ClusterError> {
+    let secret = observe::login_secret(cluster, namespace, name).await?;
+    let user = cluster.get_secret(namespace, &secret, "username").await?;
+    let password = cluster.get_secret(namespace, &secret, "password").await?;
     Ok(Login { user, password })
 }
 
-/// Makes a door for every Service that is measured from outside; its port on the loopback address by Service.
-async fn doors(context: &Context) -> Result<BTreeMap<ServiceRef, u16>, Stop> {
-    let outside = context.plan.series.iter().filter(|series| series.vantage == Vantage::Outside);
+/// Chooses a port from outside for every Service that is measured from there.
+async fn doors(cluster: &Cluster, mark: &RunMark, series: &[Series]) -> Result<Vec<Door>, ClusterError> {
+    let outside = series.iter().filter(|series| series.vantage == Vantage::Outside);
     let services: BTreeSet<ServiceRef> = outside.map(|series| service_of(&series.kind)).collect();
     if services.is_empty() {
-        return Ok(BTreeMap::new());
+        return Ok(Vec::new());
     }
-    let services: Vec<_> = services.into_iter().collect();
-    let doors = context.cluster.plan_doors(&context.mark, &services).await.map_err(Stop::failed)?;
-    for door in &doors {
-        let undo = Undo::DeleteObject {
-            api_version: "v1".to_owned(),
-            kind: "Service".to_owned(),
-            namespace: Some(door.service.namespace.clone()),
-            name: door.name.clone(),
-        };
-        context.undo.record(undo).await?;
-        context.cluster.open_door(&context.mark, door).await.map_err(Stop::failed)?;
-    }
-    Ok(doors.into_iter().map(|door| (door.service, door.host_port)).collect())
+    cluster.plan_doors(mark, &services.into_iter().collect::<Vec<_>>()).await
 }
 
 fn service_of(kind: &ProbeKind) -> ServiceRef {
@@ -215,18 +212,18 @@ fn service_of(kind: &ProbeKind) -> ServiceRef {
 }
 
 /// The subject of a probe's messages in this run.
-fn subject(context: &Context, prefix: &str, probe: &str) -> String {
-    format!("{prefix}.{}.{probe}", context.mark.run_id)
+fn subject(mark: &RunMark, prefix: &str, probe: &str) -> String {
+    format!("{prefix}.{}.{probe}", mark.run_id)
 }
 
 /// The table of a probe's rows in this run.
-fn table(context: &Context, probe: &str) -> String {
-    format!("firedrill_{}_{probe}", context.mark.run_id).replace('-', "_")
+fn table(mark: &RunMark, probe: &str) -> String {
+    format!("firedrill_{}_{probe}", mark.run_id).replace('-', "_")
 }
 
 /// What the keys of a probe's runs start with in this run.
-fn key_prefix(context: &Context, probe: &str) -> String {
-    format!("firedrill-{}-{probe}", context.mark.run_id)
+fn key_prefix(mark: &RunMark, probe: &str) -> String {
+    format!("firedrill-{}-{probe}", mark.run_id)
 }
 
 fn postgres_url(login: Option<&Login>, host: &str, port: u16, database: &str) -> String {
@@ -237,7 +234,7 @@ fn postgres_url(login: Option<&Login>, host: &str, port: u16, database: &str) ->
 
 type Logins = BTreeMap<(String, String), Login>;
 
-fn endpoint(context: &Context, series: &Series, host: &str, port: u16, logins: &Logins) -> Endpoint {
+fn endpoint(mark: &RunMark, series: &Series, host: &str, port: u16, logins: &Logins) -> Endpoint {
     match &series.kind {
         ProbeKind::Http { path, status, body, .. } => {
             Endpoint::Http { url: format!("http://{host}:{port}{path}"), status: *status, body: body.clone() }
@@ -246,27 +243,27 @@ fn endpoint(context: &Context, series: &Series, host: &str, port: u16, logins: &
         ProbeKind::Jetstream { stream, subject: prefix, .. } => Endpoint::Jetstream {
             url: format!("nats://{host}:{port}"),
             stream: stream.clone(),
-            subject: subject(context, prefix, &series.probe),
+            subject: subject(mark, prefix, &series.probe),
             inbox_prefix: None,
         },
         ProbeKind::Postgres { cluster, namespace, database } => Endpoint::Postgres {
             url: postgres_url(logins.get(&(namespace.clone(), cluster.clone())), host, port, database),
-            table: table(context, &series.probe),
+            table: table(mark, &series.probe),
         },
         ProbeKind::Ironflow { event, payload_kib, .. } => Endpoint::Ironflow {
             base_url: format!("http://{host}:{port}"),
             event: event.clone(),
-            key_prefix: key_prefix(context, &series.probe),
+            key_prefix: key_prefix(mark, &series.probe),
             payload_kib: *payload_kib,
         },
     }
 }
 
-fn remember(context: &Context, series: &Series, host: &str, port: u16, logins: &Logins, found: &mut Endpoints) {
+fn remember(mark: &RunMark, series: &Series, host: &str, port: u16, logins: &Logins, found: &mut Endpoints) {
     if found.stores.contains_key(&series.probe) {
         return;
     }
-    match endpoint(context, series, host, port, logins) {
+    match endpoint(mark, series, host, port, logins) {
         Endpoint::Jetstream { url, stream, subject, .. } => {
             let service = service_of(&series.kind);
             let undo = Undo::PurgeSubject { service, stream: stream.clone(), subject: subject.clone() };

@@ -3,11 +3,11 @@
 //! A kubelet starts a crashed container again with a delay of 10 s that doubles up to 300 s, and forgets it once the container has
 //! run for 10 minutes. A run that begins before that measures the delay too. A pod that is made anew begins without one.
 
-use super::planned::Drill;
 use crate::clock::Clock;
 use crate::cluster::{Cluster, exactly, is_ready};
 use crate::observe;
-use firedrill_core::event::{ContainerRestarts, Event, Looked};
+use crate::process::Progress;
+use firedrill_core::event::{ContainerRestarts, Event};
 use firedrill_core::scenario::{Condition, Scenario, Variant};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
@@ -26,8 +26,12 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often it is looked whether a pod serves.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// How often the stack's containers were restarted, and which of these their kubelets remember.
-pub(super) async fn restarts(cluster: &Cluster, scenario: &Scenario, clock: Clock, when: Looked) -> Event {
+/// How often the stack's containers were restarted, and which of these their kubelets remember; then why some were not seen.
+pub(super) async fn restarts(
+    cluster: &Cluster,
+    scenario: &Scenario,
+    clock: Clock,
+) -> (Vec<ContainerRestarts>, Vec<String>) {
     let looking = async {
         let (mut containers, mut unseen) = (Vec::new(), Vec::new());
         for namespace in observe::namespaces(scenario) {
@@ -39,24 +43,26 @@ pub(super) async fn restarts(cluster: &Cluster, scenario: &Scenario, clock: Cloc
         (containers, unseen)
     };
     let seen = tokio::time::timeout(LOOK_TIMEOUT, looking).await;
-    let (containers, unseen) = seen.unwrap_or_else(|_| {
+    seen.unwrap_or_else(|_| {
         (Vec::new(), vec![format!("the API server did not answer within {} s", LOOK_TIMEOUT.as_secs())])
-    });
-    Event::RestartsSeen { when, containers, unseen }
+    })
 }
 
 /// Deletes the stack's pods whose kubelets remember a restart, one after the other, each once the one before serves again and
 /// everything redundant is there, so that no quorum is hurt. `None` where there is no such pod, or the cluster is not firedrill's own.
-pub(super) async fn make_anew(
+pub(super) async fn replace_crashed(
     cluster: &Cluster,
-    drill: &Drill,
+    scenario: &Scenario,
+    variant: &Variant,
     clock: Clock,
-    say: &mut (dyn FnMut(String) + Send),
+    say: Progress<'_>,
 ) -> Option<Event> {
-    let variant = drill.scenario.variants.get(&drill.variant).filter(|_| cluster.is_own())?;
+    if !cluster.is_own() {
+        return None;
+    }
     let until = clock.now().plus(ALL_TIMEOUT);
     let (mut made, mut failed) = (Vec::new(), Vec::new());
-    for namespace in observe::namespaces(&drill.scenario) {
+    for namespace in observe::namespaces(scenario) {
         // What cannot be listed is said by the look before the run.
         let Ok(listed) = pods(cluster, &namespace).await else { continue };
         for pod in listed.iter().filter(|pod| is_remembered(pod, clock.timestamp(clock.now()))) {

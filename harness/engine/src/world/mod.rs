@@ -1,0 +1,39 @@
+//! The ports on a real cluster.
+
+mod back_off;
+mod cluster;
+mod endpoints;
+mod faults;
+mod observer;
+mod probes;
+mod restart_crashed;
+mod shell;
+mod store;
+
+use crate::clock::Clock;
+use crate::cluster::Cluster;
+use crate::port::Ports;
+use std::path::Path;
+use std::sync::Arc;
+
+pub use store::Files;
+
+/// The ports on a cluster. `chart` is the folder of the stack's chart, which only a run needs; `image` is the image that holds
+/// this program.
+pub fn ports(cluster: &Cluster, chart: Option<&Path>, image: &str) -> Ports {
+    let clock = Clock::start();
+    let chart = chart.unwrap_or(Path::new("")).to_owned();
+    let faults = faults::RealFaults { cluster: cluster.clone(), clock, image: image.to_owned(), chart: chart.clone() };
+    let probes = probes::RealProbes { cluster: cluster.clone(), clock, image: image.to_owned() };
+    let shell = shell::Bash { cluster: cluster.clone(), chart };
+    Ports {
+        clock,
+        cluster: Arc::new(cluster::RealCluster { cluster: cluster.clone(), clock }),
+        faults: Arc::new(faults),
+        observer: Arc::new(observer::RealObserver(cluster.clone())),
+        probes: Arc::new(probes),
+        shell: Arc::new(shell),
+        deployer: Arc::new(faults::Releases(cluster.clone())),
+        store: Arc::new(Files),
+    }
+}
