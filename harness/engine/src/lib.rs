@@ -25,6 +25,8 @@ pub mod record;
 pub mod redact;
 pub mod run;
 pub mod runbook;
+#[cfg(test)]
+mod sim;
 pub mod stack;
 mod volumes_driver;
 pub mod world;

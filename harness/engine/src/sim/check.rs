@@ -1,0 +1,267 @@
+//! What must hold of every simulated run, whatever its script was.
+
+use super::drive::Outcome;
+use super::world::{TrueOutage, World};
+use crate::run::{Ran, RunError};
+use firedrill_core::event::Event;
+use firedrill_core::journal::Journal;
+use firedrill_core::judge::judge;
+use firedrill_core::sample::SampleReader;
+use firedrill_core::verdict::{SeriesResult, Value, Verdict};
+use std::fs::File;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+/// The time between two attempts of the simulated scenario.
+const EVERY: Duration = Duration::from_millis(250);
+/// How long a run may go on after it was interrupted, its lease was lost, or its journal broke, until it undoes its fault.
+const STOPS_WITHIN: Duration = Duration::from_secs(2);
+
+/// Everything that is wrong with an outcome, a line each.
+pub(super) fn check(outcome: &Outcome) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let world = outcome.world.lock().unwrap_or_else(PoisonError::into_inner);
+    let text = outcome.journal();
+    let journal = text.as_deref().and_then(|text| Journal::parse(text).ok());
+    let verdict = journal.as_ref().and_then(|_| {
+        verdict_of(outcome).map_err(|error| wrong.push(format!("the run cannot be judged: {error}"))).ok()
+    });
+    if let Some(ran) = &outcome.ran {
+        ended(outcome, ran, verdict.as_ref(), text.as_deref().unwrap_or_default(), &mut wrong);
+    }
+    if let (Some(verdict), Some(journal)) = (&verdict, &journal) {
+        if verdict.exit_code == 0 {
+            passed(outcome, &world, verdict, journal, &mut wrong);
+        }
+        truth_within(&world, verdict, journal, &mut wrong);
+        effect_is_early(&world, verdict, &mut wrong);
+        stopped(&world, journal, &mut wrong);
+    }
+    swept(outcome, &world, &mut wrong);
+    if world.journal_broke && matches!(outcome.ran, Some(Ok(_))) {
+        wrong.push("the journal could not be written, and the run does not say so".to_owned());
+    }
+    wrong
+}
+
+/// What the judge says of a run.
+pub(super) fn verdict_of(outcome: &Outcome) -> Result<Verdict, String> {
+    let text = outcome.journal().unwrap_or_default();
+    let journal = Journal::parse(&text).map_err(|error| error.to_string())?;
+    let folder = outcome.folder().unwrap_or_default();
+    let samples = File::open(folder.join("samples.bin")).and_then(SampleReader::new);
+    samples.and_then(|samples| judge(&journal, samples, None)).map_err(|error| error.to_string())
+}
+
+/// A run that ended is clean, or says that it is not and what is left.
+fn ended(
+    outcome: &Outcome,
+    ran: &Result<Ran, RunError>,
+    verdict: Option<&Verdict>,
+    journal: &str,
+    wrong: &mut Vec<String>,
+) {
+    if outcome.left.is_empty() {
+        return;
+    }
+    let (dirty, said) = match ran {
+        Ok(ran) => (!ran.clean && verdict.is_none_or(|verdict| verdict.exit_code == 5), journal.to_owned()),
+        Err(RunError::Environment { message, dirty, .. }) => (*dirty, format!("{message} {journal}")),
+    };
+    if !dirty {
+        let exit = verdict.map(|verdict| verdict.exit_code);
+        wrong.push(format!("{:?} is left, and the run does not end as dirty (exit {exit:?})", outcome.left));
+    }
+    // A journal that broke off cannot name anything any more.
+    let names_all = matches!(ran, Ok(_));
+    for left in outcome.left.iter().filter(|left| names_all && !said.contains(left.as_str())) {
+        wrong.push(format!("{left} is left and is not named"));
+    }
+}
+
+/// A pass needs proof, targets, data and load, and a runner that saw all of it.
+fn passed(outcome: &Outcome, world: &World, verdict: &Verdict, journal: &Journal, wrong: &mut Vec<String>) {
+    let script = &world.script;
+    let ended_at = outcome.ended_at;
+    let mut not = |what: &str| wrong.push(format!("the run passes, and {what}"));
+    let Some(start) = journal.start().ok() else { return not("its journal has no start") };
+    let targets = start.plan.targets();
+    if targets.is_empty() || targets.iter().any(|target| !world.injected.contains(&target.to_string())) {
+        not("not every target was broken");
+    }
+    if script.proof_missing {
+        not("the fault was never proven");
+    }
+    let outages = world.outages();
+    // A success of the control within 5 s of the failure is enough for the run.
+    let is_long = |outage: &TrueOutage| outage.until.is_none_or(|until| until > outage.from + Duration::from_secs(5));
+    if script.control_fails && outages.iter().all(is_long) {
+        not("the control failed with the service");
+    }
+    if outages.is_empty() {
+        not("the service never failed");
+    }
+    if outages.iter().any(|outage| outage.until.is_none_or(|until| until > ended_at)) {
+        not("the service did not recover");
+    }
+    if world.lost > 0 || (script.lost_writes > 0 && world.acknowledged.values().any(|all| all.len() > 1)) {
+        not("acknowledged writes were lost");
+    }
+    if script.low_load {
+        not("there was too little load");
+    }
+    if !outcome.left.is_empty() {
+        not("something is left");
+    }
+    let measured_until = measured_until(journal);
+    let before_end = |at: Option<Duration>| at.is_some_and(|at| at + Duration::from_millis(500) < measured_until);
+    if before_end(script.samples_lost_at) {
+        not("samples were lost");
+    }
+    if before_end(script.lease_lost_at) {
+        not("the lease was lost");
+    }
+    if before_end(script.interrupts.iter().min().copied()) {
+        not("it was interrupted");
+    }
+    if before_end(script.suspension.map(|(at, _)| at)) {
+        not("the machine was suspended");
+    }
+    if verdict.ledger.iter().all(|count| count.acknowledged == 0) {
+        not("no acknowledged write was looked for");
+    }
+    for part in [&verdict.injection, &verdict.recovery, &verdict.data, &verdict.cleanup] {
+        if part.value != Value::Pass {
+            wrong.push("the run passes, and one of its four verdicts does not".to_owned());
+        }
+    }
+}
+
+/// The effect is dated by the first attempt that failed: a later moment would flatter every time that begins with it.
+fn effect_is_early(world: &World, verdict: &Verdict, wrong: &mut Vec<String>) {
+    if world.script.suspension.is_some() || world.script.low_load {
+        return;
+    }
+    let effect = verdict.moments.get(&firedrill_core::scenario::Moment::Effect).map(|effect| at(*effect));
+    let first = world.outages().first().map(|outage| outage.from);
+    if let (Some(effect), Some(first)) = (effect, first)
+        && effect > first + EVERY
+    {
+        wrong.push(format!("the service failed from {first:?}, and the effect is dated {effect:?}"));
+    }
+}
+
+/// Until when the run measured: the start of its ledger, or its end.
+fn measured_until(journal: &Journal) -> Duration {
+    use firedrill_core::plan::Phase;
+    let ledger = journal
+        .records
+        .iter()
+        .find(|record| matches!(record.event, Event::PhaseStarted { phase: Phase::Ledger | Phase::Undo, .. }));
+    ledger.or(journal.records.last()).map_or(Duration::ZERO, |record| Duration::from_micros(record.at.0))
+}
+
+/// The true outage is inside of every interval that is reported, and none is missing.
+fn truth_within(world: &World, verdict: &Verdict, journal: &Journal, wrong: &mut Vec<String>) {
+    // With other failures mixed in, or a clock that jumped, the service alone does not say what a probe saw.
+    if world.script.low_load || world.script.suspension.is_some() {
+        return;
+    }
+    let measured_until = measured_until(journal);
+    for series in verdict.series.iter().filter(|series| series.probe == "publish" && series.samples > 0) {
+        for outage in &series.outages {
+            reported(world, series, outage, wrong);
+        }
+        for truth in world.outages() {
+            let Some(until) = truth.until.filter(|until| *until + EVERY < measured_until) else { continue };
+            let is_long = until.saturating_sub(truth.from) > 2 * EVERY;
+            let seen = series.outages.iter().any(|outage| overlaps(outage, &truth));
+            let measured = verdict.series.iter().all(|series| series.stalled == 0);
+            if is_long && !seen && measured && has_samples_over(series, truth) {
+                wrong.push(format!("{}: the outage {truth:?} is not reported", series.name));
+            }
+        }
+    }
+}
+
+fn has_samples_over(series: &SeriesResult, truth: TrueOutage) -> bool {
+    // Attempts are made without a gap from the first on; their number says until when.
+    let span = EVERY * u32::try_from(series.samples).unwrap_or(u32::MAX);
+    truth.until.is_some_and(|until| span > until)
+}
+
+fn at(moment: firedrill_core::time::At) -> Duration {
+    Duration::from_micros(moment.0)
+}
+
+fn overlaps(outage: &firedrill_core::verdict::Outage, truth: &TrueOutage) -> bool {
+    let until = truth.until.unwrap_or(Duration::MAX);
+    at(outage.first_failure) < until && at(outage.last_failure) + EVERY >= truth.from
+}
+
+fn reported(world: &World, series: &SeriesResult, outage: &firedrill_core::verdict::Outage, wrong: &mut Vec<String>) {
+    let truths: Vec<_> = world.outages().into_iter().filter(|truth| overlaps(outage, truth)).collect();
+    let (Some(first), Some(last)) = (truths.first(), truths.last()) else {
+        return wrong.push(format!(
+            "{}: an outage is reported and there was none (but {:?}): {outage:?}",
+            series.name,
+            world.outages()
+        ));
+    };
+    let Some(until) = last.until else { return };
+    let truth = (until - first.from).as_secs_f64() * 1_000.0;
+    let (lower, upper) = (outage.length.lower_ms(), outage.length.upper_ms());
+    if lower > truth + 0.01 || upper.is_some_and(|upper| upper + 0.01 < truth) {
+        wrong.push(format!("{}: the outage took {truth} ms, and {:?} is reported", series.name, outage.length));
+    }
+}
+
+/// A run that must not go on begins to undo its fault soon.
+fn stopped(world: &World, journal: &Journal, wrong: &mut Vec<String>) {
+    use firedrill_core::plan::Phase;
+    if world.script.suspension.is_some() {
+        return;
+    }
+    let begins = |phase: Phase| {
+        let starts = |event: &Event| matches!(event, Event::PhaseStarted { phase: started, .. } if *started == phase);
+        journal.records.iter().find(|record| starts(&record.event)).map(|record| at(record.at))
+    };
+    let (Some(armed), Some(undo)) = (begins(Phase::SteadyState), begins(Phase::Undo)) else { return };
+    // Reading back has a limit of its own, and needs neither samples nor the lease.
+    let before = begins(Phase::Ledger).unwrap_or(undo);
+    let reasons = [
+        ("it was interrupted", world.script.interrupts.iter().min().copied()),
+        ("the lease was lost", world.script.lease_lost_at),
+        ("samples were lost", world.script.samples_lost_at),
+    ];
+    for (what, when) in reasons {
+        let Some(when) = when.filter(|when| *when > armed && *when < before) else { continue };
+        if before > when + STOPS_WITHIN {
+            wrong.push(format!("{what} at {when:?}, and the run went on until {before:?}"));
+        }
+    }
+}
+
+/// A sweep leaves nothing, or names what is left.
+fn swept(outcome: &Outcome, world: &World, wrong: &mut Vec<String>) {
+    let Some(swept) = &outcome.swept else { return };
+    let swept = match swept {
+        Ok(swept) => swept,
+        Err(error) => return wrong.push(format!("the sweep fails: {error}")),
+    };
+    let said: String = [&swept.left, &swept.not_obeyed, &swept.warnings]
+        .into_iter()
+        .flatten()
+        .map(|line| format!("{line}\n"))
+        .collect();
+    for left in world.leftovers() {
+        // What is beyond an undo can be seen only with the run's folder.
+        let is_known = left != "web" || (!world.script.folder_lost && swept.left.is_empty());
+        if is_known && !said.contains(&left) {
+            wrong.push(format!("{left} is left after the sweep, which says: {said:?}"));
+        }
+    }
+    if outcome.faulty && world.faults_in().is_empty() && swept.done.is_empty() {
+        wrong.push("a fault was in, and the sweep did nothing".to_owned());
+    }
+}

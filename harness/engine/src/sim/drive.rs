@@ -1,0 +1,165 @@
+//! One seed from beginning to end: a run, and where it died or left something, sweeps.
+
+use super::{Script, Sim, World};
+use crate::clock::simulated;
+use crate::run::{Drill, InterruptSource, Options, Ran, RunError, SweepOptions, Swept, run, sweep};
+use firedrill_core::scenario::{Scenario, parse};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// No run may last longer.
+const RUN_MAX: Duration = Duration::from_secs(3 * 3_600);
+
+/// How a simulated run ended.
+pub(super) struct Outcome {
+    pub(super) world: Arc<Mutex<World>>,
+    /// What the run returned; `None` where it died.
+    pub(super) ran: Option<Result<Ran, RunError>>,
+    /// The folder of all runs.
+    pub(super) runs: PathBuf,
+    /// When it ended, in the time of the world.
+    pub(super) ended_at: Duration,
+    /// What was left right after it, before any sweep.
+    pub(super) left: Vec<String>,
+    /// Whether a fault was in right after it.
+    pub(super) faulty: bool,
+    /// What the sweep did, where one was needed.
+    pub(super) swept: Option<Result<Swept, String>>,
+}
+
+impl Outcome {
+    /// The folder of the run, where it made one.
+    pub(super) fn folder(&self) -> Option<PathBuf> {
+        let mut entries = std::fs::read_dir(&self.runs).ok()?;
+        entries.next()?.ok().map(|entry| entry.path())
+    }
+
+    /// The text of its journal.
+    pub(super) fn journal(&self) -> Option<String> {
+        std::fs::read_to_string(self.folder()?.join("events.jsonl")).ok()
+    }
+}
+
+/// The simulated scenario.
+pub(super) fn scenario() -> Scenario {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/sim");
+    let read = |file: &str| std::fs::read_to_string(folder.join(file));
+    let text = read("scenario.toml").unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    parse("simulated", ("scenario.toml", &text), read)
+        .unwrap_or_else(|mistakes| panic!("the simulated scenario: {mistakes:?}"))
+}
+
+fn in_process<T>(before: Duration, work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+    let runtime = runtime.unwrap_or_else(|error| panic!("a runtime: {error}"));
+    runtime.block_on(async {
+        simulated::begin(before);
+        work.await
+    })
+}
+
+/// Plays a seed. Files are made in `folder`.
+pub(super) fn play(seed: u64, scenario: &Scenario, folder: &Path) -> Outcome {
+    let script = Script::of(seed);
+    let world = Arc::new(Mutex::new(World::new(seed, script.clone())));
+    let runs = folder.join("runs");
+    let (ran, ended_at) = in_process(Duration::ZERO, async {
+        let sim = Sim::process(&world, 1);
+        let ran = first_process(&sim, &script, scenario, &runs, seed).await;
+        (ran, simulated::elapsed())
+    });
+    let lock = || world.lock().unwrap_or_else(PoisonError::into_inner);
+    lock().dead.insert(1);
+    if ran.is_none() && script.tail_lost {
+        lose_tails(&world, seed);
+    }
+    lock().advance(ended_at);
+    let left = lock().leftovers();
+    let faulty = !lock().faults_in().is_empty();
+    let has_records = !lock().records.is_empty();
+    let mut outcome = Outcome { world: world.clone(), ran, runs: runs.clone(), ended_at, left, faulty, swept: None };
+    if !outcome.left.is_empty() || has_records {
+        let seen = if script.folder_lost { folder.join("elsewhere") } else { runs };
+        outcome.swept = Some(later_process(&world, &seen, ended_at + Duration::from_secs(30)));
+    }
+    outcome
+}
+
+async fn first_process(
+    sim: &Sim,
+    script: &Script,
+    scenario: &Scenario,
+    runs: &Path,
+    seed: u64,
+) -> Option<Result<Ran, RunError>> {
+    let drill = Drill {
+        scenario: scenario.clone(),
+        variant: script.variant.to_owned(),
+        seed: Some(seed),
+        noop: false,
+        agent_image: "simulated".to_owned(),
+    };
+    let options = Options { drill, ports: sim.ports(), runs: runs.to_owned(), accept_current_state: false };
+    let (source, interrupts) = InterruptSource::new();
+    let times = script.interrupts.clone();
+    let interrupting = tokio::spawn(async move {
+        let mut times = times;
+        times.sort();
+        for at in times {
+            tokio::time::sleep(at.saturating_sub(simulated::elapsed())).await;
+            source.interrupt();
+        }
+        std::future::pending::<()>().await;
+    });
+    let suspension = script.suspension;
+    let suspending = tokio::spawn(async move {
+        if let Some((at, length)) = suspension {
+            tokio::time::sleep(at.saturating_sub(simulated::elapsed())).await;
+            simulated::suspend(length);
+        }
+    });
+    let (progress, mut shown) = tokio::sync::mpsc::channel(64);
+    let showing = tokio::spawn(async move { while shown.recv().await.is_some() {} });
+    let running = run(options, progress, interrupts);
+    let ran = tokio::select! {
+        biased;
+        () = sim.death() => None,
+        ran = tokio::time::timeout(RUN_MAX, running) => Some(ran),
+    };
+    interrupting.abort();
+    suspending.abort();
+    showing.abort();
+    ran.map(|ran| ran.unwrap_or_else(|_| panic!("seed {seed}: the run does not end")))
+}
+
+/// A sweep by another process, on whose machine the run's folder may be missing. What was wrong with the runner is over; an undo that
+/// fails for ever still does.
+fn later_process(world: &Arc<Mutex<World>>, runs: &Path, at: Duration) -> Result<Swept, String> {
+    {
+        let mut world = world.lock().unwrap_or_else(PoisonError::into_inner);
+        world.script.silence = None;
+        world.script.errors_percent = 0;
+        world.script.panics_in_request = None;
+    }
+    in_process(at, async {
+        let sim = Sim::process(world, 2);
+        let ports = sim.ports();
+        let options =
+            SweepOptions { runs, only: None, agent_image: Some("simulated"), trust_annotations: false, dry_run: false };
+        let swept = sweep(&ports, options, &mut |_| ()).await.map_err(|error| error.to_string());
+        sim.world().advance(simulated::elapsed());
+        swept
+    })
+}
+
+/// What was not on disk is lost with the machine, whole or in part.
+fn lose_tails(world: &Arc<Mutex<World>>, seed: u64) {
+    let synced = world.lock().unwrap_or_else(PoisonError::into_inner).synced.clone();
+    for (path, kept) in synced {
+        let Ok(file) = std::fs::File::options().write(true).open(&path) else { continue };
+        let written = file.metadata().map_or(kept, |metadata| metadata.len());
+        let torn = super::rng::Rng::new(seed ^ written).within(kept..written.max(kept) + 1);
+        file.set_len(torn).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+}

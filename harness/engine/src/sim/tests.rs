@@ -1,0 +1,136 @@
+//! The seeds.
+
+use super::check::check;
+use super::check::verdict_of;
+use super::drive::{play, scenario};
+use crate::run::planted::{ALL, Bug, plant};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError, RwLock};
+
+/// How many seeds are played.
+const SEEDS: u64 = 1_000;
+/// One of so many is played twice, to compare the journals.
+const TWICE_EVERY: u64 = 10;
+
+/// The environment variable that names one seed.
+const ONE: &str = "FIREDRILL_SEED";
+
+fn repeat(seed: u64) -> String {
+    format!("{ONE}={seed} cargo test -p firedrill-engine --lib sim:: -- --nocapture")
+}
+
+fn journal(folder: &std::path::Path) -> String {
+    let entries = std::fs::read_dir(folder.join("runs")).into_iter().flatten().flatten();
+    entries.filter_map(|entry| std::fs::read_to_string(entry.path().join("events.jsonl")).ok()).collect()
+}
+
+/// A run ends when anything in its process panics: a seed that has a panic is played alone.
+static ALONE: RwLock<()> = RwLock::new(());
+
+/// Everything that is wrong with a seed.
+fn wrong_with(seed: u64) -> Vec<String> {
+    let panics = super::Script::of(seed).panics_in_request.is_some();
+    let _alone = panics.then(|| ALONE.write().unwrap_or_else(PoisonError::into_inner));
+    let _beside_others = (!panics).then(|| ALONE.read().unwrap_or_else(PoisonError::into_inner));
+    let scenario = scenario();
+    let folder = tempfile::tempdir().unwrap();
+    let outcome = play(seed, &scenario, folder.path());
+    let mut wrong = check(&outcome);
+    if seed.is_multiple_of(TWICE_EVERY) {
+        let again = tempfile::tempdir().unwrap();
+        play(seed, &scenario, again.path());
+        let (one, other) = (journal(folder.path()), journal(again.path()));
+        let differ = one.lines().zip(other.lines()).find(|(one, other)| one != other);
+        if let Some((one, other)) = differ {
+            wrong.push(format!("the journal differs when the seed is played again:\n    {one}\n    {other}"));
+        }
+    }
+    wrong
+}
+
+/// The first seed that finds a bug.
+fn first_failure(bug: Bug) -> Option<(u64, Vec<String>)> {
+    play_all(SEEDS, Some(bug)).into_iter().next()
+}
+
+/// Plays seeds on all processors, with a bug until the first failure; returns the failures.
+fn play_all(seeds: u64, bug: Option<Bug>) -> Vec<(u64, Vec<String>)> {
+    let next = AtomicU64::new(0);
+    let failures = Mutex::new(Vec::new());
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                plant(bug);
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds || (bug.is_some() && !failures.lock().unwrap().is_empty()) {
+                        return;
+                    }
+                    let wrong = wrong_with(seed);
+                    if !wrong.is_empty() {
+                        failures.lock().unwrap().push((seed, wrong));
+                    }
+                }
+            });
+        }
+    });
+    let mut failures = failures.into_inner().unwrap();
+    failures.sort();
+    failures
+}
+
+#[test]
+fn every_seed_ends_as_it_must() {
+    if let Some(seed) = crate::env::text(ONE) {
+        let seed = seed.parse().unwrap();
+        println!("{:#?}", super::Script::of(seed));
+        let folder = tempfile::tempdir().unwrap();
+        drop(play(seed, &scenario(), folder.path()));
+        println!("{}", journal(folder.path()));
+        let wrong = wrong_with(seed);
+        assert!(wrong.is_empty(), "seed {seed}:\n  {}", wrong.join("\n  "));
+        return;
+    }
+    let failures = play_all(SEEDS, None);
+    let shown: Vec<String> = failures
+        .iter()
+        .take(12)
+        .map(|(seed, wrong)| format!("seed {seed}:\n  {}\n  repeat it: {}", wrong.join("\n  "), repeat(*seed)))
+        .collect();
+    assert!(failures.is_empty(), "{} of {SEEDS} seeds fail\n{}", failures.len(), shown.join("\n"));
+}
+
+#[test]
+fn every_planted_bug_is_found() {
+    if crate::env::text(ONE).is_some() {
+        return;
+    }
+    let mut missed = Vec::new();
+    for bug in ALL {
+        match first_failure(bug) {
+            Some((seed, wrong)) => println!("{bug:?}: seed {seed}: {}", wrong[0]),
+            None => missed.push(format!("{bug:?}")),
+        }
+    }
+    assert!(missed.is_empty(), "not found within {SEEDS} seeds: {}", missed.join(", "));
+}
+
+#[test]
+fn a_run_without_trouble_passes() {
+    let scenario = scenario();
+    let mut passed = 0;
+    for seed in 0..40 {
+        let script = super::Script::of(seed);
+        if !script.is_calm() {
+            continue;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let outcome = play(seed, &scenario, folder.path());
+        let Some(Ok(ran)) = &outcome.ran else { continue };
+        let verdict = verdict_of(&outcome).unwrap();
+        assert!(ran.clean && verdict.exit_code == 0, "seed {seed}: {}: {verdict:#?}", verdict.headline);
+        passed += 1;
+    }
+    assert!(passed >= 5, "{passed} seeds are without trouble");
+}
