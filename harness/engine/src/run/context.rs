@@ -167,6 +167,19 @@ impl Context {
         AssertUnwindSafe(part).catch_unwind().await.unwrap_or_else(panicked)
     }
 
+    /// Does something between two phases. It ends as a phase does, but for a limit of its own.
+    ///
+    /// # Errors
+    /// Why it did not end as it should.
+    pub(super) async fn between<T>(&self, body: impl Future<Output = Result<T, Stop>>) -> Result<T, Stop> {
+        tokio::select! {
+            biased;
+            () = self.interrupts.at_least(1) => Err(Stop::Interrupted),
+            reason = self.broken() => Err(Stop::Broken(reason)),
+            ended = self.guarded(body) => ended,
+        }
+    }
+
     /// Runs a phase within its limit, and records its start and its end. A phase that may not be interrupted (`undo`,
     /// `clean`) says so by another count of interrupts.
     ///

@@ -307,8 +307,11 @@ fn not_ready(stop: &Stop) -> Option<String> {
 async fn drill(context: &Context, armed: &mut Armed) -> Result<(), Stop> {
     let limit = |phase| context.deadline(phase);
     context.phase(Phase::SteadyState, limit(Phase::SteadyState), 1, steady::hold(context)).await?;
-    let usual = context.ports.observer.backlog(&context.drill.scenario).await.ok().flatten().unwrap_or(0);
-    let baseline = baseline(context).await?;
+    let before = context.between(async {
+        let usual = context.ports.observer.backlog(&context.drill.scenario).await.ok().flatten().unwrap_or(0);
+        Ok((usual, baseline(context).await?))
+    });
+    let (usual, baseline) = before.await?;
     let telling = alerts::telling(&context.variant.alerts, &armed.alerts.borrow());
     let injecting = break_it::inject(context, &*armed.faults);
     let (injected_at, injected) = context.phase(Phase::Inject, limit(Phase::Inject), 1, injecting).await?;
@@ -368,7 +371,7 @@ async fn baseline(context: &Context) -> Result<Baseline, Stop> {
     loop {
         match context.ports.observer.baseline(&context.variant).await {
             Ok(baseline) => return Ok(baseline),
-            Err(error) if context.at() >= again_until || context.interrupts.count() > 0 => {
+            Err(error) if context.at() >= again_until => {
                 let text = format!("how things are before the fault cannot be told: {error}");
                 context.recorder.record(Event::Note { text: text.clone() });
                 return Err(Stop::Failed(text));
