@@ -208,10 +208,14 @@ pub(super) async fn labelled(
     swept: &mut Swept,
 ) -> Result<(), ClusterError> {
     let asked = |run: &str| options.only.is_none_or(|only| only == run);
-    let has_left = |run: &str, swept: &Swept| swept.left.iter().any(|line| line.starts_with(&format!("run {run}: ")));
+    // An object whose undo did not work is named with it.
+    let is_named = |run: &str, object: &str, swept: &Swept| {
+        let of_run = swept.left.iter().filter(|line| line.starts_with(&format!("run {run}: ")));
+        of_run.into_iter().any(|line| line.contains(&shown(object)))
+    };
     let mut by_run: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (run, object) in unrecorded(cluster).await? {
-        if asked(&run) && !has_left(&run, swept) {
+        if asked(&run) && !is_named(&run, &object, swept) {
             by_run.entry(run).or_default().push(object);
         }
     }
