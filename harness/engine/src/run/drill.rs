@@ -59,6 +59,18 @@ pub struct Ran {
 /// # Errors
 /// Where the cluster is not as it must be before anything was made, or the run's files cannot be written.
 pub async fn run(options: Options, progress: mpsc::Sender<Progress>, interrupts: Interrupts) -> Result<Ran, RunError> {
+    let redactor = options.ports.cluster.redactor();
+    from_plan_to_end(options, progress, interrupts).await.map_err(|RunError::Environment { message, hint, dirty }| {
+        // It is printed, and a message of the API server or of a program may hold what it was given.
+        RunError::Environment { message: redactor.text(&message), hint, dirty }
+    })
+}
+
+async fn from_plan_to_end(
+    options: Options,
+    progress: mpsc::Sender<Progress>,
+    interrupts: Interrupts,
+) -> Result<Ran, RunError> {
     let panics = Panics::from_now();
     let ports = options.ports.clone();
     let clock = ports.clock;
