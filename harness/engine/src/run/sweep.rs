@@ -9,9 +9,12 @@ use firedrill_core::event::Undo;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
+use tokio::time::MissedTickBehavior;
 
 /// How long one undo may take.
 const UNDO_WITHIN: Duration = Duration::from_secs(90);
+/// Time between two attempts of an undo that failed.
+const AGAIN_EVERY: Duration = Duration::from_secs(1);
 /// How long the objects of one run may take to be gone.
 const GONE_WITHIN: Duration = Duration::from_secs(120);
 /// How long the cluster may take to be as before, once everything is undone.
@@ -259,13 +262,27 @@ impl Sweeping<'_> {
                 *agent = Some(fresh.map_err(|error| error.to_string())?);
             }
             return match agent {
-                Some(agent) => agent.take_away(undo).await,
+                Some(agent) => self.take_away(&**agent, undo).await,
                 None => Err("the agent that could do it is gone".to_owned()),
             };
         }
         let within = if matches!(undo, Undo::DeleteObject { .. }) { GONE_WITHIN } else { UNDO_WITHIN };
         ports.faults.undo(&self.mark, undo, within).await.map_err(|error| error.to_string())?;
         self.wait_clean(undo).await
+    }
+
+    /// Takes away what a probe wrote. The service that holds it may need a while after its fault was undone.
+    async fn take_away(&self, agent: &dyn Agent, undo: &Undo) -> Result<(), String> {
+        let again_until = self.ports.clock.now().plus(UNDO_WITHIN);
+        let mut tick = tokio::time::interval(AGAIN_EVERY);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            match agent.take_away(undo).await {
+                Err(_) if self.ports.clock.now() < again_until => {}
+                done => return done,
+            }
+        }
     }
 
     async fn wait_clean(&self, undo: &Undo) -> Result<(), String> {

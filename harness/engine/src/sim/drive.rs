@@ -61,7 +61,11 @@ fn in_process<T>(before: Duration, work: impl Future<Output = T>) -> T {
 
 /// Plays a seed. Files are made in `folder`.
 pub(super) fn play(seed: u64, scenario: &Scenario, folder: &Path) -> Outcome {
-    let script = Script::of(seed);
+    play_script(seed, Script::of(seed), scenario, folder)
+}
+
+/// Plays a script, with the latencies of a seed.
+pub(super) fn play_script(seed: u64, script: Script, scenario: &Scenario, folder: &Path) -> Outcome {
     let world = Arc::new(Mutex::new(World::new(seed, script.clone())));
     let runs = folder.join("runs");
     let (ran, ended_at) = in_process(Duration::ZERO, async {

@@ -2,7 +2,8 @@
 
 use super::check::check;
 use super::check::verdict_of;
-use super::drive::{play, scenario};
+use super::drive::{play, play_script, scenario};
+use super::script::{Death, Script};
 use crate::run::planted::{ALL, Bug, plant};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
@@ -29,7 +30,7 @@ static ALONE: RwLock<()> = RwLock::new(());
 
 /// Everything that is wrong with a seed.
 fn wrong_with(seed: u64) -> Vec<String> {
-    let panics = super::Script::of(seed).panics_in_request.is_some();
+    let panics = Script::of(seed).panics_in_request.is_some();
     let _alone = panics.then(|| ALONE.write().unwrap_or_else(PoisonError::into_inner));
     let _beside_others = (!panics).then(|| ALONE.read().unwrap_or_else(PoisonError::into_inner));
     let scenario = scenario();
@@ -84,7 +85,7 @@ fn play_all(seeds: u64, bug: Option<Bug>) -> Vec<(u64, Vec<String>)> {
 fn every_seed_ends_as_it_must() {
     if let Some(seed) = crate::env::text(ONE) {
         let seed = seed.parse().unwrap();
-        println!("{:#?}", super::Script::of(seed));
+        println!("{:#?}", Script::of(seed));
         let folder = tempfile::tempdir().unwrap();
         drop(play(seed, &scenario(), folder.path()));
         println!("{}", journal(folder.path()));
@@ -116,12 +117,45 @@ fn every_planted_bug_is_found() {
     assert!(missed.is_empty(), "not found within {SEEDS} seeds: {}", missed.join(", "));
 }
 
+/// Dies at every record of a run, and in every request of it, with the run's folder at hand or not.
+fn dies_everywhere(variant: &'static str, death: impl Fn(u64) -> Death, points: u64) {
+    let scenario = scenario();
+    let mut died = 0;
+    for point in 1..points {
+        for folder_lost in [false, true] {
+            let script = Script { death: Some(death(point)), folder_lost, ..Script::calm(7, variant) };
+            let folder = tempfile::tempdir().unwrap();
+            let outcome = play_script(7, script, &scenario, folder.path());
+            let wrong = check(&outcome);
+            assert!(wrong.is_empty(), "{variant} dies at {point}, folder lost: {folder_lost}: {wrong:?}");
+            died += u64::from(outcome.ran.is_none());
+            let world = outcome.world.lock().unwrap();
+            assert_eq!(world.leftovers(), Vec::<String>::new(), "{variant} dies at {point}: {:?}", outcome.swept);
+        }
+    }
+    assert!(died > points, "{variant}: {died} of {points} died, the run is shorter than that");
+}
+
+#[test]
+fn a_sweep_finishes_a_run_that_dies_after_any_record() {
+    let _beside_others = ALONE.read().unwrap_or_else(PoisonError::into_inner);
+    for variant in ["killed", "hung", "off", "patched"] {
+        dies_everywhere(variant, Death::AfterRecord, 40);
+    }
+}
+
+#[test]
+fn a_sweep_finishes_a_run_that_dies_in_any_request() {
+    let _beside_others = ALONE.read().unwrap_or_else(PoisonError::into_inner);
+    dies_everywhere("hung", Death::InRequest, 160);
+}
+
 #[test]
 fn a_run_without_trouble_passes() {
     let scenario = scenario();
     let mut passed = 0;
     for seed in 0..40 {
-        let script = super::Script::of(seed);
+        let script = Script::of(seed);
         if !script.is_calm() {
             continue;
         }
