@@ -10,9 +10,7 @@ pub mod fault;
 pub mod files;
 pub mod lease;
 pub mod ledger;
-pub mod machine;
 pub mod observe;
-pub mod power;
 pub mod pressure;
 pub mod probe;
 pub mod process;
@@ -23,7 +21,6 @@ pub mod redact;
 pub mod run;
 pub mod runbook;
 pub mod stack;
-mod volumes_driver;
 
 #[cfg(test)]
 #[path = "../tests/fake_api/mod.rs"]

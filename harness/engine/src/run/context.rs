@@ -161,7 +161,6 @@ impl Context {
             clock: self.clock(),
             mark: self.mark.clone(),
             image: self.drill.agent_image.clone(),
-            power: self.cluster.power.clone(),
         }
     }
 

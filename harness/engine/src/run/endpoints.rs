@@ -1,13 +1,14 @@
-//! Where each series' attempts go: the Services of the stack, by name from inside and by loopback port from outside.
+//! Where each series' attempts go: the Services of the stack, by name from inside and by their external endpoints from outside.
 
 use super::context::{Context, Stop};
-use super::planned::RunError;
+use super::planned::{RunError, environment};
 use crate::agent::{AgentError, Inside};
 use crate::cluster::Cluster;
 use crate::cluster::url_escaped;
 use crate::ledger::Store;
 use crate::observe;
 use crate::probe::{Endpoint, ProbeSpec};
+use crate::provider::{ExternalEndpoint, MachineError, Route};
 use firedrill_core::event::Undo;
 use firedrill_core::plan::Series;
 use firedrill_core::scenario::{ProbeKind, ServiceRef, Vantage};
@@ -41,7 +42,7 @@ pub(super) struct Table {
     pub(super) undo: Undo,
 }
 
-/// Resolves all series, and makes the outside ports that they need. How to undo each is on disk before it is made.
+/// Resolves all series, and makes what their external endpoints need. How to undo each is on disk before it is made.
 ///
 /// # Errors
 /// Where a Service, a secret or a free port cannot be had.
@@ -53,7 +54,7 @@ pub(super) async fn resolve(context: &Context) -> Result<Endpoints, Stop> {
         stores: BTreeMap::new(),
         subjects: Vec::new(),
     };
-    let doors = doors(context).await?;
+    let external = external_endpoints(context).await?;
     let mut logins: BTreeMap<(String, String), Login> = BTreeMap::new();
     for series in &context.plan.series {
         let service = service_of(&series.kind);
@@ -66,9 +67,10 @@ pub(super) async fn resolve(context: &Context) -> Result<Endpoints, Stop> {
         let (host, port) = match series.vantage {
             Vantage::Inside => (format!("{}.{}.svc.cluster.local", service.name, service.namespace), service.port),
             Vantage::Outside => {
-                let port = doors.get(&service).copied();
-                let port = port.ok_or_else(|| Stop::Failed(format!("no door was made for {}", service.name)))?;
-                ("127.0.0.1".to_owned(), port)
+                let endpoint = external.get(&service);
+                let endpoint =
+                    endpoint.ok_or_else(|| Stop::Failed(format!("{} cannot be reached from outside", service.name)))?;
+                (endpoint.host.clone(), endpoint.port)
             }
         };
         let endpoint = endpoint(context, series, &host, port, &logins);
@@ -93,38 +95,35 @@ pub(super) async fn resolve(context: &Context) -> Result<Endpoints, Stop> {
     Ok(found)
 }
 
-/// Refuses a drill that measures from outside a cluster without enough ports that lead into it, before anything is made.
+/// Refuses a drill that measures from outside where its Services cannot be reached from there, before anything is made.
 ///
 /// # Errors
-/// Names the probes, and says what to do.
-pub(super) fn check_outside(cluster: &Cluster, series: &[Series]) -> Result<(), RunError> {
-    let lacks = lacks_outside(&cluster.name, cluster.outside_ports.len(), series);
-    lacks.map_or(Ok(()), |message| {
-        let hint =
-            "use a cluster that `firedrill up` made, or measure these probes from inside alone (from = [\"inside\"])";
-        Err(RunError::Environment { message, hint: Some(hint.to_owned()), dirty: false })
+/// Names the Services and the probes, and says what to do.
+pub(super) async fn check_outside(cluster: &Cluster, series: &[Series]) -> Result<(), RunError> {
+    let Err(error) = cluster.machines.check_external(cluster, &outside_services(series)).await else { return Ok(()) };
+    let MachineError::NoEndpoint(why) = error else { return Err(environment(error.to_string())) };
+    let probes: BTreeSet<&str> = outside(series).map(|series| series.probe.as_str()).collect();
+    let probes = probes.into_iter().collect::<Vec<_>>().join(", ");
+    let hint =
+        "use a cluster that `firedrill up` made, or measure these probes from inside alone (from = [\"inside\"])";
+    Err(RunError::Environment {
+        message: format!(
+            "{why}; these probes measure from outside: {probes}; a port-forward would not do: it is bound to one pod and to the API \
+             server, so it decides no objective"
+        ),
+        hint: Some(hint.to_owned()),
+        dirty: false,
     })
 }
 
-fn lacks_outside(cluster: &str, ports: usize, series: &[Series]) -> Option<String> {
-    let outside = || series.iter().filter(|series| series.vantage == Vantage::Outside);
-    let services: BTreeSet<ServiceRef> = outside().map(|series| service_of(&series.kind)).collect();
-    if services.len() <= ports {
-        return None;
-    }
-    let probes: BTreeSet<&str> = outside().map(|series| series.probe.as_str()).collect();
-    let probes = probes.into_iter().collect::<Vec<_>>().join(", ");
-    let wanted = services.len();
-    Some(match ports {
-        0 => format!(
-            "cluster {cluster} has no port that leads into it from outside, and these probes measure from there: {probes}; a \
-             port-forward would not do: it is bound to one pod and to the API server, so it decides no objective"
-        ),
-        _ => format!(
-            "cluster {cluster} has {ports} ports that lead into it from outside, and {wanted} are needed for these probes: \
-             {probes}"
-        ),
-    })
+/// The series that are measured from outside.
+fn outside(series: &[Series]) -> impl Iterator<Item = &Series> {
+    series.iter().filter(|series| series.vantage == Vantage::Outside)
+}
+
+/// Their Services, each once.
+fn outside_services(series: &[Series]) -> Vec<ServiceRef> {
+    outside(series).map(|series| service_of(&series.kind)).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// The namespaces of others that agents run in.
@@ -180,26 +179,28 @@ async fn login(cluster: &Cluster, namespace: &str, name: &str) -> Result<Login, 
     Ok(Login { user, password })
 }
 
-/// Makes a door for every Service that is measured from outside; its port on the loopback address by Service.
-async fn doors(context: &Context) -> Result<BTreeMap<ServiceRef, u16>, Stop> {
-    let outside = context.plan.series.iter().filter(|series| series.vantage == Vantage::Outside);
-    let services: BTreeSet<ServiceRef> = outside.map(|series| service_of(&series.kind)).collect();
-    if services.is_empty() {
-        return Ok(BTreeMap::new());
+/// Where every Service is reached that is measured from outside. What has to be made for it is made.
+async fn external_endpoints(context: &Context) -> Result<BTreeMap<ServiceRef, ExternalEndpoint>, Stop> {
+    let services = outside_services(&context.plan.series);
+    let machines = &context.cluster.machines;
+    let endpoints = machines.external_endpoints(&context.cluster, &services).await.map_err(Stop::failed)?;
+    for ExternalEndpoint { service, route, .. } in &endpoints {
+        match route {
+            Route::New { node_port } => {
+                let name = format!("firedrill-{}-{node_port}", context.mark.run_id);
+                let undo = Undo::DeleteObject {
+                    api_version: "v1".to_owned(),
+                    kind: "Service".to_owned(),
+                    namespace: Some(service.namespace.clone()),
+                    name: name.clone(),
+                };
+                context.undo.record(undo).await?;
+                let made = context.cluster.make_node_port(&context.mark, service, &name, *node_port).await;
+                made.map_err(Stop::failed)?;
+            }
+        }
     }
-    let services: Vec<_> = services.into_iter().collect();
-    let doors = context.cluster.plan_doors(&context.mark, &services).await.map_err(Stop::failed)?;
-    for door in &doors {
-        let undo = Undo::DeleteObject {
-            api_version: "v1".to_owned(),
-            kind: "Service".to_owned(),
-            namespace: Some(door.service.namespace.clone()),
-            name: door.name.clone(),
-        };
-        context.undo.record(undo).await?;
-        context.cluster.open_door(&context.mark, door).await.map_err(Stop::failed)?;
-    }
-    Ok(doors.into_iter().map(|door| (door.service, door.host_port)).collect())
+    Ok(endpoints.into_iter().map(|endpoint| (endpoint.service.clone(), endpoint)).collect())
 }
 
 fn service_of(kind: &ProbeKind) -> ServiceRef {
@@ -294,7 +295,10 @@ fn remember(context: &Context, series: &Series, host: &str, port: u16, logins: &
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fake_api::FakeApi;
+    use crate::provider::fake::FakeMachines;
     use firedrill_core::sample::Connection;
+    use std::sync::Arc;
     use std::time::Duration;
 
     fn series(probe: &str, port: u16, vantage: Vantage) -> Series {
@@ -312,21 +316,27 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_cluster_without_ports_from_outside_is_refused_by_the_probe_that_needs_one() {
+    #[tokio::test]
+    async fn a_cluster_without_ports_from_outside_is_refused_by_the_probe_that_needs_one() {
+        let refused = async |ports, series: &[Series]| {
+            let api = FakeApi::start().await;
+            let folder = tempfile::tempdir().unwrap();
+            let cluster = Cluster::connect("c", &api.kubeconfig(folder.path()), "x").await.unwrap();
+            let cluster = cluster.provided_by("fake", Arc::new(FakeMachines::with_ports(ports)));
+            let checked = check_outside(&cluster, series).await;
+            checked.err().map(|RunError::Environment { message, .. }| message)
+        };
         let inside = [series("ready", 80, Vantage::Inside)];
-        assert_eq!(lacks_outside("c", 0, &inside), None);
+        assert_eq!(refused(0, &inside).await, None);
         let outside = [series("ready", 80, Vantage::Outside), series("tcp", 80, Vantage::Inside)];
-        let why = lacks_outside("c", 0, &outside).unwrap();
-        assert!(
-            why.contains("cluster c has no port") && why.contains(": ready;") && why.contains("port-forward"),
-            "{why}"
-        );
-        assert_eq!(lacks_outside("c", 1, &outside), None);
+        let why = refused(0, &outside).await.unwrap();
+        assert!(why.contains("0 of 1 ports") && why.contains(": ready;") && why.contains("port-forward"), "{why}");
+        assert_eq!(refused(1, &outside).await, None);
         let two =
             [series("a", 80, Vantage::Outside), series("b", 80, Vantage::Outside), series("c", 81, Vantage::Outside)];
-        assert!(lacks_outside("c", 1, &two).unwrap().contains("2 are needed for these probes: a, b, c"));
-        assert_eq!(lacks_outside("c", 2, &two), None, "two probes of one Service share its port");
+        let why = refused(1, &two).await.unwrap();
+        assert!(why.contains("1 of 2 ports") && why.contains("measure from outside: a, b, c;"), "{why}");
+        assert_eq!(refused(2, &two).await, None, "two probes of one Service share its port");
     }
 
     #[test]

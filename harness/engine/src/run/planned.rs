@@ -93,11 +93,12 @@ pub async fn plan(drill: &Drill, cluster: &Cluster) -> Result<Plan, RunError> {
     }
     in_its_layout(drill, cluster).await?;
     let series = plan::series(&drill.scenario);
-    endpoints::check_outside(cluster, &series)?;
+    endpoints::check_outside(cluster, &series).await?;
     let mut faults = Vec::new();
     for fault in drill.faults() {
         let targets = fault::choose_targets(cluster, &fault, seed, &[]).await;
-        faults.push(PlannedFault { targets: targets.map_err(|error| environment(error.to_string()))?, fault });
+        let targets = targets.map_err(|error| environment(error.to_string()))?;
+        faults.push(PlannedFault { targets, fault });
     }
     let phases = plan::phases(&drill.scenario, &drill.variant)
         .ok_or_else(|| environment(format!("{} has no variant {}", drill.scenario.name, drill.variant)))?;

@@ -5,7 +5,7 @@ use super::watching::{Backlog, Watching};
 use crate::cluster::ClusterError;
 use crate::copy::{CopyLimits, copy_tree};
 use crate::fault;
-use crate::machine;
+use crate::provider::replacement_of;
 use crate::runbook::{CommandEnd, Environment, PlannedStep, run_command};
 use firedrill_core::event::{Event, StepEnd, Undo};
 use firedrill_core::plan::Target;
@@ -192,7 +192,7 @@ async fn by_provider(context: &Context, planned: &PlannedStep, step: ProviderSte
     let targets = context.plan.targets();
     let lost = targets.iter().find_map(Target::node);
     if step == ProviderStep::ReplaceNode {
-        let node = lost.map(machine::replacement_of).ok_or_else(|| nothing_to_act_on(planned, "node"))?;
+        let node = lost.map(replacement_of).ok_or_else(|| nothing_to_act_on(planned, "node"))?;
         context.undo.record(Undo::RemoveNode { node }).await?;
     }
     context.doing(format!("step {}: {about}", planned.number));
@@ -207,8 +207,8 @@ async fn by_provider(context: &Context, planned: &PlannedStep, step: ProviderSte
     let acting = async {
         match (step, lost) {
             (ProviderStep::ReplaceNode, Some(lost)) => {
-                let node = machine::replacement_of(lost);
-                let made = machine::add(&context.cluster, &context.mark, lost, &node).await;
+                let node = replacement_of(lost);
+                let made = context.cluster.machines.add_node(&context.cluster, &context.mark, lost, &node).await;
                 made.map(|()| format!("node {node} has joined\n")).map_err(|error| error.to_string())
             }
             _ => fault::detach_by_force(&context.tools(), &targets).await.map_err(|error| error.to_string()),

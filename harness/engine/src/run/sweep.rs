@@ -132,7 +132,7 @@ pub async fn sweep(
             let mark = RunMark { run_id: run_id.clone(), expires_unix };
             let records = Records::new(cluster, &cluster_uid, &mark, clock);
             let image = options.agent_image.unwrap_or_default().to_owned();
-            let tools = Tools { cluster: cluster.clone(), clock, mark, image, power: cluster.power.clone() };
+            let tools = Tools { cluster: cluster.clone(), clock, mark, image };
             Sweeping { tools, records, run_id: &run_id, swept: &mut swept }.one_run(work).await;
             let saved = journals.of(&run_id).filter(|_| swept.left.len() == left);
             let noted = saved.map_or(Ok(()), |saved| journals::note_swept(&saved.folder, &swept.done));
