@@ -8,6 +8,7 @@ mod back_off;
 mod before;
 mod board;
 mod break_it;
+mod capabilities;
 mod compare;
 mod context;
 mod drill;

@@ -1,6 +1,6 @@
 //! What a run will do, before anything is made: its targets, its phases, its commands; or why there is none.
 
-use super::endpoints;
+use super::{capabilities, endpoints};
 use crate::clock::Clock;
 use crate::cluster::{Cluster, ClusterError};
 use crate::runbook::{PlannedStep, plan_steps};
@@ -91,6 +91,7 @@ pub async fn plan(drill: &Drill, cluster: &Cluster) -> Result<Plan, RunError> {
             dirty: false,
         })?;
     }
+    capabilities::check(drill, cluster)?;
     in_its_layout(drill, cluster).await?;
     let series = plan::series(&drill.scenario);
     endpoints::check_outside(cluster, &series).await?;
@@ -98,6 +99,7 @@ pub async fn plan(drill: &Drill, cluster: &Cluster) -> Result<Plan, RunError> {
     for fault in drill.faults() {
         let targets = fault::choose_targets(cluster, &fault, seed, &[]).await;
         let targets = targets.map_err(|error| environment(error.to_string()))?;
+        capabilities::check_volumes(cluster, &fault, &targets).await?;
         faults.push(PlannedFault { targets, fault });
     }
     let phases = plan::phases(&drill.scenario, &drill.variant)
