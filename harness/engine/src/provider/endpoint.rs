@@ -2,6 +2,15 @@
 
 use firedrill_core::scenario::ServiceRef;
 
+/// A Service that is to be reached from outside of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ExternalNeed {
+    /// The Service.
+    pub service: ServiceRef,
+    /// Whether it is asked by plain HTTP alone, which an Ingress forwards too.
+    pub http: bool,
+}
+
 /// An address by which a Service is reached from this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExternalEndpoint {
@@ -22,5 +31,10 @@ pub enum Route {
     New {
         /// Its port on the cluster's nodes.
         node_port: u16,
+    },
+    /// Something that the cluster's owner made, and that the run leaves alone.
+    Existing {
+        /// What it is: `NodePort of service n/web`.
+        through: String,
     },
 }

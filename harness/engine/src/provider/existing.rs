@@ -1,16 +1,20 @@
 //! Clusters that someone else made: named by kubeconfig and context, and marked for drills by their owner.
 
+mod endpoints;
+
 use super::volumes::FixtureDriver;
 use super::{
-    Capabilities, Capability, ClusterOptions, ExternalEndpoint, FoundCluster, MachineError, Machines, Provider,
-    ProviderError, Support, Volumes,
+    Capabilities, Capability, ClusterOptions, ExternalEndpoint, ExternalNeed, FoundCluster, MachineError, Machines,
+    Provider, ProviderError, Support, Volumes,
 };
 use crate::cluster::{Cluster, ClusterError, MARKER};
 use crate::process::Progress;
 use async_trait::async_trait;
-use firedrill_core::scenario::ServiceRef;
+use endpoints::Objects;
 use k8s_openapi::api::core::v1::Node;
 use kube::api::Api;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::Path;
 
 pub(super) const NAME: &str = "existing";
@@ -88,15 +92,95 @@ impl Machines for OthersMachines {
     async fn external_endpoints(
         &self,
         cluster: &Cluster,
-        services: &[ServiceRef],
+        needs: &[ExternalNeed],
     ) -> Result<Vec<ExternalEndpoint>, MachineError> {
-        if services.is_empty() {
-            return Ok(Vec::new());
+        let (mut found, mut missing) = (Vec::new(), Vec::new());
+        let mut known: BTreeMap<&str, Objects> = BTreeMap::new();
+        for need in needs {
+            let namespace = need.service.namespace.as_str();
+            let objects = match known.entry(namespace) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(vacant) => vacant.insert(Objects::list(cluster, namespace).await?),
+            };
+            match endpoints::find(need, objects).await {
+                Ok(endpoint) => found.push(endpoint),
+                Err(why) => missing.push(why),
+            }
         }
-        Err(MachineError::NoEndpoint(format!("cluster {} has no port that leads into it from outside", cluster.name)))
+        if missing.is_empty() { Ok(found) } else { Err(MachineError::NoEndpoint(missing.join("; "))) }
     }
 
     fn volumes(&self) -> Option<&dyn Volumes> {
         Some(&FixtureDriver)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake_api::FakeApi;
+    use firedrill_core::scenario::ServiceRef;
+    use serde_json::json;
+    use tempfile::TempDir;
+    use tokio::net::TcpListener;
+
+    async fn world() -> (FakeApi, Cluster, TempDir) {
+        let (api, folder) = (FakeApi::start().await, tempfile::tempdir().unwrap());
+        let cluster = open_in(&api, &folder).await.unwrap();
+        (api, cluster, folder)
+    }
+
+    async fn open_in(api: &FakeApi, folder: &TempDir) -> Result<Cluster, ProviderError> {
+        Existing.open("x", Some(&api.kubeconfig(folder.path()))).await
+    }
+
+    fn need(name: &str) -> ExternalNeed {
+        ExternalNeed { service: ServiceRef { namespace: "n".into(), name: name.into(), port: 80 }, http: true }
+    }
+
+    #[tokio::test]
+    async fn a_cluster_without_the_mark_is_refused() {
+        let (api, cluster, folder) = world().await;
+        assert_eq!((cluster.provider.as_str(), cluster.is_own()), (NAME, false));
+        api.remove("/api/v1/namespaces/kube-system/configmaps/firedrill-allowed");
+        let error = open_in(&api, &folder).await.err().unwrap().to_string();
+        assert!(error.contains("kubectl --context x create configmap firedrill-allowed"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn nodes_are_neither_powered_nor_added_nor_removed() {
+        let (api, cluster, _folder) = world().await;
+        let machines = &cluster.machines;
+        let why = "not available: firedrill did not make this cluster's nodes";
+        let error = machines.power_off("w").await.unwrap_err().to_string();
+        assert_eq!(error, format!("node power is {why}"));
+        assert_eq!(machines.power_on_command("w"), None);
+        assert!(machines.remove_node(&cluster, "r1", "w").await.is_ok(), "it was never added");
+        api.put("/api/v1/nodes/w", json!({}));
+        let error = machines.remove_node(&cluster, "r1", "w").await.unwrap_err().to_string();
+        assert_eq!(error, format!("adding nodes is {why}"));
+        assert!(api.writes().is_empty() && api.get("/api/v1/nodes/w").is_some());
+    }
+
+    #[tokio::test]
+    async fn a_service_is_reached_by_what_its_owner_made() {
+        let (api, cluster, _folder) = world().await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let of_type = |kind: &str, ports| json!({"spec": {"type": kind, "selector": {"app": kind}, "ports": [ports]}});
+        api.put("/api/v1/namespaces/n/services/web", of_type("NodePort", json!({"port": 80, "nodePort": port})));
+        api.put("/api/v1/namespaces/n/services/db", of_type("ClusterIP", json!({"port": 80})));
+        let status = json!({"addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
+            "conditions": [{"type": "Ready", "status": "True"}]});
+        api.put("/api/v1/nodes/a", json!({"status": status}));
+        let found = cluster.machines.external_endpoints(&cluster, &[need("web")]).await.unwrap();
+        let shown: Vec<_> = found.iter().map(|found| (found.host.as_str(), found.port)).collect();
+        assert_eq!(shown, [("127.0.0.1", port)]);
+        let needs = [need("web"), need("db"), need("gone")];
+        let error = cluster.machines.check_external(&cluster, &needs).await.unwrap_err().to_string();
+        let expected = "service n/db port 80 is of type ClusterIP, and no NodePort, LoadBalancer or Ingress leads to it; service \
+                        n/gone port 80 is not there";
+        assert_eq!(error, expected);
+        assert!(api.writes().is_empty(), "nothing is made");
     }
 }

@@ -1,12 +1,11 @@
 //! For tests: machines that can do what a test has them do.
 
 use super::{
-    Capabilities, ExternalEndpoint, FileSystemFindings, MachineError, Machines, Route, Support, VolumeFault,
-    VolumeSetting, Volumes,
+    Capabilities, ExternalEndpoint, ExternalNeed, FileSystemFindings, MachineError, Machines, Route, Support,
+    VolumeFault, VolumeSetting, Volumes,
 };
 use crate::cluster::Cluster;
 use async_trait::async_trait;
-use firedrill_core::scenario::ServiceRef;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -45,18 +44,18 @@ impl Machines for FakeMachines {
     async fn external_endpoints(
         &self,
         _: &Cluster,
-        services: &[ServiceRef],
+        needs: &[ExternalNeed],
     ) -> Result<Vec<ExternalEndpoint>, MachineError> {
-        if self.ports < services.len() {
-            return Err(MachineError::NoEndpoint(format!("{} of {} ports", self.ports, services.len())));
+        if self.ports < needs.len() {
+            return Err(MachineError::NoEndpoint(format!("{} of {} ports", self.ports, needs.len())));
         }
-        let endpoint = |(service, port): (&ServiceRef, u16)| ExternalEndpoint {
-            service: service.clone(),
+        let endpoint = |(need, port): (&ExternalNeed, u16)| ExternalEndpoint {
+            service: need.service.clone(),
             host: "127.0.0.1".to_owned(),
             port,
             route: Route::New { node_port: port },
         };
-        Ok(services.iter().zip(1..).map(endpoint).collect())
+        Ok(needs.iter().zip(1..).map(endpoint).collect())
     }
 
     fn volumes(&self) -> Option<&dyn Volumes> {

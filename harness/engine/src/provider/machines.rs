@@ -1,10 +1,9 @@
 //! What acts on the machines of an opened cluster.
 
-use super::{Capabilities, Capability, ExternalEndpoint, Unavailable, Volumes};
+use super::{Capabilities, Capability, ExternalEndpoint, ExternalNeed, Unavailable, Volumes};
 use crate::cluster::{Cluster, ClusterError, LABEL_RUN, RunMark};
 use crate::process::ProcessError;
 use async_trait::async_trait;
-use firedrill_core::scenario::ServiceRef;
 use thiserror::Error;
 
 /// Acts on the machines of an opened cluster, which holds it.
@@ -88,15 +87,15 @@ pub trait Machines: Send + Sync {
     async fn external_endpoints(
         &self,
         cluster: &Cluster,
-        services: &[ServiceRef],
+        needs: &[ExternalNeed],
     ) -> Result<Vec<ExternalEndpoint>, MachineError>;
 
     /// Whether each Service can be reached from outside of the cluster, for a plan: what another run takes now may be free by then.
     ///
     /// # Errors
     /// Names the Services that cannot be reached.
-    async fn check_external(&self, cluster: &Cluster, services: &[ServiceRef]) -> Result<(), MachineError> {
-        self.external_endpoints(cluster, services).await.map(drop)
+    async fn check_external(&self, cluster: &Cluster, needs: &[ExternalNeed]) -> Result<(), MachineError> {
+        self.external_endpoints(cluster, needs).await.map(drop)
     }
 
     /// Faults of volumes, where [`Capability::VolumeFault`] is among its capabilities.

@@ -15,7 +15,7 @@ mod settle;
 mod volumes;
 
 pub use capability::{Capabilities, Capability, Support, Unavailable};
-pub use endpoint::{ExternalEndpoint, Route};
+pub use endpoint::{ExternalEndpoint, ExternalNeed, Route};
 pub use machines::{MachineError, Machines, replacement_of};
 pub use volumes::{FileSystemFindings, VolumeFault, VolumeSetting, Volumes};
 

@@ -8,8 +8,8 @@ use crate::cluster::url_escaped;
 use crate::ledger::Store;
 use crate::observe;
 use crate::probe::{Endpoint, ProbeSpec};
-use crate::provider::{ExternalEndpoint, MachineError, Route};
-use firedrill_core::event::Undo;
+use crate::provider::{ExternalEndpoint, ExternalNeed, MachineError, Route};
+use firedrill_core::event::{Event, Undo};
 use firedrill_core::plan::Series;
 use firedrill_core::scenario::{ProbeKind, ServiceRef, Vantage};
 use std::collections::btree_map::Entry;
@@ -100,12 +100,12 @@ pub(super) async fn resolve(context: &Context) -> Result<Endpoints, Stop> {
 /// # Errors
 /// Names the Services and the probes, and says what to do.
 pub(super) async fn check_outside(cluster: &Cluster, series: &[Series]) -> Result<(), RunError> {
-    let Err(error) = cluster.machines.check_external(cluster, &outside_services(series)).await else { return Ok(()) };
+    let Err(error) = cluster.machines.check_external(cluster, &external_needs(series)).await else { return Ok(()) };
     let MachineError::NoEndpoint(why) = error else { return Err(environment(error.to_string())) };
     let probes: BTreeSet<&str> = outside(series).map(|series| series.probe.as_str()).collect();
     let probes = probes.into_iter().collect::<Vec<_>>().join(", ");
-    let hint =
-        "use a cluster that `firedrill up` made, or measure these probes from inside alone (from = [\"inside\"])";
+    let hint = "give each of these Services an address outside of the cluster (type NodePort or LoadBalancer, or an Ingress for HTTP), \
+                use a cluster that `firedrill up` made, or measure these probes from inside alone (from = [\"inside\"])";
     Err(RunError::Environment {
         message: format!(
             "{why}; these probes measure from outside: {probes}; a port-forward would not do: it is bound to one pod and to the API \
@@ -122,8 +122,13 @@ fn outside(series: &[Series]) -> impl Iterator<Item = &Series> {
 }
 
 /// Their Services, each once.
-fn outside_services(series: &[Series]) -> Vec<ServiceRef> {
-    outside(series).map(|series| service_of(&series.kind)).collect::<BTreeSet<_>>().into_iter().collect()
+fn external_needs(series: &[Series]) -> Vec<ExternalNeed> {
+    let mut needs = BTreeMap::new();
+    for series in outside(series) {
+        let http = matches!(series.kind, ProbeKind::Http { .. } | ProbeKind::Ironflow { .. });
+        *needs.entry(service_of(&series.kind)).or_insert(true) &= http;
+    }
+    needs.into_iter().map(|(service, http)| ExternalNeed { service, http }).collect()
 }
 
 /// The namespaces of others that agents run in.
@@ -181,10 +186,10 @@ async fn login(cluster: &Cluster, namespace: &str, name: &str) -> Result<Login, 
 
 /// Where every Service is reached that is measured from outside. What has to be made for it is made.
 async fn external_endpoints(context: &Context) -> Result<BTreeMap<ServiceRef, ExternalEndpoint>, Stop> {
-    let services = outside_services(&context.plan.series);
+    let needs = external_needs(&context.plan.series);
     let machines = &context.cluster.machines;
-    let endpoints = machines.external_endpoints(&context.cluster, &services).await.map_err(Stop::failed)?;
-    for ExternalEndpoint { service, route, .. } in &endpoints {
+    let endpoints = machines.external_endpoints(&context.cluster, &needs).await.map_err(Stop::failed)?;
+    for ExternalEndpoint { service, host, port, route } in &endpoints {
         match route {
             Route::New { node_port } => {
                 let name = format!("firedrill-{}-{node_port}", context.mark.run_id);
@@ -197,6 +202,12 @@ async fn external_endpoints(context: &Context) -> Result<BTreeMap<ServiceRef, Ex
                 context.undo.record(undo).await?;
                 let made = context.cluster.make_node_port(&context.mark, service, &name, *node_port).await;
                 made.map_err(Stop::failed)?;
+            }
+            Route::Existing { through } => {
+                let ServiceRef { namespace, name, port: of } = service;
+                let text =
+                    format!("from outside, port {of} of service {namespace}/{name} is {host}:{port} ({through})");
+                context.recorder.record(Event::Note { text });
             }
         }
     }
@@ -337,6 +348,33 @@ mod tests {
         let why = refused(1, &two).await.unwrap();
         assert!(why.contains("1 of 2 ports") && why.contains("measure from outside: a, b, c;"), "{why}");
         assert_eq!(refused(2, &two).await, None, "two probes of one Service share its port");
+    }
+
+    #[tokio::test]
+    async fn a_cluster_of_others_is_refused_where_its_owner_gave_a_service_no_address() {
+        let (api, folder) = (FakeApi::start().await, tempfile::tempdir().unwrap());
+        let cluster = Cluster::connect("c", &api.kubeconfig(folder.path()), "x").await.unwrap();
+        let outside = [series("ready", 80, Vantage::Outside)];
+        let Err(RunError::Environment { message, hint, .. }) = check_outside(&cluster, &outside).await else {
+            panic!()
+        };
+        let expected = "service n/web port 80 is not there; these probes measure from outside: ready; ";
+        assert!(message.starts_with(expected), "{message}");
+        assert!(hint.unwrap().contains("NodePort or LoadBalancer"));
+        assert!(check_outside(&cluster, &[series("ready", 80, Vantage::Inside)]).await.is_ok());
+    }
+
+    #[test]
+    fn a_service_may_be_reached_by_http_where_every_probe_of_it_asks_so() {
+        let http = |series: Series| {
+            let kind =
+                ProbeKind::Http { service: service_of(&series.kind), path: "/".to_owned(), status: 200, body: None };
+            Series { kind, ..series }
+        };
+        let of = |probe: &str, port| series(probe, port, Vantage::Outside);
+        let all = [http(of("a", 80)), of("b", 80), http(of("c", 81)), series("d", 82, Vantage::Inside)];
+        let needs: Vec<_> = external_needs(&all).iter().map(|need| (need.service.port, need.http)).collect();
+        assert_eq!(needs, [(80, false), (81, true)]);
     }
 
     #[test]

@@ -1,12 +1,11 @@
 //! What acts on the machines of a kind cluster: its node containers, and the ports that the engine publishes.
 
 use super::super::volumes::FixtureDriver;
-use super::super::{Capabilities, ExternalEndpoint, MachineError, Machines, Support, Volumes};
+use super::super::{Capabilities, ExternalEndpoint, ExternalNeed, MachineError, Machines, Support, Volumes};
 use super::power::Containers;
 use super::{nodes, ports};
 use crate::cluster::{Cluster, RunMark};
 use async_trait::async_trait;
-use firedrill_core::scenario::ServiceRef;
 use std::collections::BTreeMap;
 
 pub(super) struct KindMachines {
@@ -62,17 +61,17 @@ impl Machines for KindMachines {
     async fn external_endpoints(
         &self,
         cluster: &Cluster,
-        services: &[ServiceRef],
+        needs: &[ExternalNeed],
     ) -> Result<Vec<ExternalEndpoint>, MachineError> {
-        if services.is_empty() {
+        if needs.is_empty() {
             return Ok(Vec::new());
         }
         let taken = cluster.node_ports_taken().await?;
-        ports::choose(&cluster.name, &self.outside_ports, &taken, services)
+        ports::choose(&cluster.name, &self.outside_ports, &taken, needs)
     }
 
-    async fn check_external(&self, cluster: &Cluster, services: &[ServiceRef]) -> Result<(), MachineError> {
-        ports::check(&cluster.name, self.outside_ports.len(), services.len())
+    async fn check_external(&self, cluster: &Cluster, needs: &[ExternalNeed]) -> Result<(), MachineError> {
+        ports::check(&cluster.name, self.outside_ports.len(), needs.len())
     }
 
     fn volumes(&self) -> Option<&dyn Volumes> {

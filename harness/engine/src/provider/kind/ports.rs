@@ -3,8 +3,7 @@
 //! No address of a node is kept: a node that was powered off may come back with another one. The engine publishes a node's ports
 //! on the loopback address and follows the container.
 
-use super::super::{ExternalEndpoint, MachineError, Route};
-use firedrill_core::scenario::ServiceRef;
+use super::super::{ExternalEndpoint, ExternalNeed, MachineError, Route};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Whether a cluster has as many ports as Services are wanted from outside.
@@ -23,36 +22,38 @@ pub(super) fn choose(
     cluster: &str,
     outside_ports: &BTreeMap<u16, u16>,
     taken: &BTreeSet<u16>,
-    services: &[ServiceRef],
+    needs: &[ExternalNeed],
 ) -> Result<Vec<ExternalEndpoint>, MachineError> {
-    check(cluster, outside_ports.len(), services.len())?;
+    check(cluster, outside_ports.len(), needs.len())?;
     let free: Vec<_> = outside_ports.iter().filter(|(node_port, _)| !taken.contains(node_port)).collect();
-    if free.len() < services.len() {
-        let (wanted, free, all) = (services.len(), free.len(), outside_ports.len());
+    if free.len() < needs.len() {
+        let (wanted, free, all) = (needs.len(), free.len(), outside_ports.len());
         let text = format!("{wanted} outside ports are needed; {free} of {all} of cluster {cluster} are free");
         return Err(MachineError::NoEndpoint(text));
     }
-    let endpoint = |(service, (node_port, host_port)): (&ServiceRef, (&u16, &u16))| ExternalEndpoint {
-        service: service.clone(),
+    let endpoint = |(need, (node_port, host_port)): (&ExternalNeed, (&u16, &u16))| ExternalEndpoint {
+        service: need.service.clone(),
         host: "127.0.0.1".to_owned(),
         port: *host_port,
         route: Route::New { node_port: *node_port },
     };
-    Ok(services.iter().zip(free).map(endpoint).collect())
+    Ok(needs.iter().zip(free).map(endpoint).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use firedrill_core::scenario::ServiceRef;
 
-    fn reference(port: u16) -> ServiceRef {
-        ServiceRef { namespace: "ironflow".into(), name: "nats".into(), port }
+    fn need(port: u16) -> ExternalNeed {
+        let service = ServiceRef { namespace: "ironflow".into(), name: "nats".into(), port };
+        ExternalNeed { service, http: false }
     }
 
     #[test]
     fn endpoints_take_free_ports_alone() {
         let outside = BTreeMap::from([(31_900, 40_001), (31_901, 40_002), (31_902, 40_003)]);
-        let two = [reference(4222), reference(80)];
+        let two = [need(4222), need(80)];
         let endpoints = choose("c", &outside, &BTreeSet::from([31_900]), &two).unwrap();
         let shown: Vec<_> = endpoints.iter().map(|e| (e.host.as_str(), e.port, e.route.clone())).collect();
         let new = |node_port| Route::New { node_port };
