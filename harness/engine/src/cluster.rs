@@ -16,7 +16,6 @@ pub use discovery::{Leftover, ObjectKey};
 pub use error::ClusterError;
 pub(crate) use error::said;
 pub use exec::{Container, Ended};
-pub use expose::Door;
 pub use inventory::{Differences, DigestKey, Inventory, differences};
 pub use namespace::system_labels;
 pub(crate) use pages::SAME_PAGE_FOR;
@@ -24,8 +23,8 @@ pub(crate) use pods::{exactly, is_ready};
 pub use wait::{Waiting, wait_and_tell, wait_for};
 
 use crate::files;
-use crate::power::Power;
 use crate::process::Tool;
+use crate::provider::{self, Machines};
 use crate::proxy::Way;
 use crate::redact::Redactor;
 use firedrill_core::event::ClusterInfo;
@@ -120,9 +119,6 @@ impl NodeState {
     }
 }
 
-/// The provider of clusters that firedrill did not make.
-const EXISTING: &str = "existing";
-
 /// One cluster, named by an explicit kubeconfig and context. The user's own kubeconfig is never read.
 #[derive(Clone)]
 pub struct Cluster {
@@ -132,12 +128,10 @@ pub struct Cluster {
     pub kubeconfig: PathBuf,
     /// The context in it.
     pub context: String,
-    /// Who made it: `kind`, or `existing`.
+    /// Its provider's name.
     pub provider: String,
-    /// Who powers its nodes off and on.
-    pub power: Power,
-    /// Ports of this machine's loopback address that lead to node ports of the cluster, by node port.
-    pub outside_ports: BTreeMap<u16, u16>,
+    /// What acts on its machines.
+    pub machines: Arc<dyn Machines>,
     client: kube::Client,
     pages: Arc<pages::Pages>,
     /// Knows every secret that was read from it or that it was opened with.
@@ -151,7 +145,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Connects lazily: nothing is asked of the cluster yet.
+    /// Connects lazily: nothing is asked of the cluster yet. It counts as somebody else's until [`Cluster::provided_by`] says otherwise.
     ///
     /// # Errors
     /// Where the kubeconfig cannot be read or lacks the context.
@@ -186,9 +180,8 @@ impl Cluster {
             name: name.to_owned(),
             kubeconfig: kubeconfig.to_owned(),
             context: context.to_owned(),
-            provider: EXISTING.to_owned(),
-            power: Power::Unavailable { why: "firedrill did not make this cluster's nodes".to_owned() },
-            outside_ports: BTreeMap::new(),
+            provider: provider::EXISTING.to_owned(),
+            machines: provider::machines_of_others(),
             client,
             pages: Arc::new(pages::Pages::new()),
             redactor: Arc::new(redactor),
@@ -198,9 +191,15 @@ impl Cluster {
         })
     }
 
+    /// The same cluster, of this provider and with these machines.
+    #[must_use]
+    pub fn provided_by(self, provider: &str, machines: Arc<dyn Machines>) -> Self {
+        Self { provider: provider.to_owned(), machines, ..self }
+    }
+
     /// Whether firedrill made it.
     pub fn is_own(&self) -> bool {
-        self.provider != EXISTING
+        provider::is_own(&self.provider)
     }
 
     /// What takes the secrets that were read from this cluster out of texts.

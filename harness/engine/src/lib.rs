@@ -12,10 +12,8 @@ pub mod files;
 mod imports;
 pub mod lease;
 pub mod ledger;
-pub mod machine;
 pub mod observe;
 pub mod port;
-pub mod power;
 pub mod pressure;
 pub mod probe;
 pub mod process;
@@ -28,7 +26,6 @@ pub mod runbook;
 #[cfg(test)]
 mod sim;
 pub mod stack;
-mod volumes_driver;
 pub mod world;
 
 #[cfg(test)]

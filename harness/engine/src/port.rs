@@ -21,7 +21,7 @@ use firedrill_core::judge::ledger;
 use firedrill_core::plan::{PlannedFault, Series, Target};
 use firedrill_core::sample::Sample;
 use firedrill_core::scenario::{
-    Condition, Detector, ExpectedAlert, Fault, Layout, PodSelector, Scenario, Symptom, Variant,
+    Condition, Detector, ExpectedAlert, Fault, Layout, PodSelector, ProviderStep, Scenario, Symptom, Variant,
 };
 use std::io::{self, Write};
 use std::path::Path;
@@ -30,6 +30,15 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+/// Why a drill cannot be run on this cluster. Nothing was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What is lacking, and what needs it.
+    pub message: String,
+    /// What to do about it.
+    pub hint: String,
+}
 
 /// All ports of a run. Cheap to clone.
 #[derive(Clone)]
@@ -119,6 +128,10 @@ pub trait Lease: Send + Sync {
 /// Faults and their undos.
 #[async_trait]
 pub trait Faults: Send + Sync {
+    /// Refuses faults, and steps of a runbook by their numbers, that the cluster's provider cannot do. `drill` is the drill's name.
+    fn check(&self, drill: &str, faults: &[Fault], steps: &[(u32, ProviderStep)]) -> Result<(), Refusal>;
+    /// Refuses targets on which the fault cannot act.
+    async fn check_targets(&self, fault: &Fault, targets: &[Target]) -> Result<(), Refusal>;
     /// Chooses what a fault acts on, by the seed. An empty choice is an error.
     async fn choose_targets(&self, fault: &Fault, seed: u64) -> Result<Vec<Target>, FaultError>;
     /// Makes faults ready for their targets. Nothing is broken yet.
@@ -197,8 +210,8 @@ pub trait Observer: Send + Sync {
 /// Clients that measure, inside the cluster and outside.
 #[async_trait]
 pub trait Probes: Send + Sync {
-    /// Why this cluster cannot be measured like that, with what to do.
-    fn check(&self, series: &[Series]) -> Result<(), (String, String)>;
+    /// Refuses series that cannot be measured on this cluster.
+    async fn check(&self, series: &[Series]) -> Result<(), Refusal>;
     /// How to take away what [`Probes::deploy`] makes outside the run's own namespace.
     fn undos(&self, series: &[Series]) -> Vec<Undo>;
     /// Starts the agents, away from the nodes of victims.
@@ -233,8 +246,8 @@ pub trait Vantages: Send + Sync {
     fn node(&self) -> &str;
     /// How many series are measured from outside.
     fn outside(&self) -> usize;
-    /// Finds out where everything is measured. Returns the undos of what [`Vantages::make`] and the probes will make.
-    async fn resolve(&mut self) -> Result<Vec<Undo>, String>;
+    /// Finds out where everything is measured.
+    async fn resolve(&mut self) -> Result<Resolved, String>;
     /// Makes the ports from outside and the probes' tables. Their undos are recorded by now.
     async fn make(&mut self) -> Result<(), String>;
     /// Starts the probes.
@@ -249,6 +262,15 @@ pub trait Vantages: Send + Sync {
     fn stores(&self) -> Vec<(String, &'static str)>;
     /// Reads back what a probe wrote.
     async fn read_back(&self, probe: &str, within: Duration) -> Result<ledger::Found, AgentError>;
+}
+
+/// What was found out of where to measure.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resolved {
+    /// The undos of what [`Vantages::make`] and the probes will make.
+    pub undos: Vec<Undo>,
+    /// What the journal should say of it, a line each.
+    pub notes: Vec<String>,
 }
 
 /// How stopping the probes ended.

@@ -10,7 +10,7 @@ use firedrill_core::scenario::{self, Scenario};
 use firedrill_core::utf8;
 use firedrill_core::verdict::Verdict;
 use firedrill_engine::cluster::{Cluster, ClusterError};
-use firedrill_engine::provider::{ProviderError, existing, kind};
+use firedrill_engine::provider::{self, ProviderError};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -188,14 +188,14 @@ impl SavedRun {
 /// Where there is none, or several of firedrill's own and no name.
 pub(crate) async fn open_cluster(args: &ClusterArgs) -> Result<Cluster, CliError> {
     if let (Some(context), Some(kubeconfig)) = (&args.context, &args.kubeconfig) {
-        return existing::open(kubeconfig, context).await.map_err(|error| match error {
+        return provider::open_existing(kubeconfig, context).await.map_err(|error| match error {
             ProviderError::Cluster(ClusterError::Kubeconfig { .. } | ClusterError::Proxy { .. }) => {
                 CliError::input(error)
             }
             error => CliError::environment(format!("context {context} of {}: {error}", kubeconfig.display())),
         });
     }
-    let found = kind::find().await.map_err(CliError::environment)?;
+    let found = provider::find().await.map_err(CliError::environment)?;
     let names = || found.iter().map(|cluster| cluster.name.as_str()).collect::<Vec<_>>().join(", ");
     let name = match (&args.cluster, found.as_slice()) {
         (Some(name), _) if found.iter().any(|cluster| cluster.name == *name) => name.clone(),
@@ -218,5 +218,5 @@ pub(crate) async fn open_cluster(args: &ClusterArgs) -> Result<Cluster, CliError
                 .with_hint("name one with --cluster"));
         }
     };
-    kind::open(&name).await.map_err(CliError::environment)
+    provider::open(&name).await.map_err(CliError::environment)
 }

@@ -5,7 +5,7 @@ use crate::error::CliError;
 use crate::printer::Printer;
 use clap::Args;
 use firedrill_engine::lease::Lease;
-use firedrill_engine::provider::{ProviderError, kind};
+use firedrill_engine::provider::{self, ProviderError};
 
 /// `down`
 #[derive(Debug, Args)]
@@ -26,7 +26,7 @@ pub(crate) struct DownArgs {
 /// # Errors
 /// Where there is no such cluster, firedrill did not make it, or it does not go.
 pub(crate) async fn down(args: &DownArgs, printer: &mut Printer) -> Result<u8, CliError> {
-    let found = kind::find().await.map_err(failed)?;
+    let found = provider::find().await.map_err(failed)?;
     let all: Vec<_> = found.into_iter().map(|cluster| cluster.name).collect();
     let names = match (&args.name, all.as_slice()) {
         (Some(name), _) => vec![name.clone()],
@@ -55,7 +55,7 @@ pub(crate) async fn take_down(names: &[String], force: bool, printer: &mut Print
                 refuse_in_use(name).await?;
             }
             say(format!("taking {name} away"));
-            kind::delete(name).await.map_err(|error| match error {
+            provider::delete(name).await.map_err(|error| match error {
                 ProviderError::NotFound { .. } | ProviderError::NotOurs { .. } => CliError::input(error),
                 error => failed(error),
             })?;
@@ -68,7 +68,7 @@ pub(crate) async fn take_down(names: &[String], force: bool, printer: &mut Print
 
 /// A cluster that does not answer is in nobody's use: that it can be taken away is what `down` is for.
 async fn refuse_in_use(name: &str) -> Result<(), CliError> {
-    let Ok(cluster) = kind::open(name).await else { return Ok(()) };
+    let Ok(cluster) = provider::open(name).await else { return Ok(()) };
     match Lease::in_use_by(&cluster).await {
         Ok(Some(holder)) => Err(CliError::environment(format!("{name} is in use by {holder}"))
             .with_hint("wait for its end, or give --force")),

@@ -7,7 +7,7 @@ use crate::printer::Printer;
 use crate::report::text::one_line;
 use firedrill_core::scenario::{Layout, Recovery, Scenario};
 use firedrill_core::verdict::Verdict;
-use firedrill_engine::provider::kind;
+use firedrill_engine::provider;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -19,7 +19,7 @@ use std::io;
 pub(crate) async fn list(args: &ListArgs, printer: &mut Printer) -> Result<u8, CliError> {
     match args.what {
         ListWhat::Clusters => {
-            let found = kind::find().await.map_err(CliError::environment)?;
+            let found = provider::find().await.map_err(CliError::environment)?;
             for cluster in &found {
                 printer.line(&one_line(&cluster.to_string()));
             }

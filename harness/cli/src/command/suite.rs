@@ -18,7 +18,7 @@ use firedrill_core::suite::{
 use firedrill_core::time::{At, human, millis};
 use firedrill_engine::clock::Clock;
 use firedrill_engine::files;
-use firedrill_engine::provider::kind;
+use firedrill_engine::provider;
 use firedrill_engine::run::{Drill, Interrupts, Options};
 use firedrill_engine::world;
 use std::collections::BTreeMap;
@@ -147,7 +147,7 @@ impl Stage<'_> {
         if !self.args.up {
             return open_cluster(&self.cluster).await.map(drop);
         }
-        let before = kind::find().await.map_err(failed)?;
+        let before = provider::find().await.map_err(failed)?;
         let cluster = ensure_up(&self.cluster, needs, &self.args.stack, printer).await?;
         self.is_own = before.iter().all(|known| known.name != cluster.name);
         self.cluster.cluster = Some(cluster.name);

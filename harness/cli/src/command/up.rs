@@ -14,7 +14,7 @@ use firedrill_engine::clock::Clock;
 use firedrill_engine::cluster::Cluster;
 use firedrill_engine::lease::{Lease, while_held};
 use firedrill_engine::process::Progress;
-use firedrill_engine::provider::{ProviderError, kind};
+use firedrill_engine::provider::{self, ClusterOptions, FoundCluster, NAME_PREFIX, ProviderError, VolumesDriver};
 use firedrill_engine::stack::{self, Installed, StackError, StackOptions};
 use std::fs;
 use std::path::PathBuf;
@@ -49,7 +49,10 @@ pub(crate) struct UpArgs {
 /// What a cluster and the stack on it are made from.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct StackArgs {
-    /// The image of new nodes; kind's own default without it.
+    /// The provider of a new cluster.
+    #[arg(long, value_name = "PROVIDER", default_value = provider::makers()[0], value_parser = provider::makers())]
+    pub(crate) provider: String,
+    /// The image of new nodes; the provider's own default without it.
     #[arg(long, value_name = "IMAGE", env = "FIREDRILL_NODE_IMAGE")]
     pub(crate) node_image: Option<String>,
     /// The stack's chart.
@@ -95,9 +98,9 @@ struct Wanted {
 }
 
 impl StackArgs {
-    fn driver(&self) -> Option<kind::VolumesDriver> {
+    fn driver(&self) -> Option<VolumesDriver> {
         let manifest = self.volumes_manifest.clone();
-        self.volumes_image.clone().map(|image| kind::VolumesDriver { image, manifest })
+        self.volumes_image.clone().map(|image| VolumesDriver { image, manifest })
     }
 
     fn driver_is_there(&self) -> Result<(), CliError> {
@@ -221,12 +224,11 @@ async fn cluster_for(
     args: &StackArgs,
     say: Progress<'_>,
 ) -> Result<Cluster, CliError> {
-    let (node_image, driver) = (args.node_image.as_deref(), args.driver());
-    let found = kind::find().await.map_err(failed)?;
+    let found = provider::find().await.map_err(failed)?;
     let existing = match (name, found.as_slice()) {
-        (Some(name), all) => all.iter().find(|cluster| cluster.name == name).map(|cluster| cluster.name.clone()),
+        (Some(name), all) => all.iter().find(|cluster| cluster.name == name),
         (None, []) => None,
-        (None, [one]) => Some(one.name.clone()),
+        (None, [one]) => Some(one),
         (None, all) => {
             let names: Vec<_> = all.iter().map(|cluster| cluster.name.as_str()).collect();
             return Err(
@@ -234,31 +236,31 @@ async fn cluster_for(
             );
         }
     };
-    if let Some(existing) = existing {
-        say(format!("using cluster {existing}"));
-        let ready = kind::ensure_ready(&existing, node_image, driver.as_ref(), say).await;
-        return ready.map_err(|error| half_made(&existing, error));
+    let (node_image, volumes) = (args.node_image.clone(), args.driver());
+    let options = |name: String| ClusterOptions { name, workers, node_image, volumes };
+    if let Some(FoundCluster { name, provider, .. }) = existing {
+        say(format!("using cluster {name}"));
+        let provider = provider::named(provider).map_err(failed)?;
+        let ready = provider.ensure_ready(&options(name.clone()), say).await;
+        return ready.map_err(|error| half_made(name, error));
     }
-    let name = name.map_or_else(kind::random_name, str::to_owned);
-    let mut options = kind::KindOptions::named(&name);
-    options.workers = workers;
-    options.volumes = driver;
-    options.node_image = node_image.map(str::to_owned);
-    match kind::create(&options, say).await {
+    let provider = provider::named(&args.provider).map_err(failed)?;
+    let options = options(name.map_or_else(provider::random_name, str::to_owned));
+    match provider.create(&options, say).await {
         Ok(cluster) => Ok(cluster),
         Err(error) => {
-            let is_there = kind::find().await.is_ok_and(|all| all.iter().any(|cluster| cluster.name == name));
-            Err(if is_there { half_made(&name, error) } else { failed(error) })
+            let is_there = provider.find_named(&options.name).await.is_ok();
+            Err(if is_there { half_made(&options.name, error) } else { failed(error) })
         }
     }
 }
 
 fn is_own_name(name: &str) -> Result<(), CliError> {
-    if name.starts_with(kind::NAME_PREFIX) {
+    if name.starts_with(NAME_PREFIX) {
         return Ok(());
     }
-    let hint = format!("{}{name} would do", kind::NAME_PREFIX);
-    Err(CliError::input(format!("a cluster's name begins with {}", kind::NAME_PREFIX)).with_hint(hint))
+    let hint = format!("{NAME_PREFIX}{name} would do");
+    Err(CliError::input(format!("a cluster's name begins with {NAME_PREFIX}")).with_hint(hint))
 }
 
 fn half_made(name: &str, error: ProviderError) -> CliError {

@@ -2,26 +2,10 @@
 
 use super::identify::is_another_volume;
 use super::{FaultError, Proof, Tools};
-use crate::cluster::ClusterError;
-use crate::volumes_driver::{self, DRIVER};
+use crate::provider::{Capability, MachineError, VolumeFault, VolumeSetting, Volumes};
 use firedrill_core::event::Undo;
 use firedrill_core::plan::Target;
-use k8s_openapi::api::core::v1::PersistentVolume;
-use kube::api::Api;
-use serde::Deserialize;
-use std::collections::BTreeMap;
 use std::time::Duration;
-
-/// The limit of one answer.
-const ANSWER_LIMIT: Duration = Duration::from_secs(15);
-
-/// A knob, as the driver lists it.
-#[derive(Debug, Deserialize)]
-pub(super) struct Knob {
-    pub(super) slow_attach_s: u64,
-    hold_detach: bool,
-    until_unix_s: u64,
-}
 
 pub(super) fn undo_of(target: &Target) -> Undo {
     Undo::LetDetach { target: target.clone(), volume_uid: None }
@@ -37,29 +21,37 @@ pub(super) fn preview(target: &Target, lasts: Duration) -> String {
 
 /// Turns the knob.
 pub(super) async fn inject(tools: &Tools, target: &Target, lasts: Duration) -> Result<(), FaultError> {
+    set(tools, target, VolumeFault::HoldDetach, lasts).await
+}
+
+/// Puts a fault into the target's volume.
+pub(super) async fn set(tools: &Tools, target: &Target, fault: VolumeFault, lasts: Duration) -> Result<(), FaultError> {
+    let volumes = volumes(tools)?;
+    let driver = volumes.driver();
     let handle = handle(tools, target).await?;
-    let handle = handle.ok_or_else(|| FaultError::Mismatch(format!("{target} was not made by {DRIVER}")))?;
-    let seconds = lasts.as_secs().to_string();
-    ask(tools, &["knob", "set", "--volume", &handle, "--hold-detach", "--for", &seconds]).await.map(drop)
+    let handle = handle.ok_or_else(|| FaultError::Mismatch(format!("{target} was not made by {driver}")))?;
+    Ok(volumes.inject(&tools.cluster, &handle, fault, lasts).await?)
 }
 
 /// A fresh look at the knobs that the driver reads at each request.
 pub(super) async fn prove(tools: &Tools, target: &Target) -> Result<Vec<Proof>, FaultError> {
     let at = tools.clock.now();
+    let driver = volumes(tools)?.driver();
     let (held, evidence) = match in_force(tools, target).await? {
-        Some(Knob { hold_detach: true, until_unix_s, .. }) => {
-            (true, format!("{DRIVER} detaches it no earlier than {until_unix_s} s after the epoch"))
+        Some(VolumeSetting { hold_detach: true, until_unix_s, .. }) => {
+            (true, format!("{driver} detaches it no earlier than {until_unix_s} s after the epoch"))
         }
-        _ => (false, format!("{DRIVER} would detach it")),
+        _ => (false, format!("{driver} would detach it")),
     };
     Ok(vec![Proof { subject: target.to_string(), evidence, held, at }])
 }
 
 /// The target's knob as the driver has it now, where it has not ended.
-pub(super) async fn in_force(tools: &Tools, target: &Target) -> Result<Option<Knob>, FaultError> {
+pub(super) async fn in_force(tools: &Tools, target: &Target) -> Result<Option<VolumeSetting>, FaultError> {
     let now = u64::try_from(tools.clock.unix_seconds(tools.clock.now())).unwrap_or_default();
     let handle = handle(tools, target).await?.unwrap_or_default();
-    Ok(knobs(tools).await?.remove(&handle).filter(|knob| knob.until_unix_s > now))
+    let mut settings = volumes(tools)?.settings(&tools.cluster).await?;
+    Ok(settings.remove(&handle).filter(|knob| knob.until_unix_s > now))
 }
 
 /// Clears the knob; a detach that was refused goes on within 10 s. To the provider this is the forced detach.
@@ -68,7 +60,7 @@ pub(super) async fn undo(tools: &Tools, target: &Target, volume_uid: Option<&str
         return Ok(());
     }
     match handle(tools, target).await? {
-        Some(handle) => ask(tools, &["knob", "clear", "--volume", &handle]).await.map(drop),
+        Some(handle) => Ok(volumes(tools)?.clear(&tools.cluster, &handle).await?),
         None => Ok(()),
     }
 }
@@ -79,7 +71,7 @@ pub(super) async fn is_clean(tools: &Tools, target: &Target, volume_uid: Option<
         return Ok(true);
     }
     let Some(handle) = handle(tools, target).await? else { return Ok(true) };
-    Ok(!knobs(tools).await?.contains_key(&handle))
+    Ok(!volumes(tools)?.settings(&tools.cluster).await?.contains_key(&handle))
 }
 
 async fn is_another(tools: &Tools, target: &Target, volume_uid: Option<&str>) -> Result<bool, FaultError> {
@@ -94,23 +86,16 @@ pub(super) async fn handle(tools: &Tools, target: &Target) -> Result<Option<Stri
     let Target::Volume { volume, .. } = target else {
         return Err(FaultError::Mismatch(format!("{target} is no volume")));
     };
-    let volumes: Api<PersistentVolume> = Api::all(tools.cluster.client());
-    let found = volumes.get_opt(volume).await.map_err(ClusterError::api("read a volume"))?;
-    let csi = found.and_then(|volume| volume.spec).and_then(|spec| spec.csi);
-    Ok(csi.filter(|csi| csi.driver == DRIVER).map(|csi| csi.volume_handle))
+    Ok(volumes(tools)?.handle(&tools.cluster, volume).await?)
 }
 
-async fn knobs(tools: &Tools) -> Result<BTreeMap<String, Knob>, FaultError> {
-    let said = ask(tools, &["knob", "list"]).await?;
-    serde_json::from_str(&said).map_err(|error| FaultError::Mismatch(format!("the volume driver's knobs: {error}")))
-}
-
-pub(super) async fn ask(tools: &Tools, args: &[&str]) -> Result<String, FaultError> {
-    let ended = volumes_driver::ask(&tools.cluster, args, ANSWER_LIMIT).await.map_err(FaultError::Mismatch)?;
-    match ended.ok {
-        true => Ok(ended.stdout),
-        false => Err(FaultError::Mismatch(format!("the volumes' driver: {}", volumes_driver::failure(&ended)))),
-    }
+/// What puts faults into volumes of this cluster.
+pub(super) fn volumes(tools: &Tools) -> Result<&dyn Volumes, FaultError> {
+    let machines = &tools.cluster.machines;
+    machines.capabilities().check(Capability::VolumeFault).map_err(MachineError::from)?;
+    machines
+        .volumes()
+        .ok_or_else(|| FaultError::Mismatch("this cluster's volumes have no driver for faults".to_owned()))
 }
 
 /// Detaches the volumes among the targets by force, as their machines' provider would: their driver refuses no longer. What

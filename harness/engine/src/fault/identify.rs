@@ -2,6 +2,7 @@
 
 use super::{FaultError, Tools, corrupt};
 use crate::cluster::{Cluster, ClusterError};
+use crate::provider::MachineError;
 use firedrill_core::event::Undo;
 use firedrill_core::plan::Target;
 use k8s_openapi::api::core::v1::PersistentVolume;
@@ -27,7 +28,10 @@ pub async fn identify(tools: &Tools, undo: Undo) -> Result<Undo, FaultError> {
         Undo::LetAttach { target, .. } => {
             Undo::LetAttach { volume_uid: Some(of_volume(tools, &target).await?), target }
         }
-        Undo::PowerOn { node, .. } => Undo::PowerOn { container: Some(tools.power.machine(&node).await?.id), node },
+        Undo::PowerOn { node, .. } => {
+            let id = tools.cluster.machines.machine_id(&node).await?;
+            Undo::PowerOn { container: Some(id.ok_or_else(|| MachineError::NoMachine { node: node.clone() })?), node }
+        }
         // These carry what tells them apart, or act on what only this run makes.
         other @ (Undo::DeleteObject { .. }
         | Undo::Thaw { .. }

@@ -33,9 +33,8 @@ pub use undo::{finish_with, is_clean, undo};
 
 use crate::clock::Clock;
 use crate::cluster::{Cluster, ClusterError, RunMark};
-use crate::machine::MachineError;
-use crate::power::{Power, PowerError};
 use crate::process::ProcessError;
+use crate::provider::MachineError;
 use firedrill_core::event::Undo;
 use firedrill_core::plan::Target;
 use firedrill_core::scenario::Fault;
@@ -53,8 +52,6 @@ pub struct Tools {
     pub mark: RunMark,
     /// The image of the agent.
     pub image: String,
-    /// Who powers nodes.
-    pub power: Power,
 }
 
 /// How a fault, its proof or its undo did not work.
@@ -63,10 +60,7 @@ pub enum FaultError {
     /// The cluster did not do its part.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
-    /// The power did not do its part.
-    #[error(transparent)]
-    Power(#[from] PowerError),
-    /// A node could not be made or taken away.
+    /// The cluster's machines or volumes did not do their part.
     #[error(transparent)]
     Machine(#[from] MachineError),
     /// A program did not do its part.

@@ -3,7 +3,6 @@
 use super::node_off::is_ready_on;
 use super::{FaultError, Proof, Tools};
 use crate::cluster::{ClusterError, Waiting, is_ready, wait_for};
-use crate::machine;
 use firedrill_core::plan::Target;
 use firedrill_core::scenario::PodSelector;
 use k8s_openapi::api::core::v1::Pod;
@@ -32,7 +31,7 @@ pub async fn make(tools: &Tools, node: &str, pods: &PodSelector, because_of: &st
     let pod = api.get(because_of).await.map_err(ClusterError::api(format!("read pod {because_of}")))?;
     let like = pod.spec.and_then(|spec| spec.node_name);
     let like = like.ok_or_else(|| FaultError::Mismatch(format!("pod {because_of} is on no node")))?;
-    machine::add(&tools.cluster, &tools.mark, &like, node).await?;
+    tools.cluster.machines.add_node(&tools.cluster, &tools.mark, &like, node).await?;
 
     let begun = AtomicBool::new(false);
     let what = format!("one of {}/{} to start on {node}", pods.namespace, pods.labels);

@@ -35,13 +35,13 @@ pub(super) async fn inject(tools: &Tools, node: &str, with: Option<&PodSelector>
             tick.tick().await;
         }
     }
-    Ok(tools.power.off(node).await?)
+    Ok(tools.cluster.machines.power_off(node).await?)
 }
 
 /// Two proofs: the provider's own word on the state, and that the kubelet does not answer the API server while the one
 /// of another node does. A third where other pods had to be on it.
 pub(super) async fn prove(tools: &Tools, node: &str, with: Option<&PodSelector>) -> Result<Vec<Proof>, FaultError> {
-    let is_on = tools.power.is_on(node).await?;
+    let is_on = tools.cluster.machines.is_on(node).await?;
     let evidence = if is_on { "it is on" } else { "it is off" };
     let power = Proof {
         subject: format!("power of {node}"),
@@ -98,7 +98,7 @@ pub(super) async fn undo(tools: &Tools, node: &str, container: Option<&str>) -> 
     if is_another(tools, node, container).await? {
         return Ok(());
     }
-    tools.power.on(node).await?;
+    tools.cluster.machines.power_on(node).await?;
     remove_annotation(tools, node).await
 }
 
@@ -113,7 +113,7 @@ pub(super) async fn is_clean(
         if is_another(tools, node, container).await? {
             return Ok(true);
         }
-        if !tools.power.is_on(node).await? {
+        if !tools.cluster.machines.is_on(node).await? {
             return Ok(false);
         }
         let nodes: Api<Node> = Api::all(tools.cluster.client());
@@ -131,7 +131,7 @@ pub(super) async fn is_clean(
 /// Whether the container that was powered off is gone: what has the node's name by now was made anew.
 async fn is_another(tools: &Tools, node: &str, container: Option<&str>) -> Result<bool, FaultError> {
     let Some(recorded) = container else { return Ok(false) };
-    Ok(tools.power.find_machine(node).await?.is_none_or(|machine| machine.id != recorded))
+    Ok(tools.cluster.machines.machine_id(node).await?.is_none_or(|id| id != recorded))
 }
 
 /// Removes the label and the annotation by which older versions marked a node that they powered off.

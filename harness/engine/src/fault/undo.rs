@@ -2,7 +2,6 @@
 
 use super::{FaultError, Tools, corrupt, fill, fill_stream, freeze, helm_values, hold_detach, node_off, patch};
 use crate::cluster::{Cluster, ClusterError, LABEL_RUN, exactly};
-use crate::machine;
 use firedrill_core::event::Undo;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams};
@@ -32,7 +31,9 @@ pub async fn undo(tools: &Tools, undo: &Undo, within: Duration) -> Result<(), Fa
             hold_detach::undo(tools, target, volume_uid.as_deref()).await
         }
         Undo::PowerOn { node, container } => node_off::undo(tools, node, container.as_deref()).await,
-        Undo::RemoveNode { node } => Ok(machine::remove(&tools.cluster, &tools.mark.run_id, node).await?),
+        Undo::RemoveNode { node } => {
+            Ok(tools.cluster.machines.remove_node(&tools.cluster, &tools.mark.run_id, node).await?)
+        }
         Undo::RollBack { namespace, release, revision, uid } => {
             helm_values::undo(tools, namespace, release, (*revision, uid.as_deref())).await
         }
@@ -115,7 +116,7 @@ pub async fn is_clean(tools: &Tools, undo: &Undo, within: Duration) -> Result<bo
             hold_detach::is_clean(tools, target, volume_uid.as_deref()).await
         }
         Undo::PowerOn { node, container } => node_off::is_clean(tools, node, container.as_deref(), deadline).await,
-        Undo::RemoveNode { node } => Ok(machine::is_gone(&tools.cluster, node).await?),
+        Undo::RemoveNode { node } => Ok(tools.cluster.machines.is_node_gone(&tools.cluster, node).await?),
         Undo::RollBack { namespace, release, revision, uid } => {
             helm_values::is_clean(tools, namespace, release, (*revision, uid.as_deref())).await
         }
@@ -138,7 +139,7 @@ pub fn finish_with(tools: &Tools, undo: &Undo) -> Option<String> {
     let sweep = format!("firedrill sweep --run {}", tools.mark.run_id);
     match undo {
         Undo::HealsItself { .. } => None,
-        Undo::PowerOn { node, .. } => Some(match tools.power.on_command(node) {
+        Undo::PowerOn { node, .. } => Some(match tools.cluster.machines.power_on_command(node) {
             Some(command) => format!("{command} && {sweep}"),
             None => sweep,
         }),

@@ -3,25 +3,13 @@
 //! that they were not looked into.
 
 use crate::cluster::{Cluster, ClusterError};
-use crate::volumes_driver::{self, DRIVER};
+use crate::provider::FileSystemFindings;
 use firedrill_core::event::FileSystem;
 use firedrill_core::plan::Target;
 use k8s_openapi::api::core::v1::{PersistentVolume, Pod};
 use kube::ResourceExt;
 use kube::api::{Api, ListParams};
-use serde::Deserialize;
 use std::collections::BTreeSet;
-use std::time::Duration;
-
-/// The limit of one check: the driver's own limits of a copy (60 s) and of reading one are beyond what a drill's volume takes.
-const CHECK_LIMIT: Duration = Duration::from_secs(90);
-
-/// What the driver says of a volume.
-#[derive(Debug, Deserialize)]
-struct Findings {
-    clean: bool,
-    lines: Vec<String>,
-}
 
 /// A volume of the driver whose file system a fault may harm.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,16 +50,16 @@ pub async fn at_risk(cluster: &Cluster, targets: &[Target]) -> Result<(Vec<AtRis
     }
     let volumes: Api<PersistentVolume> = Api::all(cluster.client());
     let volumes = volumes.list(&ListParams::default()).await.map_err(ClusterError::api("list volumes"))?;
-    Ok(sorted(&claims, &volumes.items))
+    Ok(sorted(&claims, &volumes.items, cluster.machines.volumes().map(|volumes| volumes.driver())))
 }
 
 /// Those of the driver, and the claims of the others.
-fn sorted(claims: &BTreeSet<String>, volumes: &[PersistentVolume]) -> (Vec<AtRisk>, Vec<String>) {
+fn sorted(claims: &BTreeSet<String>, volumes: &[PersistentVolume], driver: Option<&str>) -> (Vec<AtRisk>, Vec<String>) {
     let (mut ours, mut others) = (Vec::new(), Vec::new());
     for volume in volumes {
         let Some(claim) = claim_of(volume).filter(|claim| claims.contains(claim)) else { continue };
         let csi = volume.spec.as_ref().and_then(|spec| spec.csi.as_ref());
-        match csi.filter(|csi| csi.driver == DRIVER) {
+        match csi.filter(|csi| Some(csi.driver.as_str()) == driver) {
             Some(csi) => ours.push(AtRisk { claim, volume: volume.name_any(), handle: csi.volume_handle.clone() }),
             None => others.push(claim),
         }
@@ -101,29 +89,28 @@ fn claim_of(volume: &PersistentVolume) -> Option<String> {
 pub async fn check(cluster: &Cluster, volume: &AtRisk) -> FileSystem {
     match look(cluster, volume).await {
         Ok(None) => FileSystem::Gone,
-        Ok(Some(Findings { clean: true, .. })) => FileSystem::Whole,
-        Ok(Some(Findings { clean: false, lines })) => FileSystem::Damaged { said: lines.join("; ") },
+        Ok(Some(FileSystemFindings { clean: true, .. })) => FileSystem::Whole,
+        Ok(Some(FileSystemFindings { clean: false, lines })) => FileSystem::Damaged { said: lines.join("; ") },
         Err(why) => FileSystem::Unknown { why },
     }
 }
 
-async fn look(cluster: &Cluster, AtRisk { volume, handle, .. }: &AtRisk) -> Result<Option<Findings>, String> {
+async fn look(cluster: &Cluster, AtRisk { volume, handle, .. }: &AtRisk) -> Result<Option<FileSystemFindings>, String> {
     let volumes: Api<PersistentVolume> = Api::all(cluster.client());
     let found = cluster.ask(format!("volume {volume}"), volumes.get_opt(volume)).await;
     if found.map_err(|error| error.to_string())?.is_none() {
         return Ok(None);
     }
-    let ended = volumes_driver::ask(cluster, &["check", handle], CHECK_LIMIT).await?;
-    // One that is damaged is said on standard output too, with another exit code.
-    serde_json::from_str(&ended.stdout)
-        .map(Some)
-        .map_err(|_| format!("the volumes' driver could not check it: {}", volumes_driver::failure(&ended)))
+    let volumes = cluster.machines.volumes().ok_or("this cluster's volumes have no driver that checks them")?;
+    volumes.check_file_system(cluster, handle).await.map(Some).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
+
+    const DRIVER: &str = "our.driver";
 
     #[test]
     fn what_is_at_risk_is_the_volume_that_the_claim_has() {
@@ -135,10 +122,10 @@ mod tests {
         let claims = BTreeSet::from(["n/c".to_owned()]);
         let volumes = [volume("old", DRIVER, "Released"), volume("new", DRIVER, "Bound")];
         let at_risk = AtRisk { claim: "n/c".to_owned(), volume: "new".to_owned(), handle: "v".to_owned() };
-        assert_eq!(sorted(&claims, &volumes), (vec![at_risk], Vec::new()));
-        let others = sorted(&claims, &[volume("theirs", "other", "Bound")]);
+        assert_eq!(sorted(&claims, &volumes, Some(DRIVER)), (vec![at_risk], Vec::new()));
+        let others = sorted(&claims, &[volume("theirs", "other", "Bound")], Some(DRIVER));
         assert_eq!(others, (Vec::new(), vec!["n/c".to_owned()]), "said, and not passed over");
-        assert_eq!(sorted(&BTreeSet::new(), &volumes), (Vec::new(), Vec::new()));
+        assert_eq!(sorted(&BTreeSet::new(), &volumes, Some(DRIVER)), (Vec::new(), Vec::new()));
         let pod: Pod =
             serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "n"}, "spec": {"containers": [],
             "volumes": [{"name": "a", "persistentVolumeClaim": {"claimName": "c"}}, {"name": "b", "emptyDir": {}}]}}))

@@ -5,24 +5,29 @@
 
 mod config;
 mod inspect;
+mod machines;
+mod nodes;
+mod ports;
+mod power;
 mod volumes;
 
-pub use config::{KindOptions, LABEL_CLUSTER, VolumesDriver};
-pub use inspect::{KindCluster, KindNode, find, find_named};
-
-use super::{ProviderError, settle};
-use crate::cluster::{Cluster, Waiting, wait_for};
+use super::settle::{self, nodes_ready};
+use super::{ClusterOptions, FoundCluster, NAME_PREFIX, Provider, ProviderError};
+use crate::cluster::{Cluster, wait_for};
 use crate::files;
 use crate::lease::Lease;
-use crate::power::Power;
 use crate::process::{Progress, Tool};
-use std::hash::{BuildHasher, Hasher, RandomState};
+use async_trait::async_trait;
+use inspect::{KindCluster, find_named};
+use machines::KindMachines;
+use power::Containers;
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-/// What the name of every cluster begins with.
-pub const NAME_PREFIX: &str = "firedrill-";
+/// This provider's name.
+const NAME: &str = "kind";
 /// The registry container on kind's network, from which nodes pull what was built on this machine.
 const REGISTRY: &str = "firedrill-registry";
 /// The image host that stands for that registry.
@@ -32,80 +37,100 @@ const CREATE_LIMIT: Duration = Duration::from_secs(600);
 const CALL_LIMIT: Duration = Duration::from_secs(60);
 const READY_LIMIT: Duration = Duration::from_secs(180);
 
-/// A name for a new cluster, `firedrill-` and three random hexadecimal digits.
-pub fn random_name() -> String {
-    let random = RandomState::new().build_hasher().finish();
-    format!("{NAME_PREFIX}{:03x}", random & 0xfff)
+/// The provider.
+pub(super) struct Kind;
+
+#[async_trait]
+impl Provider for Kind {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn makes_clusters(&self) -> bool {
+        true
+    }
+
+    /// Images come from the local registry, add-ons are on the control plane, the service network is proven, and last comes the mark
+    /// that drills may break it.
+    async fn create(&self, options: &ClusterOptions, progress: Progress<'_>) -> Result<Cluster, ProviderError> {
+        if !options.name.starts_with(NAME_PREFIX) {
+            return Err(ProviderError::Other(format!("a cluster's name must begin with {NAME_PREFIX}")));
+        }
+        let kubeconfig = kubeconfig_of(&options.name)?;
+        forget(&kubeconfig)?;
+        progress(format!("making cluster {} with kind", options.name));
+        let mut kind = Tool::new("kind", CREATE_LIMIT).args(["create", "cluster", "--config", "-"]);
+        kind = kind.args(["--name", &options.name]).arg("--kubeconfig").arg(&kubeconfig);
+        if let Some(image) = &options.node_image {
+            kind = kind.args(["--image", image]);
+        }
+        let mut steps = |line: &str| {
+            // Without a terminal kind prints a step once when it begins and once, with a tick, when it is done.
+            if let Some(step) = line.trim_start().strip_prefix('✓') {
+                progress(format!("kind: {}", step.trim().trim_end_matches(|c: char| !c.is_alphanumeric() && c != ')')));
+            }
+        };
+        let shared = options.volumes.as_ref().map(|_| volumes::make_folder(&options.name)).transpose()?;
+        if let Err(error) = kind.input(config::yaml(options, shared.as_deref())).run_watched(&mut steps).await {
+            // kind takes away what it had begun.
+            if let Err(ProviderError::NotFound { .. }) = find_named(&options.name).await {
+                drop(forget_all(&options.name));
+            }
+            return Err(error.into());
+        }
+        finish(options, progress).await
+    }
+
+    async fn ensure_ready(&self, options: &ClusterOptions, progress: Progress<'_>) -> Result<Cluster, ProviderError> {
+        let name = options.name.as_str();
+        let found = find_named(name).await?;
+        start_registry(progress).await?;
+        let off = found.nodes.iter().any(|node| !node.on);
+        if off && found.control_plane()?.on {
+            // A node that is off may be what a drill under way is about.
+            let in_use = Lease::in_use_by(&open(name).await?).await?;
+            if let Some(holder) = in_use {
+                return Err(ProviderError::Other(format!("{name} is in use by {holder}, and a node of it is off")));
+            }
+        }
+        for node in found.nodes.iter().filter(|node| !node.on) {
+            progress(format!("node {} is off: powering it on", node.name));
+            Containers { cluster: name.to_owned() }.on(&node.name).await?;
+        }
+        let cluster = open(name).await?;
+        wait_for("every node of the cluster to be ready", READY_LIMIT, || nodes_ready(&cluster)).await?;
+        if cluster.is_allowed().await? { Ok(cluster) } else { finish(options, progress).await }
+    }
+
+    async fn find(&self) -> Result<Vec<FoundCluster>, ProviderError> {
+        Ok(inspect::find().await?.iter().map(KindCluster::summary).collect())
+    }
+
+    async fn find_named(&self, name: &str) -> Result<FoundCluster, ProviderError> {
+        Ok(find_named(name).await?.summary())
+    }
+
+    /// Nodes that are off stay off; a control plane that is off is an error.
+    async fn open(&self, name: &str, _kubeconfig: Option<&Path>) -> Result<Cluster, ProviderError> {
+        open(name).await
+    }
+
+    async fn delete(&self, name: &str) -> Result<(), ProviderError> {
+        let found = find_named(name).await?;
+        let kubeconfig = kubeconfig_of(name)?;
+        volumes::empty(&found).await;
+        let kind = Tool::new("kind", CALL_LIMIT * 2).args(["delete", "cluster", "--name", name]);
+        kind.arg("--kubeconfig").arg(&kubeconfig).run().await?;
+        forget_all(name)?;
+        match find_named(name).await {
+            Err(ProviderError::NotFound { .. }) => Ok(()),
+            Ok(_) => Err(ProviderError::Other(format!("kind deleted cluster {name}, and nodes of it are still there"))),
+            Err(error) => Err(error),
+        }
+    }
 }
 
-/// Makes a cluster and settles it: images from the local registry, add-ons on the control plane, service network proven,
-/// and last the mark that drills may break it.
-///
-/// # Errors
-/// Where kind fails, or the cluster does not work within its limits. What is there then is found and deleted by name.
-pub async fn create(options: &KindOptions, progress: Progress<'_>) -> Result<Cluster, ProviderError> {
-    if !options.name.starts_with(NAME_PREFIX) {
-        return Err(ProviderError::Other(format!("a cluster's name must begin with {NAME_PREFIX}")));
-    }
-    let kubeconfig = kubeconfig_of(&options.name)?;
-    forget(&kubeconfig)?;
-    progress(format!("making cluster {} with kind", options.name));
-    let mut kind = Tool::new("kind", CREATE_LIMIT).args(["create", "cluster", "--config", "-"]);
-    kind = kind.args(["--name", &options.name]).arg("--kubeconfig").arg(&kubeconfig);
-    if let Some(image) = &options.node_image {
-        kind = kind.args(["--image", image]);
-    }
-    let mut steps = |line: &str| {
-        // Without a terminal kind prints a step once when it begins and once, with a tick, when it is done.
-        if let Some(step) = line.trim_start().strip_prefix('✓') {
-            progress(format!("kind: {}", step.trim().trim_end_matches(|c: char| !c.is_alphanumeric() && c != ')')));
-        }
-    };
-    let shared = options.volumes.as_ref().map(|_| volumes::make_folder(&options.name)).transpose()?;
-    if let Err(error) = kind.input(options.yaml(shared.as_deref())).run_watched(&mut steps).await {
-        // kind takes away what it had begun.
-        if let Err(ProviderError::NotFound { .. }) = find_named(&options.name).await {
-            drop(forget_all(&options.name));
-        }
-        return Err(error.into());
-    }
-    finish(&options.name, options.node_image.as_deref(), options.volumes.as_ref(), progress).await
-}
-
-/// Makes an existing cluster ready: nodes that are off are powered on, and what its making left undone is done.
-///
-/// # Errors
-/// Where there is no such cluster, firedrill did not make it, or it does not get ready.
-pub async fn ensure_ready(
-    name: &str,
-    image: Option<&str>,
-    driver: Option<&VolumesDriver>,
-    progress: Progress<'_>,
-) -> Result<Cluster, ProviderError> {
-    let found = find_named(name).await?;
-    start_registry(progress).await?;
-    let off = found.nodes.iter().any(|node| !node.on);
-    if off && found.control_plane()?.on {
-        // A node that is off may be what a drill under way is about.
-        let in_use = Lease::in_use_by(&open(name).await?).await?;
-        if let Some(holder) = in_use {
-            return Err(ProviderError::Other(format!("{name} is in use by {holder}, and a node of it is off")));
-        }
-    }
-    for node in found.nodes.iter().filter(|node| !node.on) {
-        progress(format!("node {} is off: powering it on", node.name));
-        Power::Docker { cluster: name.to_owned() }.on(&node.name).await?;
-    }
-    let cluster = open(name).await?;
-    wait_for("every node of the cluster to be ready", READY_LIMIT, || nodes_ready(&cluster)).await?;
-    if cluster.is_allowed().await? { Ok(cluster) } else { finish(name, image, driver, progress).await }
-}
-
-/// Opens a cluster that firedrill made. Nothing in it is changed and nodes that are off stay off.
-///
-/// # Errors
-/// Where there is no such cluster, firedrill did not make it, or its control plane is off.
-pub async fn open(name: &str) -> Result<Cluster, ProviderError> {
+async fn open(name: &str) -> Result<Cluster, ProviderError> {
     let found = find_named(name).await?;
     let control_plane = found.control_plane()?;
     if !control_plane.on {
@@ -118,37 +143,13 @@ pub async fn open(name: &str) -> Result<Cluster, ProviderError> {
         files::write(&kubeconfig, text.as_bytes())
             .map_err(|source| ProviderError::File { path: kubeconfig.clone(), source })?;
     }
-    let mut cluster = Cluster::connect(name, &kubeconfig, &format!("kind-{name}")).await?;
-    "kind".clone_into(&mut cluster.provider);
-    cluster.power = Power::Docker { cluster: name.to_owned() };
-    cluster.outside_ports = found.outside_ports();
-    Ok(cluster)
+    let cluster = Cluster::connect(name, &kubeconfig, &format!("kind-{name}")).await?;
+    Ok(cluster.provided_by(NAME, Arc::new(KindMachines::new(name, found.outside_ports()))))
 }
 
-/// Deletes a cluster that firedrill made, with its kubeconfig, and looks whether it is gone.
-///
-/// # Errors
-/// Where there is no such cluster, firedrill did not make it, or it is still there afterwards.
-pub async fn delete(name: &str) -> Result<(), ProviderError> {
-    let found = find_named(name).await?;
-    let kubeconfig = kubeconfig_of(name)?;
-    volumes::empty(&found).await;
-    let kind = Tool::new("kind", CALL_LIMIT * 2).args(["delete", "cluster", "--name", name]);
-    kind.arg("--kubeconfig").arg(&kubeconfig).run().await?;
-    forget_all(name)?;
-    match find_named(name).await {
-        Err(ProviderError::NotFound { .. }) => Ok(()),
-        Ok(_) => Err(ProviderError::Other(format!("kind deleted cluster {name}, and nodes of it are still there"))),
-        Err(error) => Err(error),
-    }
-}
-
-async fn finish(
-    name: &str,
-    image: Option<&str>,
-    driver: Option<&VolumesDriver>,
-    progress: Progress<'_>,
-) -> Result<Cluster, ProviderError> {
+async fn finish(options: &ClusterOptions, progress: Progress<'_>) -> Result<Cluster, ProviderError> {
+    let (name, driver) = (options.name.as_str(), options.volumes.as_ref());
+    let image = options.node_image.as_deref().unwrap_or("default");
     start_registry(progress).await?;
     let found = find_named(name).await?;
     name_registry(&found).await?;
@@ -161,7 +162,7 @@ async fn finish(
         volumes::ready(&cluster, &found, progress).await?;
     }
     cluster.ensure_system_namespace().await?;
-    let mark = [("provider", "kind"), ("name", name), ("nodeImage", image.unwrap_or("default"))];
+    let mark = [("provider", NAME), ("name", name), ("nodeImage", image)];
     cluster.allow(mark.map(|(key, value)| (key.to_owned(), value.to_owned())).into()).await?;
     Ok(cluster)
 }
@@ -195,12 +196,6 @@ async fn name_registry(cluster: &KindCluster) -> Result<(), ProviderError> {
     Ok(())
 }
 
-pub(super) async fn nodes_ready(cluster: &Cluster) -> Result<Waiting<()>, crate::cluster::ClusterError> {
-    let nodes = cluster.nodes().await?;
-    let missing: Vec<_> = nodes.iter().filter(|node| !node.ready).map(|node| node.name.as_str()).collect();
-    Ok(if missing.is_empty() { Waiting::Done(()) } else { Waiting::Not(format!("not ready: {}", missing.join(", "))) })
-}
-
 /// Where a cluster's kubeconfig is.
 fn kubeconfig_of(name: &str) -> Result<PathBuf, ProviderError> {
     Ok(folder_of(name)?.join("kubeconfig"))
@@ -229,7 +224,7 @@ fn forget_all(name: &str) -> Result<(), ProviderError> {
     }
 }
 
-fn forget(kubeconfig: &std::path::Path) -> Result<(), ProviderError> {
+fn forget(kubeconfig: &Path) -> Result<(), ProviderError> {
     match std::fs::remove_file(kubeconfig) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
             Err(ProviderError::File { path: kubeconfig.to_owned(), source: error })
@@ -239,7 +234,7 @@ fn forget(kubeconfig: &std::path::Path) -> Result<(), ProviderError> {
 }
 
 /// Whether a kubeconfig is there and is of the cluster whose API server has this port now.
-fn leads_to(kubeconfig: &std::path::Path, port: Option<u16>) -> bool {
+fn leads_to(kubeconfig: &Path, port: Option<u16>) -> bool {
     let text = std::fs::read_to_string(kubeconfig).unwrap_or_default();
     port.is_some_and(|port| text.lines().any(|line| line.trim() == format!("server: https://127.0.0.1:{port}")))
 }
@@ -247,13 +242,6 @@ fn leads_to(kubeconfig: &std::path::Path, port: Option<u16>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_are_ours_and_differ() {
-        let names: std::collections::BTreeSet<_> = (0..50).map(|_| random_name()).collect();
-        assert!(names.iter().all(|name| name.len() == NAME_PREFIX.len() + 3 && name.starts_with(NAME_PREFIX)));
-        assert!(names.len() > 25, "{names:?}");
-    }
 
     #[test]
     fn a_kubeconfig_of_another_life_is_not_used() {

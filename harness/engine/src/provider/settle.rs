@@ -2,7 +2,7 @@
 //! is proven by a request through a Service address. Pods can be Running on a cluster whose Services lead nowhere.
 
 use super::ProviderError;
-use crate::cluster::{Cluster, LABEL_MANAGED_BY, MANAGED_BY, Waiting, wait_for};
+use crate::cluster::{Cluster, ClusterError, LABEL_MANAGED_BY, MANAGED_BY, Waiting, wait_for};
 use crate::process::Progress;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DeleteParams, ListParams, PostParams};
@@ -18,7 +18,7 @@ const PROOF_LABEL: &str = "firedrill.dev/proof";
 
 pub(super) async fn settle(cluster: &Cluster, progress: Progress<'_>) -> Result<(), ProviderError> {
     progress("waiting for nodes".to_owned());
-    wait_for("every node of the cluster to be ready", NODES_LIMIT, || super::kind::nodes_ready(cluster)).await?;
+    wait_for("every node of the cluster to be ready", NODES_LIMIT, || nodes_ready(cluster)).await?;
     progress("keeping CoreDNS on the control plane".to_owned());
     cluster.prefer_control_plane("kube-system", "coredns", PLACED_LIMIT).await?;
     progress("asking a Service from a pod on every worker".to_owned());
@@ -28,6 +28,12 @@ pub(super) async fn settle(cluster: &Cluster, progress: Progress<'_>) -> Result<
     let at_once = DeleteParams::default().grace_period(0);
     cluster.ask("deleting the pods of the proof", api.delete_collection(&at_once, &all)).await?;
     proof
+}
+
+pub(super) async fn nodes_ready(cluster: &Cluster) -> Result<Waiting<()>, ClusterError> {
+    let nodes = cluster.nodes().await?;
+    let missing: Vec<_> = nodes.iter().filter(|node| !node.ready).map(|node| node.name.as_str()).collect();
+    Ok(if missing.is_empty() { Waiting::Done(()) } else { Waiting::Not(format!("not ready: {}", missing.join(", "))) })
 }
 
 /// A pod on every worker resolves the API server's Service by name and connects to its address: both go through Services.

@@ -67,8 +67,11 @@ pub(super) async fn arm(context: &Context, sink: mpsc::Sender<Sample>) -> Result
     let (mut vantages, faults) = (vantages.map_err(Stop::failed)?, faults.map_err(Stop::failed)?);
 
     context.doing("finding out where to measure");
-    let undos = vantages.resolve().await.map_err(Stop::Failed)?;
-    for undo in undos.into_iter().chain(unfinished_upgrades(context).await?) {
+    let resolved = vantages.resolve().await.map_err(Stop::Failed)?;
+    for text in resolved.notes {
+        context.recorder.record(Event::Note { text });
+    }
+    for undo in resolved.undos.into_iter().chain(unfinished_upgrades(context).await?) {
         context.undo.record(undo).await?;
     }
     context.doing("making the ports from outside and the probes' tables");

@@ -1,9 +1,9 @@
 //! What a run will do, before anything is made: its targets, its phases, its commands; or why there is none.
 
 use crate::clock::Clock;
-use crate::port::{ClusterError, MARKER, PlannedStep, Ports, plan_steps};
+use crate::port::{ClusterError, MARKER, PlannedStep, Ports, Refusal, plan_steps};
 use firedrill_core::plan::{self, Plan, PlannedFault, Target};
-use firedrill_core::scenario::{Fault, Recovery, Scenario, TargetNames};
+use firedrill_core::scenario::{Fault, ProviderStep, Recovery, Scenario, TargetNames};
 use firedrill_core::time::At;
 use thiserror::Error;
 
@@ -53,6 +53,12 @@ impl From<ClusterError> for RunError {
     }
 }
 
+impl From<Refusal> for RunError {
+    fn from(Refusal { message, hint }: Refusal) -> Self {
+        RunError::Environment { message, hint: Some(hint), dirty: false }
+    }
+}
+
 pub(super) fn environment(message: impl Into<String>) -> RunError {
     RunError::Environment { message: message.into(), hint: None, dirty: false }
 }
@@ -90,15 +96,17 @@ pub async fn plan(drill: &Drill, ports: &Ports) -> Result<Plan, RunError> {
             dirty: false,
         })?;
     }
+    let name = format!("{}/{}", drill.scenario.name, drill.variant);
+    ports.faults.check(&name, &drill.faults(), &provider_steps(drill))?;
     in_its_layout(drill, ports).await?;
     let series = plan::series(&drill.scenario);
-    if let Err((message, hint)) = ports.probes.check(&series) {
-        return Err(RunError::Environment { message, hint: Some(hint), dirty: false });
-    }
+    ports.probes.check(&series).await?;
     let mut faults = Vec::new();
     for fault in drill.faults() {
         let targets = ports.faults.choose_targets(&fault, seed).await;
-        faults.push(PlannedFault { targets: targets.map_err(|error| environment(error.to_string()))?, fault });
+        let targets = targets.map_err(|error| environment(error.to_string()))?;
+        ports.faults.check_targets(&fault, &targets).await?;
+        faults.push(PlannedFault { targets, fault });
     }
     let phases = plan::phases(&drill.scenario, &drill.variant)
         .ok_or_else(|| environment(format!("{} has no variant {}", drill.scenario.name, drill.variant)))?;
@@ -112,6 +120,13 @@ pub async fn plan(drill: &Drill, ports: &Ports) -> Result<Plan, RunError> {
         expires_after: plan::expires_after(&phases),
         phases,
     })
+}
+
+/// The steps of the runbook that the provider does, by number. None without a fault: the run ends before its recovery.
+fn provider_steps(drill: &Drill) -> Vec<(u32, ProviderStep)> {
+    let steps = if drill.faults().is_empty() { Vec::new() } else { planned_steps(drill, &[]) };
+    let of_provider = |planned: PlannedStep| Some((planned.number, planned.correction?.provider?));
+    steps.into_iter().filter_map(of_provider).collect()
 }
 
 /// A stack that firedrill installed says in which layout it is; of another one its targets would just not be found.

@@ -47,13 +47,7 @@ impl World {
     }
 
     fn tools(&self) -> Tools {
-        Tools {
-            cluster: self.cluster.clone(),
-            clock: Clock::start(),
-            mark: mark(),
-            image: String::new(),
-            power: self.cluster.power.clone(),
-        }
+        Tools { cluster: self.cluster.clone(), clock: Clock::start(), mark: mark(), image: String::new() }
     }
 
     async fn record(&self, id: u32, undo: &Undo) {

@@ -5,11 +5,11 @@ use super::cluster::key;
 use super::script::UndoTrouble;
 use crate::cluster::ObjectKey;
 use crate::fault::undo_of;
-use crate::port::{ArmedFaults, ClusterError, Deployer, FaultError, Faults, Injected, Proof, RunMark};
+use crate::port::{ArmedFaults, ClusterError, Deployer, FaultError, Faults, Injected, Proof, Refusal, RunMark};
 use async_trait::async_trait;
 use firedrill_core::event::Undo;
 use firedrill_core::plan::{PlannedFault, Target};
-use firedrill_core::scenario::{Fault, Layout, PodSelector};
+use firedrill_core::scenario::{Fault, Layout, PodSelector, ProviderStep};
 use std::time::Duration;
 
 /// What the fault of that variant acts on.
@@ -52,6 +52,14 @@ fn victim(undo: &Undo) -> Option<String> {
 
 #[async_trait]
 impl Faults for Sim {
+    fn check(&self, _drill: &str, _faults: &[Fault], _steps: &[(u32, ProviderStep)]) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    async fn check_targets(&self, _fault: &Fault, _targets: &[Target]) -> Result<(), Refusal> {
+        Ok(())
+    }
+
     async fn choose_targets(&self, fault: &Fault, _seed: u64) -> Result<Vec<Target>, FaultError> {
         self.ask("the targets").await?;
         Ok(targets(fault))

@@ -4,7 +4,7 @@ use super::Sim;
 use super::cluster::key;
 use crate::clock::Clock;
 use crate::clock::simulated;
-use crate::port::{Agent, AgentError, Probes, RunMark, Stopped, Vantages};
+use crate::port::{Agent, AgentError, Probes, Refusal, Resolved, RunMark, Stopped, Vantages};
 use async_trait::async_trait;
 use firedrill_core::event::Undo;
 use firedrill_core::judge::ledger::Found;
@@ -21,7 +21,7 @@ const CONTROL: &str = "alive";
 
 #[async_trait]
 impl Probes for Sim {
-    fn check(&self, _series: &[Series]) -> Result<(), (String, String)> {
+    async fn check(&self, _series: &[Series]) -> Result<(), Refusal> {
         Ok(())
     }
 
@@ -125,7 +125,7 @@ impl Vantages for SimVantages {
         1
     }
 
-    async fn resolve(&mut self) -> Result<Vec<Undo>, String> {
+    async fn resolve(&mut self) -> Result<Resolved, String> {
         self.agent.0.ask("the endpoints").await.map_err(|error| error.to_string())?;
         let text = str::to_owned;
         let service = ServiceRef { namespace: text("ironflow"), name: text("nats"), port: 4222 };
@@ -135,7 +135,8 @@ impl Vantages for SimVantages {
             namespace: Some(text("ironflow")),
             name: self.door(),
         };
-        Ok(vec![door, Undo::PurgeSubject { service, stream: text("EVENTS"), subject: self.subject() }])
+        let subject = Undo::PurgeSubject { service, stream: text("EVENTS"), subject: self.subject() };
+        Ok(Resolved { undos: vec![door, subject], notes: Vec::new() })
     }
 
     async fn make(&mut self) -> Result<(), String> {

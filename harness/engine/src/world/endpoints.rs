@@ -1,10 +1,12 @@
-//! Where each series' attempts go: the Services of the stack, by name from inside and by loopback port from outside.
+//! Where each series' attempts go: the Services of the stack, by name from inside and by their external endpoints from outside.
 
 use crate::agent::{AgentError, Inside};
-use crate::cluster::{Cluster, ClusterError, Door, RunMark, url_escaped};
+use crate::cluster::{Cluster, ClusterError, RunMark, url_escaped};
 use crate::ledger::Store;
 use crate::observe;
+use crate::port::Refusal;
 use crate::probe::{Endpoint, ProbeSpec};
+use crate::provider::{ExternalEndpoint, ExternalNeed, MachineError, Route};
 use firedrill_core::event::Undo;
 use firedrill_core::plan::Series;
 use firedrill_core::scenario::{ProbeKind, ServiceRef, Vantage};
@@ -20,8 +22,8 @@ pub(super) struct Endpoints {
     pub(super) outside: Vec<ProbeSpec>,
     /// What the inside vantage measures, by the namespace of its agent; `None` is the run's own.
     pub(super) inside: BTreeMap<Option<String>, Vec<ProbeSpec>>,
-    /// The ports from outside that have to be made.
-    pub(super) doors: Vec<Door>,
+    /// How Services are reached from outside.
+    pub(super) external: Vec<ExternalEndpoint>,
     /// Tables to make before the first attempt, by database URL as seen from inside.
     pub(super) tables: Vec<Table>,
     /// Where the acknowledged writes of each probe are looked for, as seen from inside.
@@ -42,19 +44,44 @@ pub(super) struct Table {
 
 impl Endpoints {
     /// How to take away what has to be made, and what the probes will write.
-    pub(super) fn undos(&self) -> Vec<Undo> {
-        let doors = self.doors.iter().map(|door| Undo::DeleteObject {
+    pub(super) fn undos(&self, mark: &RunMark) -> Vec<Undo> {
+        let node_ports = self.node_ports().map(|(service, node_port)| Undo::DeleteObject {
             api_version: "v1".to_owned(),
             kind: "Service".to_owned(),
-            namespace: Some(door.service.namespace.clone()),
-            name: door.name.clone(),
+            namespace: Some(service.namespace.clone()),
+            name: name_of_node_port(mark, node_port),
         });
         let tables = self.tables.iter().map(|table| table.undo.clone());
-        doors.chain(self.subjects.iter().cloned()).chain(tables).collect()
+        node_ports.chain(self.subjects.iter().cloned()).chain(tables).collect()
+    }
+
+    /// The Services that get a node port of this run, with the port.
+    pub(super) fn node_ports(&self) -> impl Iterator<Item = (&ServiceRef, u16)> {
+        self.external.iter().filter_map(|endpoint| match &endpoint.route {
+            Route::New { node_port } => Some((&endpoint.service, *node_port)),
+            Route::Existing { .. } => None,
+        })
+    }
+
+    /// By which way other Services are reached from outside, a line each.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let note = |ExternalEndpoint { service, host, port, route }: &ExternalEndpoint| match route {
+            Route::New { .. } => None,
+            Route::Existing { through } => {
+                let ServiceRef { namespace, name, port: of } = service;
+                Some(format!("from outside, port {of} of service {namespace}/{name} is {host}:{port} ({through})"))
+            }
+        };
+        self.external.iter().filter_map(note).collect()
     }
 }
 
-/// Resolves all series, and chooses the outside ports that they need. Nothing is made.
+/// The name of the run's Service with that node port.
+pub(super) fn name_of_node_port(mark: &RunMark, node_port: u16) -> String {
+    format!("firedrill-{}-{node_port}", mark.run_id)
+}
+
+/// Resolves all series, and finds out how Services are reached from outside. Nothing is made.
 ///
 /// # Errors
 /// Where a Service, a secret or a free port cannot be had.
@@ -62,7 +89,7 @@ pub(super) async fn resolve(cluster: &Cluster, mark: &RunMark, all: &[Series]) -
     let mut found = Endpoints {
         outside: Vec::new(),
         inside: BTreeMap::new(),
-        doors: doors(cluster, mark, all).await?,
+        external: external_endpoints(cluster, all).await?,
         tables: Vec::new(),
         stores: BTreeMap::new(),
         subjects: Vec::new(),
@@ -79,9 +106,10 @@ pub(super) async fn resolve(cluster: &Cluster, mark: &RunMark, all: &[Series]) -
         let (host, port) = match series.vantage {
             Vantage::Inside => (format!("{}.{}.svc.cluster.local", service.name, service.namespace), service.port),
             Vantage::Outside => {
-                let door = found.doors.iter().find(|door| door.service == service);
-                let none = || ClusterError::Other(format!("no port from outside was chosen for {}", service.name));
-                ("127.0.0.1".to_owned(), door.ok_or_else(none)?.host_port)
+                let endpoint = found.external.iter().find(|endpoint| endpoint.service == service);
+                let none = || ClusterError::Other(format!("{} cannot be reached from outside", service.name));
+                let endpoint = endpoint.ok_or_else(none)?;
+                (endpoint.host.clone(), endpoint.port)
             }
         };
         let endpoint = endpoint(mark, series, &host, port, &logins);
@@ -106,38 +134,41 @@ pub(super) async fn resolve(cluster: &Cluster, mark: &RunMark, all: &[Series]) -
     Ok(found)
 }
 
-/// Refuses a drill that measures from outside a cluster without enough ports that lead into it, before anything is made.
+/// Refuses a drill that measures from outside where its Services cannot be reached from there, before anything is made.
 ///
 /// # Errors
-/// Names the probes, and says what to do.
-pub(super) fn check_outside(cluster: &Cluster, series: &[Series]) -> Result<(), (String, String)> {
-    let lacks = lacks_outside(&cluster.name, cluster.outside_ports.len(), series);
-    lacks.map_or(Ok(()), |message| {
-        let hint =
-            "use a cluster that `firedrill up` made, or measure these probes from inside alone (from = [\"inside\"])";
-        Err((message, hint.to_owned()))
+/// Names the Services and the probes, and says what to do.
+pub(super) async fn check_outside(cluster: &Cluster, series: &[Series]) -> Result<(), Refusal> {
+    let Err(error) = cluster.machines.check_external(cluster, &external_needs(series)).await else { return Ok(()) };
+    let MachineError::NoEndpoint(why) = error else {
+        return Err(Refusal { message: error.to_string(), hint: "see what firedrill doctor says".to_owned() });
+    };
+    let probes: BTreeSet<&str> = outside(series).map(|series| series.probe.as_str()).collect();
+    let probes = probes.into_iter().collect::<Vec<_>>().join(", ");
+    let hint = "give each of these Services an address outside of the cluster (type NodePort or LoadBalancer, or an Ingress for HTTP), \
+                use a cluster that `firedrill up` made, or measure these probes from inside alone (from = [\"inside\"])";
+    Err(Refusal {
+        message: format!(
+            "{why}; these probes measure from outside: {probes}; a port-forward would not do: it is bound to one pod and to the API \
+             server, so it decides no objective"
+        ),
+        hint: hint.to_owned(),
     })
 }
 
-fn lacks_outside(cluster: &str, ports: usize, series: &[Series]) -> Option<String> {
-    let outside = || series.iter().filter(|series| series.vantage == Vantage::Outside);
-    let services: BTreeSet<ServiceRef> = outside().map(|series| service_of(&series.kind)).collect();
-    if services.len() <= ports {
-        return None;
+/// The series that are measured from outside.
+fn outside(series: &[Series]) -> impl Iterator<Item = &Series> {
+    series.iter().filter(|series| series.vantage == Vantage::Outside)
+}
+
+/// Their Services, each once.
+fn external_needs(series: &[Series]) -> Vec<ExternalNeed> {
+    let mut needs = BTreeMap::new();
+    for series in outside(series) {
+        let http = matches!(series.kind, ProbeKind::Http { .. } | ProbeKind::Ironflow { .. });
+        *needs.entry(service_of(&series.kind)).or_insert(true) &= http;
     }
-    let probes: BTreeSet<&str> = outside().map(|series| series.probe.as_str()).collect();
-    let probes = probes.into_iter().collect::<Vec<_>>().join(", ");
-    let wanted = services.len();
-    Some(match ports {
-        0 => format!(
-            "cluster {cluster} has no port that leads into it from outside, and these probes measure from there: {probes}; a \
-             port-forward would not do: it is bound to one pod and to the API server, so it decides no objective"
-        ),
-        _ => format!(
-            "cluster {cluster} has {ports} ports that lead into it from outside, and {wanted} are needed for these probes: \
-             {probes}"
-        ),
-    })
+    needs.into_iter().map(|(service, http)| ExternalNeed { service, http }).collect()
 }
 
 /// The namespaces of others that agents run in.
@@ -189,14 +220,13 @@ async fn login(cluster: &Cluster, namespace: &str, name: &str) -> Result<Login, 
     Ok(Login { user, password })
 }
 
-/// Chooses a port from outside for every Service that is measured from there.
-async fn doors(cluster: &Cluster, mark: &RunMark, series: &[Series]) -> Result<Vec<Door>, ClusterError> {
-    let outside = series.iter().filter(|series| series.vantage == Vantage::Outside);
-    let services: BTreeSet<ServiceRef> = outside.map(|series| service_of(&series.kind)).collect();
-    if services.is_empty() {
-        return Ok(Vec::new());
-    }
-    cluster.plan_doors(mark, &services.into_iter().collect::<Vec<_>>()).await
+/// Where every Service is reached that is measured from outside.
+async fn external_endpoints(cluster: &Cluster, series: &[Series]) -> Result<Vec<ExternalEndpoint>, ClusterError> {
+    let endpoints = cluster.machines.external_endpoints(cluster, &external_needs(series)).await;
+    endpoints.map_err(|error| match error {
+        MachineError::Cluster(error) => error,
+        other => ClusterError::Other(other.to_string()),
+    })
 }
 
 fn service_of(kind: &ProbeKind) -> ServiceRef {
@@ -291,7 +321,10 @@ fn remember(mark: &RunMark, series: &Series, host: &str, port: u16, logins: &Log
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fake_api::FakeApi;
+    use crate::provider::fake::FakeMachines;
     use firedrill_core::sample::Connection;
+    use std::sync::Arc;
     use std::time::Duration;
 
     fn series(probe: &str, port: u16, vantage: Vantage) -> Series {
@@ -309,21 +342,52 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_cluster_without_ports_from_outside_is_refused_by_the_probe_that_needs_one() {
+    #[tokio::test]
+    async fn a_cluster_without_ports_from_outside_is_refused_by_the_probe_that_needs_one() {
+        let refused = async |ports, series: &[Series]| {
+            let api = FakeApi::start().await;
+            let folder = tempfile::tempdir().unwrap();
+            let cluster = Cluster::connect("c", &api.kubeconfig(folder.path()), "x").await.unwrap();
+            let cluster = cluster.provided_by("fake", Arc::new(FakeMachines::with_ports(ports)));
+            let checked = check_outside(&cluster, series).await;
+            checked.err().map(|refusal| refusal.message)
+        };
         let inside = [series("ready", 80, Vantage::Inside)];
-        assert_eq!(lacks_outside("c", 0, &inside), None);
+        assert_eq!(refused(0, &inside).await, None);
         let outside = [series("ready", 80, Vantage::Outside), series("tcp", 80, Vantage::Inside)];
-        let why = lacks_outside("c", 0, &outside).unwrap();
-        assert!(
-            why.contains("cluster c has no port") && why.contains(": ready;") && why.contains("port-forward"),
-            "{why}"
-        );
-        assert_eq!(lacks_outside("c", 1, &outside), None);
+        let why = refused(0, &outside).await.unwrap();
+        assert!(why.contains("0 of 1 ports") && why.contains(": ready;") && why.contains("port-forward"), "{why}");
+        assert_eq!(refused(1, &outside).await, None);
         let two =
             [series("a", 80, Vantage::Outside), series("b", 80, Vantage::Outside), series("c", 81, Vantage::Outside)];
-        assert!(lacks_outside("c", 1, &two).unwrap().contains("2 are needed for these probes: a, b, c"));
-        assert_eq!(lacks_outside("c", 2, &two), None, "two probes of one Service share its port");
+        let why = refused(1, &two).await.unwrap();
+        assert!(why.contains("1 of 2 ports") && why.contains("measure from outside: a, b, c;"), "{why}");
+        assert_eq!(refused(2, &two).await, None, "two probes of one Service share its port");
+    }
+
+    #[tokio::test]
+    async fn a_cluster_of_others_is_refused_where_its_owner_gave_a_service_no_address() {
+        let (api, folder) = (FakeApi::start().await, tempfile::tempdir().unwrap());
+        let cluster = Cluster::connect("c", &api.kubeconfig(folder.path()), "x").await.unwrap();
+        let outside = [series("ready", 80, Vantage::Outside)];
+        let Refusal { message, hint } = check_outside(&cluster, &outside).await.unwrap_err();
+        let expected = "service n/web port 80 is not there; these probes measure from outside: ready; ";
+        assert!(message.starts_with(expected), "{message}");
+        assert!(hint.contains("NodePort or LoadBalancer"));
+        assert!(check_outside(&cluster, &[series("ready", 80, Vantage::Inside)]).await.is_ok());
+    }
+
+    #[test]
+    fn a_service_may_be_reached_by_http_where_every_probe_of_it_asks_so() {
+        let http = |series: Series| {
+            let kind =
+                ProbeKind::Http { service: service_of(&series.kind), path: "/".to_owned(), status: 200, body: None };
+            Series { kind, ..series }
+        };
+        let of = |probe: &str, port| series(probe, port, Vantage::Outside);
+        let all = [http(of("a", 80)), of("b", 80), http(of("c", 81)), series("d", 82, Vantage::Inside)];
+        let needs: Vec<_> = external_needs(&all).iter().map(|need| (need.service.port, need.http)).collect();
+        assert_eq!(needs, [(80, false), (81, true)]);
     }
 
     #[test]

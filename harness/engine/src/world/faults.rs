@@ -1,14 +1,16 @@
 //! Faults in a real cluster, and what knows its releases.
 
+use super::capabilities;
 use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::fault::{self, Armed, Tools};
-use crate::port::{ArmedFaults, Deployer, FaultError, Faults, Injected, Proof, RunMark};
-use crate::{machine, stack};
+use crate::port::{ArmedFaults, Deployer, FaultError, Faults, Injected, Proof, Refusal, RunMark};
+use crate::provider::replacement_of;
+use crate::stack;
 use async_trait::async_trait;
 use firedrill_core::event::Undo;
 use firedrill_core::plan::{PlannedFault, Target};
-use firedrill_core::scenario::{Fault, Layout, PodSelector};
+use firedrill_core::scenario::{Fault, Layout, PodSelector, ProviderStep};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,18 +23,20 @@ pub(super) struct RealFaults {
 
 impl RealFaults {
     fn tools(&self, mark: &RunMark) -> Tools {
-        Tools {
-            cluster: self.cluster.clone(),
-            clock: self.clock,
-            mark: mark.clone(),
-            image: self.image.clone(),
-            power: self.cluster.power.clone(),
-        }
+        Tools { cluster: self.cluster.clone(), clock: self.clock, mark: mark.clone(), image: self.image.clone() }
     }
 }
 
 #[async_trait]
 impl Faults for RealFaults {
+    fn check(&self, drill: &str, faults: &[Fault], steps: &[(u32, ProviderStep)]) -> Result<(), Refusal> {
+        capabilities::check(&self.cluster, drill, faults, steps)
+    }
+
+    async fn check_targets(&self, fault: &Fault, targets: &[Target]) -> Result<(), Refusal> {
+        capabilities::check_volumes(&self.cluster, fault, targets).await
+    }
+
     async fn choose_targets(&self, fault: &Fault, seed: u64) -> Result<Vec<Target>, FaultError> {
         fault::choose_targets(&self.cluster, fault, seed, &[]).await
     }
@@ -73,11 +77,11 @@ impl Faults for RealFaults {
     }
 
     fn replacement_of(&self, lost: &str) -> String {
-        machine::replacement_of(lost)
+        replacement_of(lost)
     }
 
     async fn replace_node(&self, mark: &RunMark, lost: &str, node: &str) -> Result<(), FaultError> {
-        Ok(machine::add(&self.cluster, mark, lost, node).await?)
+        Ok(self.cluster.machines.add_node(&self.cluster, mark, lost, node).await?)
     }
 
     async fn detach_by_force(&self, mark: &RunMark, targets: &[Target]) -> Result<String, FaultError> {

@@ -1,6 +1,7 @@
 //! The ports on a real cluster.
 
 mod back_off;
+mod capabilities;
 mod cluster;
 mod endpoints;
 mod faults;

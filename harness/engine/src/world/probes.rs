@@ -4,7 +4,7 @@ use super::endpoints::{self, Endpoints};
 use crate::agent::Inside;
 use crate::clock::Clock;
 use crate::cluster::Cluster;
-use crate::port::{Agent, AgentError, Probes, RunMark, Stopped, Vantages};
+use crate::port::{Agent, AgentError, Probes, Refusal, Resolved, RunMark, Stopped, Vantages};
 use crate::probe;
 use async_trait::async_trait;
 use firedrill_core::event::Undo;
@@ -25,8 +25,8 @@ pub(super) struct RealProbes {
 
 #[async_trait]
 impl Probes for RealProbes {
-    fn check(&self, series: &[Series]) -> Result<(), (String, String)> {
-        endpoints::check_outside(&self.cluster, series)
+    async fn check(&self, series: &[Series]) -> Result<(), Refusal> {
+        endpoints::check_outside(&self.cluster, series).await
     }
 
     fn undos(&self, series: &[Series]) -> Vec<Undo> {
@@ -131,18 +131,20 @@ impl Vantages for RealVantages {
         self.endpoints.as_ref().map_or(0, |endpoints| endpoints.outside.len())
     }
 
-    async fn resolve(&mut self) -> Result<Vec<Undo>, String> {
+    async fn resolve(&mut self) -> Result<Resolved, String> {
         let endpoints = endpoints::resolve(&self.cluster, &self.mark, &self.series).await;
         let endpoints = endpoints.map_err(|error| error.to_string())?;
-        let undos = endpoints.undos();
+        let resolved = Resolved { undos: endpoints.undos(&self.mark), notes: endpoints.notes() };
         self.endpoints = Some(endpoints);
-        Ok(undos)
+        Ok(resolved)
     }
 
     async fn make(&mut self) -> Result<(), String> {
         let endpoints = self.resolved()?;
-        for door in &endpoints.doors {
-            self.cluster.open_door(&self.mark, door).await.map_err(|error| error.to_string())?;
+        for (service, node_port) in endpoints.node_ports() {
+            let name = endpoints::name_of_node_port(&self.mark, node_port);
+            let made = self.cluster.make_node_port(&self.mark, service, &name, node_port).await;
+            made.map_err(|error| error.to_string())?;
         }
         for table in &endpoints.tables {
             let made = self.own.inside.create_table(&table.url, &table.table).await;

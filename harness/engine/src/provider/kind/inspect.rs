@@ -1,15 +1,15 @@
 //! The engine's view of a cluster: its node containers, found by kind's labels.
 
+use super::super::{FoundCluster, NAME_PREFIX, ProviderError};
+use super::NAME;
 use super::config::OUTSIDE_NODE_PORTS;
-use super::{NAME_PREFIX, ProviderError};
 use crate::process::Tool;
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
 /// kind's label of a node container, whose value is the cluster's name.
-const LABEL_CLUSTER: &str = "io.x-k8s.kind.cluster";
+pub(super) const LABEL_CLUSTER: &str = "io.x-k8s.kind.cluster";
 /// kind's label of a node container's role.
 const LABEL_ROLE: &str = "io.x-k8s.kind.role";
 const API_SERVER_PORT: &str = "6443/tcp";
@@ -17,31 +17,31 @@ const ENGINE_LIMIT: Duration = Duration::from_secs(20);
 
 /// A cluster that firedrill has made with kind, as the engine shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KindCluster {
+pub(super) struct KindCluster {
     /// Its name.
-    pub name: String,
+    pub(super) name: String,
     /// Its nodes, by name.
-    pub nodes: Vec<KindNode>,
+    pub(super) nodes: Vec<KindNode>,
 }
 
 /// A node container.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KindNode {
+pub(super) struct KindNode {
     /// Its name, which is the node's name too.
-    pub name: String,
+    pub(super) name: String,
     /// Whether it is the control plane.
-    pub control_plane: bool,
+    pub(super) control_plane: bool,
     /// Whether it is running.
-    pub on: bool,
+    pub(super) on: bool,
     /// When it was made (RFC 3339).
-    pub created: String,
+    pub(super) created: String,
     /// Ports of the loopback address, by the container's port (`6443/tcp`).
     ports: BTreeMap<String, u16>,
 }
 
 impl KindCluster {
     /// Whether all of its nodes are on, in a word or two.
-    pub fn state(&self) -> String {
+    fn state(&self) -> String {
         let off = self.nodes.iter().filter(|node| !node.on).count();
         match off {
             0 => "running".to_owned(),
@@ -71,6 +71,12 @@ impl KindCluster {
         OUTSIDE_NODE_PORTS.filter_map(host_port).collect()
     }
 
+    /// What every provider says of a cluster.
+    pub(super) fn summary(&self) -> FoundCluster {
+        let created = self.nodes.iter().map(|node| node.created.clone()).min().unwrap_or_default();
+        FoundCluster { name: self.name.clone(), provider: NAME, nodes: self.nodes.len(), state: self.state(), created }
+    }
+
     /// Whether firedrill has made it: its name says so, and its control plane has the ports that only firedrill gives. One
     /// whose making was cut off before there was a control plane counts by its name.
     fn is_ours(&self) -> bool {
@@ -79,19 +85,11 @@ impl KindCluster {
     }
 }
 
-impl fmt::Display for KindCluster {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let made = self.nodes.iter().map(|node| node.created.get(..16).unwrap_or(&node.created)).min();
-        let made = made.unwrap_or_default().replace('T', " ");
-        write!(f, "{:<18} kind  {} nodes  {:<20} made {made} UTC", self.name, self.nodes.len(), self.state())
-    }
-}
-
 /// All clusters that firedrill has made with kind, by name.
 ///
 /// # Errors
 /// Where the engine does not say.
-pub async fn find() -> Result<Vec<KindCluster>, ProviderError> {
+pub(super) async fn find() -> Result<Vec<KindCluster>, ProviderError> {
     let all = labelled(LABEL_CLUSTER).await?;
     Ok(all.into_iter().filter(KindCluster::is_ours).collect())
 }
@@ -100,7 +98,7 @@ pub async fn find() -> Result<Vec<KindCluster>, ProviderError> {
 ///
 /// # Errors
 /// Where there is none of that name, firedrill did not make it, or the engine does not say.
-pub async fn find_named(name: &str) -> Result<KindCluster, ProviderError> {
+pub(super) async fn find_named(name: &str) -> Result<KindCluster, ProviderError> {
     // Its own containers alone: one of another cluster that is being made or deleted right now cannot be read.
     let cluster = labelled(&format!("{LABEL_CLUSTER}={name}")).await?.into_iter().find(|cluster| cluster.name == name);
     let cluster = cluster.ok_or_else(|| ProviderError::NotFound { name: name.to_owned() })?;
@@ -208,7 +206,7 @@ mod tests {
         assert_eq!(ours.outside_ports(), BTreeMap::from([(31_900, 40_124), (31_901, 40_125)]));
         assert!(ours.is_ours() && !dev.is_ours());
         let line = "firedrill-a3f      kind  2 nodes  1 of 2 nodes off     made 2026-11-22 19:00 UTC";
-        assert_eq!(ours.to_string(), line);
+        assert_eq!(ours.summary().to_string(), line);
     }
 
     #[test]

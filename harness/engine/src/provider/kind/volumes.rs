@@ -1,8 +1,10 @@
 //! Volumes with a size on a cluster whose nodes are containers of this machine: the folder that they share, and the driver.
 
-use super::config::{SHARED_FOLDER, VolumesDriver};
+use super::super::volumes::{DRIVER, NAMESPACE};
+use super::super::{ProviderError, VolumesDriver};
+use super::config::SHARED_FOLDER;
+use super::folder_of;
 use super::inspect::KindCluster;
-use super::{ProviderError, folder_of};
 use crate::cluster::{Cluster, MANAGED_BY, Waiting, wait_for};
 use crate::process::{Progress, Tool};
 use k8s_openapi::api::storage::v1::CSINode;
@@ -10,8 +12,6 @@ use kube::api::{Api, ListParams};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The driver's name, as nodes list it.
-const DRIVER: &str = "volumes.firedrill.dev";
 /// What stands for the driver's image in its manifest.
 const IMAGE: &str = "image: firedrill.local/volumes\n";
 /// Takes the default away from a class.
@@ -82,6 +82,6 @@ pub(super) async fn ready(cluster: &Cluster, found: &KindCluster, progress: Prog
     })
     .await?;
     let kubectl = Tool::new("kubectl", READY_LIMIT).env(cluster.kubectl_env());
-    kubectl.args(["rollout", "status", "--namespace", "firedrill-volumes", "deployment/controller"]).run().await?;
+    kubectl.args(["rollout", "status", "--namespace", NAMESPACE, "deployment/controller"]).run().await?;
     Ok(())
 }

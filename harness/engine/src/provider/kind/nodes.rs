@@ -3,82 +3,45 @@
 //! The container is made as kind made the lost one, and its kubelet joins by `kubeadm join` with a token of its own, which is
 //! taken back. The lost node's container stays: powered on, it is the node that it was.
 
-use crate::cluster::{Cluster, ClusterError, LABEL_RUN, RunMark, Waiting, exactly, wait_for};
-use crate::power::{Machine, Power, PowerError};
+use super::super::MachineError;
+use super::super::drain::drain_and_delete;
+use super::power::{Containers, Machine};
+use crate::cluster::{Cluster, ClusterError, LABEL_RUN, RunMark, Waiting, wait_for};
 use crate::process::{ProcessError, Tool};
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::core::v1::Node;
-use k8s_openapi::api::storage::v1::VolumeAttachment;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use serde::Deserialize;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::time::Duration;
-use thiserror::Error;
 
 const CALL_LIMIT: Duration = Duration::from_secs(30);
 const BOOT_LIMIT: Duration = Duration::from_secs(60);
 const JOIN_LIMIT: Duration = Duration::from_secs(90);
 const READY_LIMIT: Duration = Duration::from_secs(120);
-/// With the next one shorter than an undo may take, so that what will not end does not keep the node.
-const DRAIN_LIMIT: Duration = Duration::from_secs(30);
-/// The kubelet says within 10 s which volumes it has no longer in use.
-const DETACH_LIMIT: Duration = Duration::from_secs(20);
 const TOKEN_LIFE: &str = "15m";
 /// How a node of kind joined.
 const CONFIGURATION: &str = "/kind/kubeadm.conf";
 
-/// How a node could not be made or taken away.
-#[derive(Debug, Error)]
-pub enum MachineError {
-    /// This cluster's provider makes no nodes.
-    #[error("no node can be made here: {0}")]
-    Unavailable(String),
-    /// A program did not do its part.
-    #[error(transparent)]
-    Process(#[from] ProcessError),
-    /// The cluster did not do its part.
-    #[error(transparent)]
-    Cluster(#[from] ClusterError),
-    /// The provider did not do its part.
-    #[error(transparent)]
-    Power(#[from] PowerError),
-    /// What has the node's name was not made by this run.
-    #[error("{what} {node} is not removed: it does not carry the label {LABEL_RUN}={run}")]
-    NotOfRun {
-        /// `container` or `node`.
-        what: &'static str,
-        /// Its name.
-        node: String,
-        /// The run.
-        run: String,
-    },
-    /// What the engine or the node says cannot be read.
-    #[error("{0}")]
-    Unreadable(String),
-}
-
-/// The name of the node that takes a lost one's place.
-pub fn replacement_of(lost: &str) -> String {
-    format!("{lost}-replacement")
-}
-
 /// Makes a node of that name as another one is, lost or not, and waits until it is ready.
 ///
 /// # Errors
-/// Where the provider makes no nodes, or the node does not join in time. How to remove what is there then is for the caller to have
-/// recorded before.
-pub async fn add(cluster: &Cluster, mark: &RunMark, like: &str, name: &str) -> Result<(), MachineError> {
-    if let Power::Unavailable { why } = &cluster.power {
-        return Err(MachineError::Unavailable(why.clone()));
-    }
+/// Where the node does not join in time. How to remove what is there then is for the caller to have recorded before.
+pub(super) async fn add(
+    containers: &Containers,
+    cluster: &Cluster,
+    mark: &RunMark,
+    like: &str,
+    name: &str,
+) -> Result<(), MachineError> {
     // Each by the id of a container that is this cluster's: a node's name alone could be that of any container.
-    let like_id = cluster.power.machine(like).await?.id;
+    let like_id = containers.machine(like).await?.id;
     let container = inspect(&like_id).await?;
     let control_plane = cluster.nodes().await?.into_iter().find(|node| node.control_plane);
     let control_plane =
         control_plane.ok_or_else(|| MachineError::Unreadable("the cluster has no control plane".to_owned()))?.name;
-    let control_plane = cluster.power.machine(&control_plane).await?.id;
+    let control_plane = containers.machine(&control_plane).await?.id;
 
     docker(CALL_LIMIT, run_arguments(&container, name, &mark.run_id)).await?;
     wait_for(&format!("containerd on {name}"), BOOT_LIMIT, || async {
@@ -123,35 +86,18 @@ pub async fn add(cluster: &Cluster, mark: &RunMark, like: &str, name: &str) -> R
 ///
 /// # Errors
 /// Where the API server or the engine does not do it, and where what has the node's name was not made by this run.
-pub async fn remove(cluster: &Cluster, run_id: &str, node: &str) -> Result<(), MachineError> {
+pub(super) async fn remove(
+    containers: &Containers,
+    cluster: &Cluster,
+    run_id: &str,
+    node: &str,
+) -> Result<(), MachineError> {
     let nodes: Api<Node> = Api::all(cluster.client());
     let object = nodes.get_opt(node).await.map_err(ClusterError::api("read a node"))?;
-    let machine = match (&cluster.power, &object) {
-        // Where no node can be made, none was.
-        (Power::Unavailable { .. }, None) => return Ok(()),
-        (Power::Unavailable { why }, Some(_)) => return Err(MachineError::Unavailable(why.clone())),
-        (Power::Docker { .. }, _) => cluster.power.find_machine(node).await?,
-    };
+    let machine = containers.find_machine(node).await?;
     may_remove(run_id, node, machine.as_ref(), object.as_ref())?;
     if let Some(object) = object {
-        let drain = Tool::new("kubectl", DRAIN_LIMIT + Duration::from_secs(5)).env(cluster.kubectl_env());
-        let limit = format!("--timeout={}s", DRAIN_LIMIT.as_secs());
-        let drain = drain.args(["drain", node, "--force", "--ignore-daemonsets", "--delete-emptydir-data"]);
-        // A pod that does not end in time ends with its node.
-        if let Err(error) = drain.args(["--disable-eviction", "--grace-period=20", &limit]).run().await {
-            tracing::warn!("{error}");
-        }
-        // A volume that is still attached when its node goes is held back for six minutes.
-        if let Err(error) = wait_for(&format!("the volumes of {node}"), DETACH_LIMIT, || detached(cluster, node)).await
-        {
-            tracing::warn!("{error}");
-        }
-        let deleted = nodes.delete(node, &exactly(object.metadata.uid)).await;
-        match deleted {
-            Ok(_) => {}
-            Err(kube::Error::Api(status)) if status.code == 404 => {}
-            Err(error) => return Err(ClusterError::api("delete a node")(error).into()),
-        }
+        drain_and_delete(cluster, node, object).await?;
     }
     if let Some(machine) = machine {
         docker(CALL_LIMIT, ["rm", "--force", "--volumes", &machine.id]).await?;
@@ -170,25 +116,14 @@ fn may_remove(run_id: &str, node: &str, machine: Option<&Machine>, object: Optio
     }
 }
 
-async fn detached(cluster: &Cluster, node: &str) -> Result<Waiting<()>, ClusterError> {
-    let attachments: Api<VolumeAttachment> = Api::all(cluster.client());
-    let listed =
-        attachments.list(&ListParams::default()).await.map_err(ClusterError::api("list volume attachments"))?;
-    let here = listed.items.iter().filter(|attachment| attachment.spec.node_name == node).count();
-    Ok(if here == 0 { Waiting::Done(()) } else { Waiting::Not(format!("{here} attached")) })
-}
-
 /// Whether neither the node nor its container is there.
 ///
 /// # Errors
 /// Where that cannot be told.
-pub async fn is_gone(cluster: &Cluster, node: &str) -> Result<bool, MachineError> {
+pub(super) async fn is_gone(containers: &Containers, cluster: &Cluster, node: &str) -> Result<bool, MachineError> {
     let nodes: Api<Node> = Api::all(cluster.client());
     let object = nodes.get_opt(node).await.map_err(ClusterError::api("read a node"))?;
-    let machine = match &cluster.power {
-        Power::Unavailable { .. } => None,
-        Power::Docker { .. } => cluster.power.find_machine(node).await?,
-    };
+    let machine = containers.find_machine(node).await?;
     Ok(object.is_none() && machine.is_none())
 }
 
