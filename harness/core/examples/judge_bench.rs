@@ -9,8 +9,8 @@ use firedrill_core::judge::judge;
 use firedrill_core::plan::{Plan, Series};
 use firedrill_core::sample::{Cause, Connection, Outcome, Sample, SampleReader, write_header};
 use firedrill_core::scenario::{
-    Accepted, DataPolicy, Detector, Effect, Failing, Fault, Layout, Moment, Needs, Objective, PodSelector, ProbeKind,
-    Recovery, Scenario, ServiceRef, Shown, SteadyState, Vantage, Variant,
+    Accepted, DataPolicy, DeletePodsFault, Detector, Effect, Failing, Fault, Layout, Moment, Needs, Objective,
+    PodSelector, ProbeKind, Recovery, Scenario, ServiceRef, Shown, SteadyState, Vantage, Variant,
 };
 use firedrill_core::time::At;
 use std::collections::BTreeMap;
@@ -108,7 +108,7 @@ fn journal(end: At) -> Result<Journal, Box<dyn Error>> {
         layout: Layout::Bundled,
         about: String::new(),
         expected: Duration::from_secs(60),
-        fault: Fault::DeletePods { pods: pods.clone(), count: 1 },
+        fault: Fault::DeletePods(DeletePodsFault { pods: pods.clone(), count: 1 }),
         then: Vec::new(),
         then_after: Duration::ZERO,
         effect: Effect {

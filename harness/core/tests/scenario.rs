@@ -2,8 +2,8 @@
 
 use firedrill_core::sample::Connection;
 use firedrill_core::scenario::{
-    Accepted, Condition, ExpectedAlert, Fault, Layout, Mistake, PodSelector, ProbeKind, Recovery, Scenario, Start,
-    Vantage, parse, schema,
+    Accepted, Condition, ExpectedAlert, Fault, FreezeFault, Layout, Mistake, PodSelector, ProbeKind, Recovery,
+    Scenario, Start, Vantage, parse, schema,
 };
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -48,12 +48,12 @@ fn every_key_is_read() {
     let pods = PodSelector { namespace: "ironflow-system".to_owned(), labels: "app=nats".to_owned() };
     assert_eq!(
         hung.fault,
-        Fault::Freeze {
+        Fault::Freeze(FreezeFault {
             pods: pods.clone(),
             container: "nats".to_owned(),
             count: 2,
             lasts: Some(Duration::from_secs(8))
-        }
+        })
     );
     assert_eq!(
         hung.recovery,
@@ -165,7 +165,7 @@ fn a_variant_in_another_layout_has_the_names_of_that() {
     let elsewhere = &there.variants["elsewhere"];
     assert_eq!(elsewhere.deadline, Duration::from_secs(240));
     assert_eq!(elsewhere.sustained, Duration::from_secs(4), "what is left out is as in the other");
-    let Fault::Freeze { pods: hit, count: 2, .. } = &elsewhere.fault else { panic!("not frozen") };
+    let Fault::Freeze(FreezeFault { pods: hit, count: 2, .. }) = &elsewhere.fault else { panic!("not frozen") };
     assert_eq!(*hit, pods("other", "app=bus"));
     assert_eq!(elsewhere.redundancy[2], Condition::CnpgHealthy { cluster: "other/db".to_owned() });
     assert_eq!(elsewhere.redundancy[3], Condition::PodsReady { pods: pods("ironflow", "app=x") });
@@ -180,7 +180,7 @@ fn a_variant_in_another_layout_has_the_names_of_that() {
     let here = scenario.clone().for_variant("hung");
     assert_eq!((here.needs, here.probes), (scenario.needs.clone(), scenario.probes.clone()));
     assert!(here.probes_in.is_empty() && !here.variants.contains_key("elsewhere"));
-    let Fault::Freeze { pods: hit, .. } = &scenario.variants["hung"].fault else { panic!("not frozen") };
+    let Fault::Freeze(FreezeFault { pods: hit, .. }) = &scenario.variants["hung"].fault else { panic!("not frozen") };
     assert_eq!(*hit, pods("ironflow-system", "app=nats"), "the other variant keeps its own names");
 }
 
@@ -199,7 +199,7 @@ fn what_is_left_out_is_as_documented() {
     let scenario = read(&text).unwrap();
     assert_eq!(scenario.variants["hung"].sustained, Duration::from_secs(5));
     assert_eq!(scenario.steady_state.hold, Duration::from_secs(30));
-    assert!(matches!(scenario.variants["hung"].fault, Fault::Freeze { count: 1, .. }));
+    assert!(matches!(scenario.variants["hung"].fault, Fault::Freeze(FreezeFault { count: 1, .. })));
 }
 
 /// The keys of a table of the schema, with their paths.
@@ -259,6 +259,10 @@ fn the_schema_has_every_key_that_is_read_and_no_other() {
     });
     in_document.sort();
     in_document.dedup();
+    // Each kind of fault has an example with every key, and a test of it beside the kind.
+    let is_of_a_kind = |key: &String| key.starts_with("variant.fault.") || key.starts_with("variant.then.");
+    in_schema.retain(|key| !is_of_a_kind(key));
+    in_document.retain(|key| !is_of_a_kind(key));
     assert_eq!(in_schema, in_document);
 }
 

@@ -280,9 +280,6 @@ fn targets(parts: &Parts<'_>, part: &VariantPart<'_>, mistakes: &mut Mistakes) {
         if let (Some(pods), Some(count)) = (fault.pods(), parts::count_place(&chosen.value)) {
             enough(parts, part, &fault, pods, count, mistakes);
         }
-        if let (Fault::NodeOff { new: true, with: Some(_), .. }, Chosen::Table(_, tab)) = (&fault, &chosen.value) {
-            mistakes.add(tab.place("with"), "nothing is on a new node but the one pod that is started there");
-        }
     }
 }
 
@@ -298,11 +295,7 @@ fn enough(
         Some((servers, what)) if count.value > u64::from(servers) => {
             mistakes.add(count.span, format!("this template has {servers} {what}"));
         }
-        Some((servers, what))
-            if count.value == u64::from(servers)
-                && what != PRIMARY
-                && !matches!(fault, Fault::DeletePods { .. } | Fault::FillStream { .. }) =>
-        {
+        Some((servers, what)) if count.value == u64::from(servers) && what != PRIMARY && !fault.may_hit_all() => {
             mistakes.add_hint(
                 count.span,
                 format!("all {servers} {what}: nothing would be left to recover from"),
@@ -341,7 +334,7 @@ fn detector(part: &VariantPart<'_>, mistakes: &mut Mistakes) {
     let (Some(chosen), Some(fault)) = (part.tab.choice("detect"), part.fault()) else { return };
     let detector = parts::detector(&chosen.value);
     let of = |wanted: fn(&Fault) -> bool| part.faults().any(|(fault, _)| wanted(&fault));
-    if detector == Some(Detector::NodeNotReady) && !of(|fault| matches!(fault, Fault::NodeOff { .. } | Fault::Noop)) {
+    if detector == Some(Detector::NodeNotReady) && !of(|fault| fault.powers_nodes_off() || *fault == Fault::Noop) {
         mistakes.add_hint(
             chosen.span,
             "this fault leaves every node Ready",
@@ -368,7 +361,7 @@ fn detector(part: &VariantPart<'_>, mistakes: &mut Mistakes) {
 
 fn redundancy(parts: &Parts<'_>, part: &VariantPart<'_>, mistakes: &mut Mistakes) {
     let conditions = part.tab.choices("redundancy");
-    let is_node_off = part.fault().is_none() || part.faults().any(|(fault, _)| matches!(fault, Fault::NodeOff { .. }));
+    let is_node_off = part.fault().is_none() || part.faults().any(|(fault, _)| fault.powers_nodes_off());
     if conditions.is_empty() && part.tab.has("redundancy") && !is_node_off {
         mistakes.add_hint(
             part.tab.place("redundancy"),

@@ -4,8 +4,8 @@
 use super::read::{Chosen, Placed, Tab};
 use super::text;
 use super::{
-    Condition, Detector, Effect, ExpectedAlert, Failing, Fault, Layout, Needs, ObjectRef, PodSelector, Probe,
-    ProbeKind, Query, Recovery, ServiceRef, Shown, Signal, SteadyState, Symptom, Vantage,
+    Condition, Detector, Effect, ExpectedAlert, Failing, Layout, Needs, PodSelector, Probe, ProbeKind, Query, Recovery,
+    ServiceRef, Shown, SteadyState, Symptom, Vantage,
 };
 use crate::sample::Connection;
 use std::time::Duration;
@@ -104,90 +104,13 @@ fn vantage(word: &str) -> Option<Vantage> {
     }
 }
 
-fn pods(tab: &Tab<'_>) -> Option<PodSelector> {
+pub(super) fn pods(tab: &Tab<'_>) -> Option<PodSelector> {
     let (namespace, labels) = tab.named_in_layout("pods")?;
     Some(PodSelector { namespace, labels })
 }
 
-/// The pods that must be on the node as well; `Some(None)` where none are named.
-fn with(tab: &Tab<'_>) -> Option<Option<PodSelector>> {
-    if tab.has("with") { pods(&tab.table("with")?).map(Some) } else { Some(None) }
-}
-
-fn count(tab: &Tab<'_>) -> Option<u32> {
+pub(super) fn count(tab: &Tab<'_>) -> Option<u32> {
     u32::try_from(tab.whole("count")?.value).ok()
-}
-
-/// The word for a node that is made for the drill.
-pub(super) const NEW_NODE: &str = "new";
-
-pub(super) fn fault(chosen: &Chosen<'_>) -> Option<Fault> {
-    let (name, tab) = match chosen {
-        Chosen::Word("noop") => return Some(Fault::Noop),
-        Chosen::Word(_) => return None,
-        Chosen::Table(name, tab) => (*name, tab),
-    };
-    let text = |key| Some(tab.text(key)?.value);
-    match name {
-        "helm-values" => {
-            let texts = |key| tab.texts(key).into_iter().map(|set| set.value).collect();
-            let (namespace, release) = (text("namespace")?, text("release")?);
-            return Some(Fault::HelmValues { namespace, release, set: texts("set"), set_json: texts("set-json") });
-        }
-        "patch" => {
-            let (api_version, kind) = (text("api-version")?, text("kind")?);
-            let object = ObjectRef { api_version, kind, namespace: text("namespace")?, name: text("name")? };
-            return Some(Fault::Patch { object, merge: text("merge")? });
-        }
-        "end-connections" => {
-            let (namespace, labels) = tab.placed_in_layout("peers-namespace", "peers")?;
-            return Some(Fault::EndConnections { pods: pods(tab)?, peers: PodSelector { namespace, labels } });
-        }
-        _ => {}
-    }
-    let (pods, count) = (pods(tab)?, count(tab)?);
-    let container = || text("container");
-    match name {
-        "signal" => {
-            let signal = match tab.text("signal")?.value.as_str() {
-                "KILL" => Signal::Kill,
-                "TERM" => Signal::Term,
-                "QUIT" => Signal::Quit,
-                "INT" => Signal::Int,
-                "HUP" => Signal::Hup,
-                _ => return None,
-            };
-            Some(Fault::Signal { pods, container: container()?, count, signal })
-        }
-        "freeze" => {
-            let lasts = tab.duration("lasts").map(|lasts| lasts.value);
-            Some(Fault::Freeze { pods, container: container()?, count, lasts })
-        }
-        "corrupt" => Some(Fault::Corrupt { pods, container: container()?, count, directory: text("directory")? }),
-        "fill" => {
-            let leave_mib = u32::try_from(tab.whole("leave-mib")?.value).ok()?;
-            Some(Fault::Fill { pods, container: container()?, count, path: text("path")?, leave_mib })
-        }
-        "fill-stream" => {
-            let (leave_mib, path) = (u32::try_from(tab.whole("leave-mib")?.value).ok()?, text("path")?);
-            let (container, stream, subject) = (container()?, text("stream")?, text("subject")?);
-            Some(Fault::FillStream { pods, container, count, path, leave_mib, stream, subject })
-        }
-        "hold-detach" => {
-            let lasts = tab.duration("lasts")?.value;
-            Some(Fault::HoldDetach { pods, container: container()?, count, path: text("path")?, lasts })
-        }
-        "slow-attach" => {
-            let (takes, lasts) = (tab.duration("takes")?.value, tab.duration("lasts")?.value);
-            Some(Fault::SlowAttach { pods, container: container()?, count, path: text("path")?, takes, lasts })
-        }
-        "delete-pods" => Some(Fault::DeletePods { pods, count }),
-        "node-off" => {
-            let new = tab.text("node")?.value == NEW_NODE;
-            Some(Fault::NodeOff { pods, new, count, with: with(tab)? })
-        }
-        _ => None,
-    }
 }
 
 /// Where the fault says how many targets it wants.

@@ -1,16 +1,20 @@
 //! A volume that its driver refuses to detach, by the driver's own knob, which ends by itself.
 
-use super::identify::is_another_volume;
-use super::{FaultError, Proof, Tools};
+use super::choose::Choice;
+use super::kind::{FaultKind, Site, UndoKind, not_a_target};
+use super::{FaultError, Injected, Proof, Tools, volumes};
 use crate::cluster::ClusterError;
 use crate::volumes_driver::{self, DRIVER};
-use firedrill_core::event::Undo;
+use async_trait::async_trait;
+use firedrill_core::event::{LetDetachUndo, Undo};
 use firedrill_core::plan::Target;
+use firedrill_core::scenario::HoldDetachFault;
 use k8s_openapi::api::core::v1::PersistentVolume;
 use kube::api::Api;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// The limit of one answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(15);
@@ -23,36 +27,69 @@ pub(super) struct Knob {
     until_unix_s: u64,
 }
 
-pub(super) fn undo_of(target: &Target) -> Undo {
-    Undo::LetDetach { target: target.clone(), volume_uid: None }
+#[async_trait]
+impl FaultKind for HoldDetachFault {
+    async fn targets(&self, choice: &Choice<'_>) -> Result<Vec<Target>, FaultError> {
+        volumes::targets(choice, &self.pods, self.count, (&self.container, &self.path)).await
+    }
+
+    fn preview(&self, target: &Target) -> String {
+        format!(
+            "have {target} not detached from its node for {} s, by the knob of its driver (create pods/exec in the driver's \
+             namespace); the knob is cleared, and ends by itself",
+            self.lasts.as_secs()
+        )
+    }
+
+    fn undo_of(&self, target: &Target) -> Result<Option<Undo>, FaultError> {
+        target.volume().ok_or_else(|| not_a_target(target))?;
+        Ok(Some(Undo::LetDetach(LetDetachUndo { target: target.clone(), volume_uid: None })))
+    }
+
+    async fn inject(&self, site: &mut Site<'_>) -> Result<Injected, FaultError> {
+        set(site.tools, site.target, self.lasts, &["--hold-detach"]).await?;
+        Ok(Injected::of(site.target))
+    }
+
+    /// A fresh look at the knobs that the driver reads at each request.
+    async fn prove(&self, site: &mut Site<'_>, _: &Injected, _: Instant) -> Result<Vec<Proof>, FaultError> {
+        let at = site.tools.clock.now();
+        let (held, evidence) = match in_force(site.tools, site.target).await? {
+            Some(Knob { hold_detach: true, until_unix_s, .. }) => {
+                (true, format!("{DRIVER} detaches it no earlier than {until_unix_s} s after the epoch"))
+            }
+            _ => (false, format!("{DRIVER} would detach it")),
+        };
+        Ok(vec![Proof { subject: site.target.to_string(), evidence, held, at }])
+    }
 }
 
-pub(super) fn preview(target: &Target, lasts: Duration) -> String {
-    format!(
-        "have {target} not detached from its node for {} s, by the knob of its driver (create pods/exec in the driver's \
-         namespace); the knob is cleared, and ends by itself",
-        lasts.as_secs()
-    )
+#[async_trait]
+impl UndoKind for LetDetachUndo {
+    async fn identify(&self, tools: &Tools) -> Result<Option<Undo>, FaultError> {
+        let volume_uid = Some(volumes::uid_of(tools, &self.target).await?);
+        Ok(Some(Undo::LetDetach(Self { volume_uid, ..self.clone() })))
+    }
+
+    /// A detach that was refused goes on within 10 s.
+    async fn undo(&self, tools: &Tools, _: Instant) -> Result<(), FaultError> {
+        clear(tools, &self.target, self.volume_uid.as_deref()).await
+    }
+
+    async fn is_clean(&self, tools: &Tools, _: Instant) -> Result<bool, FaultError> {
+        is_clear(tools, &self.target, self.volume_uid.as_deref()).await
+    }
 }
 
-/// Turns the knob.
-pub(super) async fn inject(tools: &Tools, target: &Target, lasts: Duration) -> Result<(), FaultError> {
+/// Turns the knob of a volume, for a while.
+pub(super) async fn set(tools: &Tools, target: &Target, lasts: Duration, setting: &[&str]) -> Result<(), FaultError> {
     let handle = handle(tools, target).await?;
     let handle = handle.ok_or_else(|| FaultError::Mismatch(format!("{target} was not made by {DRIVER}")))?;
     let seconds = lasts.as_secs().to_string();
-    ask(tools, &["knob", "set", "--volume", &handle, "--hold-detach", "--for", &seconds]).await.map(drop)
-}
-
-/// A fresh look at the knobs that the driver reads at each request.
-pub(super) async fn prove(tools: &Tools, target: &Target) -> Result<Vec<Proof>, FaultError> {
-    let at = tools.clock.now();
-    let (held, evidence) = match in_force(tools, target).await? {
-        Some(Knob { hold_detach: true, until_unix_s, .. }) => {
-            (true, format!("{DRIVER} detaches it no earlier than {until_unix_s} s after the epoch"))
-        }
-        _ => (false, format!("{DRIVER} would detach it")),
-    };
-    Ok(vec![Proof { subject: target.to_string(), evidence, held, at }])
+    let mut args = vec!["knob", "set", "--volume", &handle];
+    args.extend(setting);
+    args.extend(["--for", &seconds]);
+    ask(tools, &args).await.map(drop)
 }
 
 /// The target's knob as the driver has it now, where it has not ended.
@@ -62,8 +99,8 @@ pub(super) async fn in_force(tools: &Tools, target: &Target) -> Result<Option<Kn
     Ok(knobs(tools).await?.remove(&handle).filter(|knob| knob.until_unix_s > now))
 }
 
-/// Clears the knob; a detach that was refused goes on within 10 s. To the provider this is the forced detach.
-pub(super) async fn undo(tools: &Tools, target: &Target, volume_uid: Option<&str>) -> Result<(), FaultError> {
+/// Clears the knob.
+pub(super) async fn clear(tools: &Tools, target: &Target, volume_uid: Option<&str>) -> Result<(), FaultError> {
     if is_another(tools, target, volume_uid).await? {
         return Ok(());
     }
@@ -74,7 +111,7 @@ pub(super) async fn undo(tools: &Tools, target: &Target, volume_uid: Option<&str
 }
 
 /// Whether the knob is not set, by a fresh look.
-pub(super) async fn is_clean(tools: &Tools, target: &Target, volume_uid: Option<&str>) -> Result<bool, FaultError> {
+pub(super) async fn is_clear(tools: &Tools, target: &Target, volume_uid: Option<&str>) -> Result<bool, FaultError> {
     if is_another(tools, target, volume_uid).await? {
         return Ok(true);
     }
@@ -84,13 +121,13 @@ pub(super) async fn is_clean(tools: &Tools, target: &Target, volume_uid: Option<
 
 async fn is_another(tools: &Tools, target: &Target, volume_uid: Option<&str>) -> Result<bool, FaultError> {
     match target {
-        Target::Volume { volume, .. } => is_another_volume(&tools.cluster, volume, volume_uid).await,
+        Target::Volume { volume, .. } => volumes::is_another_volume(&tools.cluster, volume, volume_uid).await,
         _ => Ok(false),
     }
 }
 
 /// What the driver calls the target's volume; `None` where that is gone, or another driver's.
-pub(super) async fn handle(tools: &Tools, target: &Target) -> Result<Option<String>, FaultError> {
+async fn handle(tools: &Tools, target: &Target) -> Result<Option<String>, FaultError> {
     let Target::Volume { volume, .. } = target else {
         return Err(FaultError::Mismatch(format!("{target} is no volume")));
     };
@@ -105,7 +142,7 @@ async fn knobs(tools: &Tools) -> Result<BTreeMap<String, Knob>, FaultError> {
     serde_json::from_str(&said).map_err(|error| FaultError::Mismatch(format!("the volume driver's knobs: {error}")))
 }
 
-pub(super) async fn ask(tools: &Tools, args: &[&str]) -> Result<String, FaultError> {
+async fn ask(tools: &Tools, args: &[&str]) -> Result<String, FaultError> {
     let ended = volumes_driver::ask(&tools.cluster, args, ANSWER_LIMIT).await.map_err(FaultError::Mismatch)?;
     match ended.ok {
         true => Ok(ended.stdout),
@@ -125,7 +162,8 @@ pub async fn detach_by_force(tools: &Tools, targets: &[Target]) -> Result<String
     }
     let mut said = String::new();
     for target in volumes {
-        undo(tools, target, None).await?;
+        // To the provider this is the forced detach.
+        clear(tools, target, None).await?;
         said.push_str(&format!("{target} may be detached\n"));
     }
     Ok(said)

@@ -145,6 +145,7 @@ mod tests {
     use crate::clock::Clock;
     use crate::cluster::{Cluster, RunMark};
     use crate::fake_api::FakeApi;
+    use firedrill_core::event::PowerOnUndo;
     use tempfile::TempDir;
 
     const RECORDS: &str = "/apis/apps/v1/namespaces/firedrill-system/controllerrevisions";
@@ -159,7 +160,7 @@ mod tests {
     }
 
     fn power_on(node: &str) -> Undo {
-        Undo::PowerOn { node: node.to_owned(), container: Some(format!("id-{node}")) }
+        Undo::PowerOn(PowerOnUndo { node: node.to_owned(), container: Some(format!("id-{node}")) })
     }
 
     #[tokio::test]
