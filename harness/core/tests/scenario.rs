@@ -2,8 +2,8 @@
 
 use firedrill_core::sample::Connection;
 use firedrill_core::scenario::{
-    Accepted, Condition, ExpectedAlert, Fault, FreezeFault, Layout, Mistake, PodSelector, ProbeKind, Recovery,
-    Scenario, Start, Vantage, parse, schema,
+    Accepted, Condition, ExpectedAlert, Fault, FreezeFault, HttpProbe, IronflowProbe, JetstreamProbe, Layout, Mistake,
+    PodSelector, ProbeKind, Recovery, Scenario, Start, Vantage, parse, schema,
 };
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -35,7 +35,9 @@ fn every_key_is_read() {
     assert_eq!((publish.every, publish.timeout), (Duration::from_millis(20), Duration::from_millis(900)));
     assert_eq!(scenario.probes["tcp"].connections, [Connection::New]);
     assert_eq!(scenario.probes["run"].connections, [Connection::New, Connection::Reused]);
-    let ProbeKind::Http { status, body, service, .. } = &scenario.probes["ready"].kind else { panic!("not HTTP") };
+    let ProbeKind::Http(HttpProbe { status, body, service, .. }) = &scenario.probes["ready"].kind else {
+        panic!("not HTTP")
+    };
     assert_eq!((*status, body.as_deref(), service.port), (204, Some("ok"), 80));
 
     let kept_out = &scenario.probes["kept-out"];
@@ -169,9 +171,11 @@ fn a_variant_in_another_layout_has_the_names_of_that() {
     assert_eq!(*hit, pods("other", "app=bus"));
     assert_eq!(elsewhere.redundancy[2], Condition::CnpgHealthy { cluster: "other/db".to_owned() });
     assert_eq!(elsewhere.redundancy[3], Condition::PodsReady { pods: pods("ironflow", "app=x") });
-    let ProbeKind::Jetstream { service, .. } = &there.probes["publish"].kind else { panic!("not NATS") };
+    let ProbeKind::Jetstream(JetstreamProbe { service, .. }) = &there.probes["publish"].kind else {
+        panic!("not NATS")
+    };
     assert_eq!((service.namespace.as_str(), service.name.as_str(), service.port), ("other", "message-bus", 4222));
-    let ProbeKind::Ironflow { service, .. } = &there.probes["run"].kind else { panic!("not Ironflow") };
+    let ProbeKind::Ironflow(IronflowProbe { service, .. }) = &there.probes["run"].kind else { panic!("not Ironflow") };
     assert_eq!(service.namespace, "ironflow");
     let steps = there.runbooks["runbook.md"].steps.iter();
     let own: Vec<_> = steps.filter(|step| step.is_for("elsewhere", Layout::Separate)).map(|step| step.line).collect();
@@ -259,8 +263,15 @@ fn the_schema_has_every_key_that_is_read_and_no_other() {
     });
     in_document.sort();
     in_document.dedup();
-    // Each kind of fault has an example with every key, and a test of it beside the kind.
-    let is_of_a_kind = |key: &String| key.starts_with("variant.fault.") || key.starts_with("variant.then.");
+    // Each kind of fault and of probe has an example with every key, and a test of it beside the kind.
+    let kinds: Vec<String> =
+        in_schema.iter().filter_map(|key| Some(key.strip_prefix("probe.")?.split_once('.')?.0.to_owned())).collect();
+    let is_of_a_kind = |key: &String| {
+        let of_probe = key.strip_prefix("probe.").map(|key| key.split('.').next().unwrap_or_default().to_owned());
+        key.starts_with("variant.fault.")
+            || key.starts_with("variant.then.")
+            || of_probe.is_some_and(|kind| kinds.contains(&kind))
+    };
     in_schema.retain(|key| !is_of_a_kind(key));
     in_document.retain(|key| !is_of_a_kind(key));
     assert_eq!(in_schema, in_document);

@@ -5,8 +5,7 @@ mod signs;
 
 use super::fault::TABLES as FAULTS;
 use super::text::Rule;
-use probes::PROBE;
-pub(super) use probes::PROBE_KINDS;
+pub(super) use probes::PROBE;
 pub(super) use signs::PODS_ONLY;
 use signs::{ALERT_NAME, CNPG, EFFECT, EVENT, IN_NAMESPACE, NATS_CURRENT, PODS_FAILING, ROWS};
 
@@ -77,7 +76,7 @@ pub(crate) const fn default(name: &'static str, value: &'static str, kind: Kind,
 }
 
 pub(super) const NAMESPACE: Key = default("namespace", "ironflow", Kind::Text(Rule::Kubernetes), "its namespace");
-const PORT: Kind = Kind::Whole { min: 1, max: 65_535 };
+pub(super) const PORT: Kind = Kind::Whole { min: 1, max: 65_535 };
 pub(super) const PODS: Key = required("pods", Kind::Text(Rule::Selector), "label selector of the pods");
 const LAYOUT: Kind = Kind::OneOf { what: "layout", words: &LAYOUTS };
 /// Every layout's name.

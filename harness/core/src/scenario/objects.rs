@@ -29,3 +29,14 @@ pub struct PodSelector {
     /// A label selector.
     pub labels: String,
 }
+
+/// A Service and one of its ports.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ServiceRef {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its port.
+    pub port: u16,
+}

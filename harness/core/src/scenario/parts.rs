@@ -2,11 +2,11 @@
 //! mistake is already noted.
 
 use super::read::{Chosen, Placed, Tab};
-use super::text;
 use super::{
     Condition, Detector, Effect, ExpectedAlert, Failing, Layout, Needs, PodSelector, Probe, ProbeKind, Query, Recovery,
     ServiceRef, Shown, SteadyState, Symptom, Vantage,
 };
+use super::{probe, text};
 use crate::sample::Connection;
 use std::time::Duration;
 
@@ -35,46 +35,18 @@ pub(super) fn steady_state(tab: &Tab<'_>) -> Option<SteadyState> {
     })
 }
 
-fn service(tab: &Tab<'_>) -> Option<ServiceRef> {
+pub(super) fn service(tab: &Tab<'_>) -> Option<ServiceRef> {
     let (namespace, name) = tab.named_in_layout("service")?;
     Some(ServiceRef { namespace, name, port: u16::try_from(tab.whole("port")?.value).ok()? })
 }
 
-pub(super) fn probe_kind(name: &str, tab: &Tab<'_>) -> Option<ProbeKind> {
-    let kind = match name {
-        "http" => ProbeKind::Http {
-            service: service(tab)?,
-            path: tab.text("path")?.value,
-            status: u16::try_from(tab.whole("status")?.value).ok()?,
-            body: tab.text("body").map(|body| body.value),
-        },
-        "jetstream" => ProbeKind::Jetstream {
-            service: service(tab)?,
-            stream: tab.text("stream")?.value,
-            subject: tab.text("subject")?.value,
-        },
-        "postgres" => {
-            let (namespace, cluster) = tab.named_in_layout("cluster")?;
-            ProbeKind::Postgres { cluster, namespace, database: tab.text("database")?.value }
-        }
-        "ironflow" => ProbeKind::Ironflow {
-            service: service(tab)?,
-            event: tab.text("event")?.value,
-            payload_kib: u32::try_from(tab.whole("payload-kib")?.value).ok()?,
-        },
-        "tcp" => ProbeKind::Tcp { service: service(tab)? },
-        _ => return None,
-    };
-    Some(kind)
-}
-
 pub(super) fn probe(tab: &Tab<'_>) -> Option<Probe> {
-    let (name, kind_tab) = super::format::PROBE_KINDS.iter().find_map(|name| Some((*name, tab.table(name)?)))?;
-    let kind = probe_kind(name, &kind_tab)?;
+    let (name, kind_tab) = probe::NAMES.iter().find_map(|name| Some((*name, tab.table(name)?)))?;
+    let kind = ProbeKind::read(name, &kind_tab)?;
     let connections = match tab.has("connections") {
         true => tab.texts("connections").iter().filter_map(|word| connection(&word.value)).collect(),
-        false if matches!(kind, ProbeKind::Tcp { .. }) => vec![Connection::New],
-        false => vec![Connection::New, Connection::Reused],
+        false if kind.keeps_connections() => vec![Connection::New, Connection::Reused],
+        false => vec![Connection::New],
     };
     let vantages = tab.texts("from").iter().filter_map(|word| vantage(&word.value)).collect();
     Some(Probe {

@@ -1,12 +1,12 @@
-//! The reference of faults, made from what their modules declare.
+//! The reference of faults and kinds of probe, made from what their modules declare.
 
-use super::fault;
+use super::{fault, probe};
 use std::fmt::Write;
 
-/// The page of all faults, as Markdown.
+/// The page of all faults and kinds of probe, as Markdown.
 pub fn reference() -> String {
-    let mut page = "# Kinds of faults\n\n\
-        Generated from `harness/core/src/scenario/fault`; do not edit. Update it with\n\
+    let mut page = "# Kinds of faults and probes\n\n\
+        Generated from `harness/core/src/scenario/fault` and `harness/core/src/scenario/probe`; do not edit. Update it with\n\
         `UPDATE_DOCS=1 cargo test -p firedrill-core --lib reference`.\n\n\
         ## Faults\n\n\
         | fault | what it does | undo |\n|---|---|---|\n"
@@ -18,6 +18,15 @@ pub fn reference() -> String {
     page.push_str("With every key, those that have a default included:\n\n```toml\n");
     for (name, fault) in fault::DECLARED {
         let _ = writeln!(page, "fault.{name} = {}", fault.example);
+    }
+    page.push_str("```\n\n## Probes\n\n| probe | what one attempt is | writes |\n|---|---|---|\n");
+    for (name, probe) in probe::DECLARED {
+        let writes = if probe.writes { "yes" } else { "no" };
+        let _ = writeln!(page, "| `{name}` | {} | {writes} |", probe.about);
+    }
+    page.push_str("\nWith every key of its own, those that have a default included:\n\n```toml\n");
+    for (name, probe) in probe::DECLARED {
+        let _ = writeln!(page, "{name} = {}", probe.example);
     }
     page.push_str("```\n");
     page

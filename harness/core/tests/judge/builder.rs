@@ -9,9 +9,9 @@ use firedrill_core::judge::judge;
 use firedrill_core::plan::{Phase, Plan, PlannedFault, Series, Target};
 use firedrill_core::sample::{Cause, Connection, HEADER_BYTES, Outcome, Sample, SampleReader, write_header};
 use firedrill_core::scenario::{
-    Accepted, Correction, DataPolicy, Detector, Effect, Failing, Fault, FreezeFault, Layout, Moment, Needs, Objective,
-    PodSelector, Probe, ProbeKind, Recovery, Runbook, Scenario, ServiceRef, Shown, Start, SteadyState, Step, Vantage,
-    Variant,
+    Accepted, Correction, DataPolicy, Detector, Effect, Failing, Fault, FreezeFault, JetstreamProbe, Layout, Moment,
+    Needs, Objective, PodSelector, Probe, ProbeKind, Recovery, Runbook, Scenario, ServiceRef, Shown, Start,
+    SteadyState, Step, TcpProbe, Vantage, Variant,
 };
 use firedrill_core::time::At;
 use firedrill_core::verdict::Verdict;
@@ -96,11 +96,11 @@ fn step(line: u32, section: &str, command: &str, exit: Option<i32>) -> Step {
 }
 
 fn scenario() -> Scenario {
-    let publish = ProbeKind::Jetstream {
+    let publish = ProbeKind::Jetstream(JetstreamProbe {
         service: service("ironflow-nats", 4222),
         stream: "EVENTS".into(),
         subject: "drill".into(),
-    };
+    });
     let steps = vec![
         step(3, "1. Look", "kubectl get pods -n ironflow", None),
         step(9, "3. Delete the stuck pods", "kubectl delete pod -n ironflow ironflow-nats-0 ironflow-nats-1", Some(0)),
@@ -142,7 +142,7 @@ fn scenario() -> Scenario {
         },
         probes: BTreeMap::from([
             ("publish".into(), probe(publish)),
-            ("tcp".into(), probe(ProbeKind::Tcp { service: service("ironflow-nats", 4222) })),
+            ("tcp".into(), probe(ProbeKind::Tcp(TcpProbe { service: service("ironflow-nats", 4222) }))),
         ]),
         probes_in: BTreeMap::new(),
         default_variant: "hung".into(),

@@ -50,9 +50,9 @@ pub(super) async fn count(context: &Context, armed: &Armed) -> Result<((), Strin
         let count = match read {
             Ok(found) => {
                 let attempts = attempts(&context.folder.join("samples.bin"), series).map_err(Stop::failed)?;
-                ledger::count(series.id, store.name(), attempts.into_iter(), found)
+                ledger::count(series.id, store.store_name(), attempts.into_iter(), found)
             }
-            Err(error) => ledger::unreadable(series.id, store.name(), error.clone()),
+            Err(error) => ledger::unreadable(series.id, store.store_name(), error.clone()),
         };
         texts.push(text(series, &count));
         context.recorder.record(Event::Ledger(count));

@@ -4,18 +4,13 @@ use super::context::{Context, Stop};
 use super::planned::RunError;
 use crate::agent::{AgentError, Inside};
 use crate::cluster::Cluster;
-use crate::cluster::url_escaped;
-use crate::ledger::Store;
 use crate::observe;
-use crate::probe::{Endpoint, ProbeSpec};
+use crate::probe::{self, Endpoint, Login, Place, PostgresEndpoint, ProbeSpec, postgres_url};
 use firedrill_core::event::Undo;
 use firedrill_core::plan::Series;
-use firedrill_core::scenario::{ProbeKind, ServiceRef, Vantage};
+use firedrill_core::scenario::{POSTGRES_PORT, ServiceRef, Vantage};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// PostgreSQL's port in a CNPG cluster's Services.
-const POSTGRES_PORT: u16 = 5432;
 
 /// Every endpoint of a run, and what its writes leave behind.
 pub(super) struct Endpoints {
@@ -26,7 +21,7 @@ pub(super) struct Endpoints {
     /// Tables to make before the first attempt, by database URL as seen from inside.
     pub(super) tables: Vec<Table>,
     /// Where the acknowledged writes of each probe are looked for, as seen from inside.
-    pub(super) stores: BTreeMap<String, Store>,
+    pub(super) stores: BTreeMap<String, Endpoint>,
     /// How to take the messages away that get into streams.
     pub(super) subjects: Vec<Undo>,
 }
@@ -56,9 +51,9 @@ pub(super) async fn resolve(context: &Context) -> Result<Endpoints, Stop> {
     let doors = doors(context).await?;
     let mut logins: BTreeMap<(String, String), Login> = BTreeMap::new();
     for series in &context.plan.series {
-        let service = service_of(&series.kind);
-        if let ProbeKind::Postgres { namespace, cluster, .. } = &series.kind {
-            let key = (namespace.clone(), cluster.clone());
+        let service = series.kind.service();
+        if let Some((namespace, cluster)) = series.kind.cnpg_cluster() {
+            let key = (namespace.to_owned(), cluster.to_owned());
             if let Entry::Vacant(vacant) = logins.entry(key) {
                 vacant.insert(login(&context.cluster, namespace, cluster).await?);
             }
@@ -71,10 +66,16 @@ pub(super) async fn resolve(context: &Context) -> Result<Endpoints, Stop> {
                 ("127.0.0.1".to_owned(), port)
             }
         };
-        let endpoint = endpoint(context, series, &host, port, &logins);
-        if series.vantage == Vantage::Inside || series.kind.writes() {
+        let login = series
+            .kind
+            .cnpg_cluster()
+            .and_then(|(namespace, name)| logins.get(&(namespace.to_owned(), name.to_owned())));
+        let (run_id, probe) = (context.mark.run_id.as_str(), series.probe.as_str());
+        let endpoint = probe::endpoint_of(&series.kind, &Place { host: &host, port, login, run_id, probe });
+        if series.kind.writes() {
             let inside = format!("{}.{}.svc.cluster.local", service.name, service.namespace);
-            remember(context, series, &inside, service.port, &logins, &mut found);
+            let place = Place { host: &inside, port: service.port, login, run_id, probe };
+            remember(series, &place, &mut found);
         }
         let spec = ProbeSpec {
             series: series.id,
@@ -108,7 +109,7 @@ pub(super) fn check_outside(cluster: &Cluster, series: &[Series]) -> Result<(), 
 
 fn lacks_outside(cluster: &str, ports: usize, series: &[Series]) -> Option<String> {
     let outside = || series.iter().filter(|series| series.vantage == Vantage::Outside);
-    let services: BTreeSet<ServiceRef> = outside().map(|series| service_of(&series.kind)).collect();
+    let services: BTreeSet<ServiceRef> = outside().map(|series| series.kind.service()).collect();
     if services.len() <= ports {
         return None;
     }
@@ -130,11 +131,6 @@ fn lacks_outside(cluster: &str, ports: usize, series: &[Series]) -> Option<Strin
 /// The namespaces of others that agents run in.
 pub(super) fn agent_namespaces(series: &[Series]) -> BTreeSet<String> {
     series.iter().filter_map(|series| series.agent_namespace.clone()).collect()
-}
-
-struct Login {
-    user: String,
-    password: String,
 }
 
 /// Whether an undo takes away what probes wrote, which needs an agent inside the cluster.
@@ -183,7 +179,7 @@ async fn login(cluster: &Cluster, namespace: &str, name: &str) -> Result<Login, 
 /// Makes a door for every Service that is measured from outside; its port on the loopback address by Service.
 async fn doors(context: &Context) -> Result<BTreeMap<ServiceRef, u16>, Stop> {
     let outside = context.plan.series.iter().filter(|series| series.vantage == Vantage::Outside);
-    let services: BTreeSet<ServiceRef> = outside.map(|series| service_of(&series.kind)).collect();
+    let services: BTreeSet<ServiceRef> = outside.map(|series| series.kind.service()).collect();
     if services.is_empty() {
         return Ok(BTreeMap::new());
     }
@@ -202,99 +198,28 @@ async fn doors(context: &Context) -> Result<BTreeMap<ServiceRef, u16>, Stop> {
     Ok(doors.into_iter().map(|door| (door.service, door.host_port)).collect())
 }
 
-fn service_of(kind: &ProbeKind) -> ServiceRef {
-    match kind {
-        ProbeKind::Http { service, .. }
-        | ProbeKind::Jetstream { service, .. }
-        | ProbeKind::Ironflow { service, .. }
-        | ProbeKind::Tcp { service } => service.clone(),
-        ProbeKind::Postgres { cluster, namespace, .. } => {
-            ServiceRef { namespace: namespace.clone(), name: format!("{cluster}-rw"), port: POSTGRES_PORT }
-        }
-    }
-}
-
-/// The subject of a probe's messages in this run.
-fn subject(context: &Context, prefix: &str, probe: &str) -> String {
-    format!("{prefix}.{}.{probe}", context.mark.run_id)
-}
-
-/// The table of a probe's rows in this run.
-fn table(context: &Context, probe: &str) -> String {
-    format!("firedrill_{}_{probe}", context.mark.run_id).replace('-', "_")
-}
-
-/// What the keys of a probe's runs start with in this run.
-fn key_prefix(context: &Context, probe: &str) -> String {
-    format!("firedrill-{}-{probe}", context.mark.run_id)
-}
-
-fn postgres_url(login: Option<&Login>, host: &str, port: u16, database: &str) -> String {
-    let (user, password) = login.map_or(("", ""), |login| (login.user.as_str(), login.password.as_str()));
-    let (user, password, database) = (url_escaped(user), url_escaped(password), url_escaped(database));
-    format!("postgres://{user}:{password}@{host}:{port}/{database}")
-}
-
-type Logins = BTreeMap<(String, String), Login>;
-
-fn endpoint(context: &Context, series: &Series, host: &str, port: u16, logins: &Logins) -> Endpoint {
-    match &series.kind {
-        ProbeKind::Http { path, status, body, .. } => {
-            Endpoint::Http { url: format!("http://{host}:{port}{path}"), status: *status, body: body.clone() }
-        }
-        ProbeKind::Tcp { .. } => Endpoint::Tcp { host: host.to_owned(), port },
-        ProbeKind::Jetstream { stream, subject: prefix, .. } => Endpoint::Jetstream {
-            url: format!("nats://{host}:{port}"),
-            stream: stream.clone(),
-            subject: subject(context, prefix, &series.probe),
-            inbox_prefix: None,
-        },
-        ProbeKind::Postgres { cluster, namespace, database } => Endpoint::Postgres {
-            url: postgres_url(logins.get(&(namespace.clone(), cluster.clone())), host, port, database),
-            table: table(context, &series.probe),
-        },
-        ProbeKind::Ironflow { event, payload_kib, .. } => Endpoint::Ironflow {
-            base_url: format!("http://{host}:{port}"),
-            event: event.clone(),
-            key_prefix: key_prefix(context, &series.probe),
-            payload_kib: *payload_kib,
-        },
-    }
-}
-
-fn remember(context: &Context, series: &Series, host: &str, port: u16, logins: &Logins, found: &mut Endpoints) {
+/// Notes where the writes of a probe are looked for, and how they are taken away.
+fn remember(series: &Series, place: &Place<'_>, found: &mut Endpoints) {
     if found.stores.contains_key(&series.probe) {
         return;
     }
-    match endpoint(context, series, host, port, logins) {
-        Endpoint::Jetstream { url, stream, subject, .. } => {
-            let service = service_of(&series.kind);
-            let undo = Undo::PurgeSubject { service, stream: stream.clone(), subject: subject.clone() };
-            found.subjects.push(undo);
-            found.stores.insert(series.probe.clone(), Store::Jetstream { url, stream, subject });
+    let store = probe::endpoint_of(&series.kind, place);
+    match (probe::undo_of(&series.kind, place), &store) {
+        (Some(undo), Endpoint::Postgres(PostgresEndpoint { url, table })) => {
+            found.tables.push(Table { url: url.clone(), table: table.clone(), undo });
         }
-        Endpoint::Postgres { url, table } => {
-            if let ProbeKind::Postgres { cluster, namespace, database } = &series.kind {
-                let undo = Undo::DropTable {
-                    cluster: format!("{namespace}/{cluster}"),
-                    database: database.clone(),
-                    table: table.clone(),
-                };
-                found.tables.push(Table { url: url.clone(), table: table.clone(), undo });
-            }
-            found.stores.insert(series.probe.clone(), Store::Postgres { url, table });
-        }
-        Endpoint::Ironflow { base_url, key_prefix, .. } => {
-            found.stores.insert(series.probe.clone(), Store::Ironflow { base_url, key_prefix });
-        }
-        Endpoint::Http { .. } | Endpoint::Tcp { .. } | Endpoint::Nats { .. } | Endpoint::PostgresRead { .. } => {}
+        (Some(undo), _) => found.subjects.push(undo),
+        (None, _) => {}
     }
+    found.stores.insert(series.probe.clone(), store);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::probe::PostgresReadEndpoint;
     use firedrill_core::sample::Connection;
+    use firedrill_core::scenario::{ProbeKind, TcpProbe};
     use std::time::Duration;
 
     fn series(probe: &str, port: u16, vantage: Vantage) -> Series {
@@ -302,7 +227,7 @@ mod tests {
         Series {
             id: 0,
             probe: probe.to_owned(),
-            kind: ProbeKind::Tcp { service },
+            kind: ProbeKind::Tcp(TcpProbe { service }),
             vantage,
             agent_namespace: None,
             blocked_while: None,
@@ -334,7 +259,7 @@ mod tests {
         let login = Login { user: "a@b:c/d".to_owned(), password: "p#?%&=:@/ü".to_owned() };
         let url = postgres_url(Some(&login), "db", 5432, "x y");
         let every = Duration::from_secs(1);
-        let endpoint = Endpoint::PostgresRead { url: url.clone() };
+        let endpoint = Endpoint::PostgresRead(PostgresReadEndpoint { url: url.clone() });
         let (connection, in_flight_max) = (Connection::New, ProbeSpec::in_flight_for(every, every));
         let spec = ProbeSpec { series: 0, endpoint, every, timeout: every, connection, in_flight_max, blocked: false };
         assert_eq!(spec.check(), Ok(()));
