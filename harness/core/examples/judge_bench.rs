@@ -9,8 +9,8 @@ use firedrill_core::judge::judge;
 use firedrill_core::plan::{Plan, Series};
 use firedrill_core::sample::{Cause, Connection, Outcome, Sample, SampleReader, write_header};
 use firedrill_core::scenario::{
-    Accepted, DataPolicy, Detector, Effect, Failing, Fault, Layout, Moment, Needs, Objective, PodSelector, ProbeKind,
-    Recovery, Scenario, ServiceRef, Shown, SteadyState, Vantage, Variant,
+    Accepted, DataPolicy, DeletePodsFault, Detector, Effect, Failing, Fault, Layout, Moment, Needs, Objective,
+    PodSelector, ProbeKind, Recovery, Scenario, ServiceRef, Shown, SteadyState, TcpProbe, Vantage, Variant,
 };
 use firedrill_core::time::At;
 use std::collections::BTreeMap;
@@ -81,7 +81,7 @@ fn write_samples(file: &std::path::Path, samples: u64) -> Result<At, Box<dyn Err
 }
 
 fn journal(end: At) -> Result<Journal, Box<dyn Error>> {
-    let kind = ProbeKind::Tcp { service: ServiceRef { namespace: "n".into(), name: "s".into(), port: 1 } };
+    let kind = ProbeKind::Tcp(TcpProbe { service: ServiceRef { namespace: "n".into(), name: "s".into(), port: 1 } });
     let series = |id: u16| Series {
         id,
         probe: format!("p{id}"),
@@ -108,7 +108,7 @@ fn journal(end: At) -> Result<Journal, Box<dyn Error>> {
         layout: Layout::Bundled,
         about: String::new(),
         expected: Duration::from_secs(60),
-        fault: Fault::DeletePods { pods: pods.clone(), count: 1 },
+        fault: Fault::DeletePods(DeletePodsFault { pods: pods.clone(), count: 1 }),
         then: Vec::new(),
         then_after: Duration::ZERO,
         effect: Effect {

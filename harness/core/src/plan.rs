@@ -291,10 +291,6 @@ const ARM_WITHIN: Duration = Duration::from_secs(120);
 const NEW_NODE_WITHIN: Duration = Duration::from_secs(240);
 /// How long preflight may take.
 const PREFLIGHT_WITHIN: Duration = Duration::from_secs(60);
-/// How long the injection's calls may take, of each fault.
-const INJECT_WITHIN: Duration = Duration::from_secs(60);
-/// The same of a fault that fills volumes.
-const FILL_WITHIN: Duration = Duration::from_secs(180);
 /// How long the backlog may take to drain after redundancy is back.
 const BACKLOG_WITHIN: Duration = Duration::from_secs(120);
 /// How long reading all acknowledged writes back may take.
@@ -366,7 +362,7 @@ pub fn phases(scenario: &Scenario, variant: &str) -> Option<Vec<PlannedPhase>> {
         ),
         phase(
             Phase::Inject,
-            chosen.faults().map(|fault| inject_within(fault) + chosen.then_after).sum(),
+            chosen.faults().map(|fault| fault.inject_timeout() + chosen.then_after).sum(),
             &chosen.about,
         ),
         phase(Phase::Effect, chosen.effect.within, &format!("the targets are seen to be hit; {}", chosen.effect.shown)),
@@ -395,12 +391,8 @@ pub fn phases(scenario: &Scenario, variant: &str) -> Option<Vec<PlannedPhase>> {
 }
 
 fn arm_within(variant: &Variant) -> Duration {
-    let makes_nodes = variant.faults().any(Fault::makes_nodes);
+    let makes_nodes = variant.faults().any(|fault| fault.pods_of_new_nodes().is_some());
     if makes_nodes { ARM_WITHIN + NEW_NODE_WITHIN } else { ARM_WITHIN }
-}
-
-fn inject_within(fault: &Fault) -> Duration {
-    if matches!(fault, Fault::Fill { .. } | Fault::FillStream { .. }) { FILL_WITHIN } else { INJECT_WITHIN }
 }
 
 /// The wait for the expected alerts; `None` where none is expected.

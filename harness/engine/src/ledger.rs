@@ -2,7 +2,7 @@
 
 use crate::probe::nats_server::Server;
 use crate::probe::postgres::{self, Database, check_table};
-use crate::probe::{HttpClient, LIST_RUNS, redacted};
+use crate::probe::{Endpoint, HttpClient, LIST_RUNS};
 use async_nats::jetstream;
 use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use async_nats::jetstream::stream::Stream;
@@ -12,7 +12,7 @@ use firedrill_core::judge::ledger::FoundWrite;
 use firedrill_core::sample::{Cause, Connection as ConnectionKind, SeriesId};
 use futures::{StreamExt, TryStreamExt};
 use http::Method;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 use std::fmt;
 use std::time::Duration;
@@ -24,56 +24,6 @@ const ANSWER_MAX: Duration = Duration::from_secs(10);
 const WRITES_MAX: usize = 20_000_000;
 /// Runs on a page.
 const PAGE: u32 = 200;
-
-/// Where writes are looked for.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Store {
-    /// A stream.
-    Jetstream {
-        /// The server.
-        url: String,
-        /// The stream.
-        stream: String,
-        /// The subject, which may have wildcards.
-        subject: String,
-    },
-    /// A table made by [`create_table`].
-    Postgres {
-        /// The database.
-        url: String,
-        /// The table.
-        table: String,
-    },
-    /// The runs of an Ironflow server.
-    Ironflow {
-        /// The server.
-        base_url: String,
-        /// The probe's `key_prefix`, which its runs carry in their input as `drill`.
-        key_prefix: String,
-    },
-}
-
-impl Store {
-    /// Its name in a ledger count.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Store::Jetstream { .. } => "nats",
-            Store::Postgres { .. } => "postgres",
-            Store::Ironflow { .. } => "ironflow",
-        }
-    }
-}
-
-impl fmt::Debug for Store {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Store::Jetstream { url, stream, subject } => write!(f, "Jetstream({} {stream} {subject})", redacted(url)),
-            Store::Postgres { url, table } => write!(f, "Postgres({} {table})", redacted(url)),
-            Store::Ironflow { base_url, key_prefix } => write!(f, "Ironflow({} {key_prefix})", redacted(base_url)),
-        }
-    }
-}
 
 /// Why a store could not be read to its end, or prepared.
 #[derive(Debug, Error)]
@@ -114,15 +64,8 @@ async fn limited<T>(within: Duration, work: impl Future<Output = Result<T, Ledge
 ///
 /// # Errors
 /// Where it cannot be read, ends before its own count of what it holds, or takes longer than `within`.
-pub async fn read_back(store: &Store, within: Duration) -> Result<Found, LedgerError> {
-    let work = async {
-        match store {
-            Store::Jetstream { url, stream, subject } => read_jetstream(url, stream, subject).await,
-            Store::Postgres { url, table } => read_postgres(url, table).await,
-            Store::Ironflow { base_url, key_prefix } => read_ironflow(base_url, key_prefix).await,
-        }
-    };
-    limited(within, work).await
+pub async fn read_back(store: &Endpoint, within: Duration) -> Result<Found, LedgerError> {
+    limited(within, store.read_back()).await
 }
 
 /// JetStream through one server, on a connection that is not made again. `within` is the limit of each answer.
@@ -149,7 +92,7 @@ struct Identity {
     seq: u32,
 }
 
-async fn read_jetstream(url: &str, stream: &str, subject: &str) -> Result<Found, LedgerError> {
+pub(crate) async fn read_jetstream(url: &str, stream: &str, subject: &str) -> Result<Found, LedgerError> {
     let stream =
         jetstream_of(url, ANSWER_MAX).await?.get_stream(stream).await.map_err(cannot("asking for the stream"))?;
     let there = count(&stream, subject).await?;
@@ -211,7 +154,7 @@ async fn postgres_of(url: &str) -> Result<PgConnection, LedgerError> {
     postgres::connect(&database).await.map_err(cannot("connecting to PostgreSQL"))
 }
 
-async fn read_postgres(url: &str, table: &str) -> Result<Found, LedgerError> {
+pub(crate) async fn read_postgres(url: &str, table: &str) -> Result<Found, LedgerError> {
     check_table(table).map_err(cannot("naming the table"))?;
     let mut connection = postgres_of(url).await?;
     // Both statements see the same state of the table.
@@ -274,7 +217,7 @@ struct RunInput {
     seq: u32,
 }
 
-async fn read_ironflow(base_url: &str, key_prefix: &str) -> Result<Found, LedgerError> {
+pub(crate) async fn read_ironflow(base_url: &str, key_prefix: &str) -> Result<Found, LedgerError> {
     let (client, base) =
         HttpClient::new(base_url, ConnectionKind::New, 1).map_err(cannot("reading the server's address"))?;
     let path =

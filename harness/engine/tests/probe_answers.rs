@@ -5,7 +5,9 @@ mod probe_support;
 
 use firedrill_core::judge::outage::SeriesSummary;
 use firedrill_core::sample::{Cause, Connection, Outcome, Sample};
-use firedrill_engine::probe::{Endpoint, ProbeSpec, Watched, watch};
+use firedrill_engine::probe::{
+    Endpoint, HttpEndpoint, NatsEndpoint, PostgresEndpoint, PostgresReadEndpoint, ProbeSpec, Watched, watch,
+};
 use probe_support::fakes::{Fake, silent};
 use probe_support::{MS, Probing, spec};
 use std::time::Duration;
@@ -39,7 +41,7 @@ const fn failed(cause: Cause, code: u16, maybe_applied: bool) -> Outcome {
 }
 
 fn http(place: impl std::fmt::Display, body: Option<&str>) -> Endpoint {
-    Endpoint::Http { url: format!("http://{place}/"), status: 200, body: body.map(str::to_owned) }
+    Endpoint::Http(HttpEndpoint { url: format!("http://{place}/"), status: 200, body: body.map(str::to_owned) })
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -97,7 +99,10 @@ async fn an_answer_without_an_end_is_not_searched_without_one() {
 }
 
 fn nats(login: &str, server: &Fake, inbox_prefix: Option<&str>) -> Endpoint {
-    Endpoint::Nats { url: format!("nats://{login}{}", server.address), inbox_prefix: inbox_prefix.map(str::to_owned) }
+    Endpoint::Nats(NatsEndpoint {
+        url: format!("nats://{login}{}", server.address),
+        inbox_prefix: inbox_prefix.map(str::to_owned),
+    })
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -127,8 +132,8 @@ async fn a_nats_user_without_rights_on_inboxes_is_told_so() {
 fn postgres(hosts: &str, parameters: &str, table: Option<&str>) -> Endpoint {
     let url = format!("postgres://app:p%40ss@{hosts}/db{parameters}");
     match table {
-        Some(table) => Endpoint::Postgres { url, table: table.to_owned() },
-        None => Endpoint::PostgresRead { url },
+        Some(table) => Endpoint::Postgres(PostgresEndpoint { url, table: table.to_owned() }),
+        None => Endpoint::PostgresRead(PostgresReadEndpoint { url }),
     }
 }
 

@@ -3,8 +3,8 @@
 mod probe_support;
 
 use firedrill_core::sample::{Cause, Connection, Outcome, Sample};
-use firedrill_engine::ledger::{LedgerError, Store, read_back};
-use firedrill_engine::probe::Endpoint;
+use firedrill_engine::ledger::{LedgerError, read_back};
+use firedrill_engine::probe::{Endpoint, IronflowEndpoint};
 use probe_support::{MS, Probing, spec};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -28,7 +28,7 @@ async fn probed(server: &MockServer) -> Vec<Sample> {
 
 async fn probed_with(server: &MockServer, payload_kib: u32) -> Vec<Sample> {
     let (event, key_prefix) = ("drill.tick".to_owned(), "r1".to_owned());
-    let endpoint = Endpoint::Ironflow { base_url: server.uri(), event, key_prefix, payload_kib };
+    let endpoint = Endpoint::Ironflow(IronflowEndpoint { base_url: server.uri(), event, key_prefix, payload_kib });
     let probing = Probing::start(vec![spec(endpoint, Connection::Reused, 50 * MS, TIMEOUT)]);
     probing.wait(220 * MS).await;
     let mut samples = probing.end().await;
@@ -124,7 +124,12 @@ async fn pages(total: u64) -> MockServer {
 async fn runs_are_listed_to_the_end_and_only_completed_ones_are_found() {
     let read = async |total: u64| {
         let server = pages(total).await;
-        let store = Store::Ironflow { base_url: server.uri(), key_prefix: "r1".to_owned() };
+        let store = Endpoint::Ironflow(IronflowEndpoint {
+            base_url: server.uri(),
+            event: "e".to_owned(),
+            key_prefix: "r1".to_owned(),
+            payload_kib: 0,
+        });
         read_back(&store, Duration::from_secs(5)).await
     };
     let found = read(6).await.unwrap();

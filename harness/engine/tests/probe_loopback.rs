@@ -7,7 +7,7 @@ use firedrill_core::sample::{Cause, Connection, Outcome, Sample};
 use firedrill_core::time::{At, millis};
 use firedrill_core::verdict::{Measured, Outage};
 use firedrill_engine::clock::Clock;
-use firedrill_engine::probe::{self, Endpoint, ProbeSpec};
+use firedrill_engine::probe::{self, Endpoint, HttpEndpoint, ProbeSpec, TcpEndpoint};
 use probe_support::server::{Mood, Server};
 use probe_support::{MS, spec};
 use std::time::Duration;
@@ -17,11 +17,11 @@ use tokio_util::sync::CancellationToken;
 const TIMEOUT: Duration = Duration::from_millis(400);
 
 fn http(server: &Server, connection: Connection) -> ProbeSpec {
-    let endpoint = Endpoint::Http {
+    let endpoint = Endpoint::Http(HttpEndpoint {
         url: format!("http://127.0.0.1:{}/ready", server.port()),
         status: 200,
         body: Some("ready".to_owned()),
-    };
+    });
     spec(endpoint, connection, 10 * MS, TIMEOUT)
 }
 
@@ -156,7 +156,7 @@ async fn names_and_ports_that_are_not_there() {
     let closed = Server::start().await;
     closed.set(Mood::Refusing).await;
     let port = closed.port();
-    let tcp = |host: &str| Endpoint::Tcp { host: host.to_owned(), port };
+    let tcp = |host: &str| Endpoint::Tcp(TcpEndpoint { host: host.to_owned(), port });
     for (endpoint, wanted) in [(tcp("127.0.0.1"), Cause::Refused), (tcp("nobody.invalid"), Cause::Name)] {
         let (sink, mut samples) = mpsc::channel(100);
         let stop = CancellationToken::new();
@@ -183,7 +183,7 @@ async fn a_reader_that_sleeps_costs_stalls_and_not_order() {
     let clock = Clock::start();
     let (sink, mut samples) = mpsc::channel(1);
     let stop = CancellationToken::new();
-    let endpoint = Endpoint::Tcp { host: "127.0.0.1".to_owned(), port: server.port() };
+    let endpoint = Endpoint::Tcp(TcpEndpoint { host: "127.0.0.1".to_owned(), port: server.port() });
     let mut tight = spec(endpoint, Connection::New, 10 * MS, 100 * MS);
     // A hang explains ten attempts in flight, and no more.
     tight.in_flight_max = 5;

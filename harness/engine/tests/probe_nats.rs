@@ -8,8 +8,8 @@ use firedrill_core::judge::outage::SeriesTracker;
 use firedrill_core::sample::{Cause, Connection, Outcome, Sample};
 use firedrill_core::time::{At, millis};
 use firedrill_core::verdict::Measured;
-use firedrill_engine::ledger::{Store, purge, read_back};
-use firedrill_engine::probe::{Endpoint, ProbeSpec};
+use firedrill_engine::ledger::{purge, read_back};
+use firedrill_engine::probe::{Endpoint, JetstreamEndpoint, NatsEndpoint, ProbeSpec};
 use probe_support::containers::Contained;
 use probe_support::{MS, Probing, spec};
 use std::time::Duration;
@@ -28,17 +28,22 @@ async fn stream(server: &Contained) -> jetstream::stream::Stream {
 }
 
 fn publish(server: &Contained, series: u16, connection: Connection) -> ProbeSpec {
-    let endpoint = Endpoint::Jetstream {
+    let endpoint = Endpoint::Jetstream(JetstreamEndpoint {
         url: server.nats_url(),
         stream: "EVENTS".to_owned(),
         subject: "drill.a".to_owned(),
         inbox_prefix: None,
-    };
+    });
     ProbeSpec { series, ..spec(endpoint, connection, 20 * MS, TIMEOUT) }
 }
 
-fn store(server: &Contained) -> Store {
-    Store::Jetstream { url: server.nats_url(), stream: "EVENTS".to_owned(), subject: "drill.a".to_owned() }
+fn store(server: &Contained) -> Endpoint {
+    Endpoint::Jetstream(JetstreamEndpoint {
+        url: server.nats_url(),
+        stream: "EVENTS".to_owned(),
+        subject: "drill.a".to_owned(),
+        inbox_prefix: None,
+    })
 }
 
 /// The one outage of a series holds the true time, and ends no later than `slack` after it.
@@ -163,18 +168,25 @@ async fn a_stream_that_is_not_there_or_another_one_is_unavailable() {
         probing.end().await[0].outcome
     };
     let url = server.nats_url();
-    let to = |stream: &str| Endpoint::Jetstream {
-        url: url.clone(),
-        stream: stream.to_owned(),
-        subject: "drill.a".to_owned(),
-        inbox_prefix: None,
+    let to = |stream: &str| {
+        Endpoint::Jetstream(JetstreamEndpoint {
+            url: url.clone(),
+            stream: stream.to_owned(),
+            subject: "drill.a".to_owned(),
+            inbox_prefix: None,
+        })
     };
     let nobody = first(to("EVENTS")).await;
     assert_eq!(nobody, Outcome::Failed { cause: Cause::Unavailable, code: 503, maybe_applied: false });
     stream(&server).await;
     let other = first(to("OTHER")).await;
     assert_eq!(other, Outcome::Failed { cause: Cause::Unavailable, code: 0, maybe_applied: true });
-    assert_eq!(first(Endpoint::Nats { url: url.clone(), inbox_prefix: None }).await, Outcome::Ok);
-    let gone = Store::Jetstream { url: url.clone(), stream: "NONE".to_owned(), subject: "x".to_owned() };
+    assert_eq!(first(Endpoint::Nats(NatsEndpoint { url: url.clone(), inbox_prefix: None })).await, Outcome::Ok);
+    let gone = Endpoint::Jetstream(JetstreamEndpoint {
+        url: url.clone(),
+        stream: "NONE".to_owned(),
+        subject: "x".to_owned(),
+        inbox_prefix: None,
+    });
     assert!(read_back(&gone, WITHIN).await.is_err());
 }

@@ -6,8 +6,8 @@ use firedrill_core::judge::ledger::count;
 use firedrill_core::judge::outage::SeriesTracker;
 use firedrill_core::sample::{Cause, Connection, Outcome, Sample};
 use firedrill_core::verdict::Measured;
-use firedrill_engine::ledger::{LedgerError, Store, create_table, drop_table, read_back};
-use firedrill_engine::probe::{Endpoint, ProbeSpec};
+use firedrill_engine::ledger::{LedgerError, create_table, drop_table, read_back};
+use firedrill_engine::probe::{Endpoint, PostgresEndpoint, PostgresReadEndpoint, ProbeSpec};
 use probe_support::containers::Contained;
 use probe_support::{MS, Probing, spec};
 use sqlx::{Connection as _, PgConnection};
@@ -24,12 +24,12 @@ async fn with_table(settings: &str) -> Contained {
 }
 
 fn insert(server: &Contained, series: u16, connection: Connection) -> ProbeSpec {
-    let endpoint = Endpoint::Postgres { url: server.postgres_url(), table: TABLE.to_owned() };
+    let endpoint = Endpoint::Postgres(PostgresEndpoint { url: server.postgres_url(), table: TABLE.to_owned() });
     ProbeSpec { series, ..spec(endpoint, connection, 20 * MS, TIMEOUT) }
 }
 
-fn store(server: &Contained) -> Store {
-    Store::Postgres { url: server.postgres_url(), table: TABLE.to_owned() }
+fn store(server: &Contained) -> Endpoint {
+    Endpoint::Postgres(PostgresEndpoint { url: server.postgres_url(), table: TABLE.to_owned() })
 }
 
 fn of(samples: &[Sample], series: u16) -> Vec<Sample> {
@@ -145,7 +145,7 @@ async fn refusals_are_told_from_doubts_and_the_table_is_read_whole() {
     drop_table(&url, TABLE, WITHIN).await.unwrap();
     let gone = read_back(&store(&server), WITHIN).await;
     assert!(matches!(gone, Err(LedgerError::Store { .. })), "{gone:?}");
-    let read = spec(Endpoint::PostgresRead { url }, Connection::Reused, 20 * MS, TIMEOUT);
+    let read = spec(Endpoint::PostgresRead(PostgresReadEndpoint { url }), Connection::Reused, 20 * MS, TIMEOUT);
     let probing = Probing::start(vec![read]);
     probing.wait(300 * MS).await;
     assert!(probing.end().await.iter().all(Sample::is_ok));

@@ -119,25 +119,7 @@ fn text(drill: &Drill, cluster: &Cluster, plan: &firedrill_core::plan::Plan) -> 
         }
     }
     if let Some(variant) = scenario.variants.get(&plan.variant) {
-        let undone = variant.faults().map(|fault| match fault {
-            Fault::Freeze { .. } => "the helper pod thaws by itself when the run ends, is killed, or its time is up",
-            Fault::Corrupt { .. } => "a dead run leaves the files corrupt: firedrill sweep puts them back",
-            Fault::Fill { .. } => "the helper pod removes the file when the run ends, is killed, or its time is up",
-            Fault::FillStream { .. } => "a dead run leaves the messages in the stream: firedrill sweep purges them",
-            Fault::HoldDetach { .. } => "a volume that is not detached until its time is up: firedrill sweep ends that",
-            Fault::SlowAttach { .. } => {
-                "a volume that is attached late until its time is up: firedrill sweep ends that"
-            }
-            Fault::NodeOff { new: true, .. } => {
-                "a dead run leaves the node that it made: firedrill sweep takes it away"
-            }
-            Fault::NodeOff { .. } => "a dead run leaves the node off: firedrill sweep powers it on",
-            Fault::HelmValues { .. } => "a dead run leaves the release changed: firedrill sweep rolls it back",
-            Fault::Patch { .. } => "a dead run leaves the object changed: firedrill sweep puts it back",
-            Fault::Signal { .. } | Fault::DeletePods { .. } => "nothing: the cluster makes it again",
-            Fault::EndConnections { .. } => "nothing: connections that may be made are made again",
-            Fault::Noop => "nothing",
-        });
+        let undone = variant.faults().map(Fault::left_behind);
         let undone = undone.collect::<Vec<_>>().join("; ");
         let healed = match variant.recovery {
             Recovery::Unattended => "nobody: it heals by itself",

@@ -1,7 +1,7 @@
 //! `firedrill plan NAME --rbac`: what an administrator applies before drills can run on a cluster that firedrill did not make.
 
 use firedrill_core::event::SYSTEM_NAMESPACE;
-use firedrill_core::scenario::{Fault, Scenario};
+use firedrill_core::scenario::{Fault, Right, Scenario, Variant};
 use firedrill_engine::cluster::{MARKER, system_labels};
 use firedrill_engine::record::writers::RUNNER;
 use firedrill_engine::run::{Drill, planned_steps};
@@ -76,8 +76,17 @@ fn rule(group: &str, resource: &str, verbs: &[&str]) -> Value {
     json!({"apiGroups": [group], "resources": [resource], "verbs": verbs})
 }
 
-fn faults<'a>(scenario: &'a Scenario, variant: &str) -> Vec<&'a Fault> {
-    scenario.variants.get(variant).map(|variant| variant.faults().collect()).unwrap_or_default()
+fn rule_of(right: &Right) -> Value {
+    let mut rule = rule(&right.group, right.resource, right.verbs);
+    if let Some(name) = &right.name {
+        rule["resourceNames"] = json!([name]);
+    }
+    rule
+}
+
+/// The rights that the faults of a variant need.
+fn rights(scenario: &Scenario, variant: &str) -> impl Iterator<Item = Right> {
+    scenario.variants.get(variant).into_iter().flat_map(Variant::faults).flat_map(Fault::rights)
 }
 
 /// What every drill needs, and what its faults need where that is not in one namespace.
@@ -93,28 +102,19 @@ fn cluster_rules(scenario: &Scenario, variant: &str) -> Vec<Value> {
         // The ports by which probes outside the cluster reach a Service.
         rule("", "services", &["create", "delete"]),
     ];
-    if faults(scenario, variant).iter().any(|fault| matches!(fault, Fault::NodeOff { .. })) {
-        rules.push(rule("", "nodes", &["patch", "delete"]));
-        rules.push(rule("certificates.k8s.io", "certificatesigningrequests", &["delete"]));
+    for right in rights(scenario, variant).filter(|right| right.namespace.is_none()) {
+        let rule = rule_of(&right);
+        if !rules.contains(&rule) {
+            rules.push(rule);
+        }
     }
     rules
 }
 
 /// What faults need in one namespace.
 fn local_rules(scenario: &Scenario, variant: &str) -> Vec<(String, Value)> {
-    let of = |fault: &&Fault| match fault {
-        // An upgrade may change whatever the chart has.
-        Fault::HelmValues { namespace, .. } => Some((namespace.clone(), rule("*", "*", &["*"]))),
-        Fault::Patch { object, .. } => {
-            let group = object.api_version.rsplit_once('/').map(|(group, _)| group).unwrap_or_default();
-            // The plural of a kind is known to the cluster alone.
-            let mut rule = rule(group, "*", &["patch"]);
-            rule["resourceNames"] = json!([object.name]);
-            Some((object.namespace.clone(), rule))
-        }
-        _ => None,
-    };
-    faults(scenario, variant).iter().filter_map(of).collect()
+    let of = |right: Right| Some((right.namespace.clone()?, rule_of(&right)));
+    rights(scenario, variant).filter_map(of).collect()
 }
 
 /// A stranger's text as one line.

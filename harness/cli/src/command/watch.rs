@@ -10,7 +10,10 @@ use clap::{Args, ValueEnum};
 use firedrill_core::judge::outage::SeriesSummary;
 use firedrill_core::sample::Connection;
 use firedrill_core::time::{human, parse_duration};
-use firedrill_engine::probe::{self, Endpoint, ProbeSpec, redacted};
+use firedrill_engine::probe::{
+    self, Endpoint, HttpEndpoint, JetstreamEndpoint, NatsEndpoint, PostgresEndpoint, PostgresReadEndpoint, ProbeSpec,
+    TcpEndpoint, redacted,
+};
 use std::time::Duration;
 
 /// What to watch, and how.
@@ -95,7 +98,11 @@ impl WatchArgs {
     fn endpoints(&self) -> Result<Vec<Endpoint>, CliError> {
         let mut endpoints = Vec::new();
         for url in &self.http {
-            endpoints.push(Endpoint::Http { url: url.clone(), status: self.status, body: self.body.clone() });
+            endpoints.push(Endpoint::Http(HttpEndpoint {
+                url: url.clone(),
+                status: self.status,
+                body: self.body.clone(),
+            }));
         }
         endpoints.extend(each(self.tcp.iter().map(|address| {
             let parts = address.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
@@ -105,19 +112,21 @@ impl WatchArgs {
                 return Err(wrong());
             }
             let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-            Ok(Endpoint::Tcp { host, port })
+            Ok(Endpoint::Tcp(TcpEndpoint { host, port }))
         }))?);
         if let Some(url) = self.nats.clone() {
             let inbox_prefix = self.inbox_prefix.clone();
             endpoints.push(match (self.stream.clone(), self.subject.clone()) {
-                (Some(stream), Some(subject)) => Endpoint::Jetstream { url, stream, subject, inbox_prefix },
-                _ => Endpoint::Nats { url, inbox_prefix },
+                (Some(stream), Some(subject)) => {
+                    Endpoint::Jetstream(JetstreamEndpoint { url, stream, subject, inbox_prefix })
+                }
+                _ => Endpoint::Nats(NatsEndpoint { url, inbox_prefix }),
             });
         }
         if let Some(url) = self.postgres.clone() {
             endpoints.push(match self.table.clone() {
-                Some(table) => Endpoint::Postgres { url, table },
-                None => Endpoint::PostgresRead { url },
+                Some(table) => Endpoint::Postgres(PostgresEndpoint { url, table }),
+                None => Endpoint::PostgresRead(PostgresReadEndpoint { url }),
             });
         }
         Ok(endpoints)
@@ -263,7 +272,7 @@ mod tests {
         assert_eq!(args.time, Duration::from_secs(90));
         let specs = args.specs().unwrap();
         assert_eq!(specs.len(), 3);
-        assert_eq!(specs[1].endpoint, Endpoint::Tcp { host: "::1".to_owned(), port: 80 });
+        assert_eq!(specs[1].endpoint, Endpoint::Tcp(TcpEndpoint { host: "::1".to_owned(), port: 80 }));
         assert!(specs.iter().all(|spec| spec.connection == Connection::Reused));
         let wrong = "--tcp nowhere --tcp neither --every 0s --timeout 0s --for 0s --http http://";
         let wrong = parsed(wrong).unwrap().checked().unwrap_err().to_string();

@@ -5,12 +5,14 @@ mod undo_limits;
 
 use crate::plan::{Phase, Plan, Target};
 use crate::sample::SeriesId;
+pub use crate::scenario::{FILLER_FILE, StreamBefore};
 use crate::scenario::{Moment, Scenario};
 use crate::time::{At, as_ms};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-pub use undo::{StreamBefore, Undo};
-pub use undo_limits::{FILLER_FILE, SYSTEM_NAMESPACE, patch_refusal};
+pub use undo::*;
+pub use undo_limits::{SYSTEM_NAMESPACE, patch_refusal};
+pub(crate) use undo_limits::{is_known, is_of_run, unchecked_volume, unknown_volume};
 
 /// The journal's format; a reader refuses another one.
 pub const JOURNAL_VERSION: u32 = 2;

@@ -1,71 +1,47 @@
 //! What an undo may touch, and which undos are never carried out from a record on the cluster.
 
-use super::undo::Undo;
-use crate::plan::Target;
+use super::undo::{Undo, UndoKind};
 use crate::scenario::ObjectRef;
 
 /// The namespace of the undo records and of the lease.
 pub const SYSTEM_NAMESPACE: &str = "firedrill-system";
-/// The name of the file by which a fault fills a volume.
-pub const FILLER_FILE: &str = "firedrill-filler";
 
 impl Undo {
     /// What it may touch at most, and by what that is told from another object of the same name.
     pub fn may_touch(&self) -> String {
+        if let Some(kind) = self.kind() {
+            return kind.may_touch();
+        }
         match self {
             Undo::DeleteObject { kind, name, .. } => {
                 format!("{kind} {name}, if it carries the label of this run; deleted by its UID")
-            }
-            Undo::Thaw { target } => format!("processes of the container with the id in {target}: SIGCONT"),
-            Undo::MendFiles { directory, .. } => {
-                format!(
-                    "files in {directory} of the volume with the recorded UID, where their originals are kept beside them"
-                )
-            }
-            Undo::RemoveFiller { file, .. } => {
-                format!(
-                    "{file} in the volume with the recorded UID, and a pod with that volume that is not ready afterwards"
-                )
-            }
-            Undo::EmptyStream { stream, subject, .. } => format!(
-                "messages of {subject} in stream {stream}, and its configuration if the stream has the recorded creation time"
-            ),
-            Undo::LetDetach { .. } | Undo::LetAttach { .. } => {
-                "the setting of the volume driver for the volume with the recorded UID".to_owned()
-            }
-            Undo::PowerOn { node, .. } => {
-                format!("container {node} of this cluster, if it has the recorded id: docker start")
             }
             Undo::RemoveNode { node } => {
                 format!(
                     "container {node}, if it carries the labels of this cluster and of this run, and the node of that name"
                 )
             }
-            Undo::RollBack { namespace, release, .. } => {
-                format!("Helm release {release} in {namespace}, if its record of that revision has the recorded UID")
-            }
             Undo::RollBackUnfinished { namespace, release, .. } => {
                 format!(
                     "Helm release {release} in {namespace}, if it is failed or pending and its record of that revision has the recorded UID"
                 )
             }
-            Undo::Restore { object, merge, .. } => {
-                format!("{object}, if it has the recorded UID: the fields of {merge}")
-            }
             Undo::PurgeSubject { stream, subject, .. } => format!("messages of {subject} in stream {stream}"),
             Undo::DropTable { cluster, database, table } => {
                 format!("table {table} in database {database} of {cluster}")
             }
-            Undo::HealsItself { .. } => "nothing".to_owned(),
+            // What heals by itself; the others are kinds of their own.
+            _ => "nothing".to_owned(),
         }
     }
 
     /// Why an undo of this run must not be carried out from a record on the cluster: it is of a form that firedrill never writes.
     /// `None` where nothing is wrong. The record itself may be trusted; this bounds what a mistake in it can do.
     pub fn refusal(&self, run_id: &str) -> Option<String> {
+        if let Some(kind) = self.kind() {
+            return kind.refusal(run_id);
+        }
         let refuse = |why: &str| Some(why.to_owned());
-        let of_run = |text: &str| text.split('.').any(|part| part == run_id);
-        let known = |uid: &Option<String>| uid.as_ref().is_some_and(|uid| !uid.is_empty());
         match self {
             Undo::DeleteObject { api_version, kind, namespace, name } => {
                 let (kind, namespaced) = (kind.as_str(), namespace.is_some());
@@ -75,27 +51,7 @@ impl Undo {
                     _ => refuse("a run makes no such object"),
                 }
             }
-            Undo::Thaw { target: Target::Container { container_id, .. } } if !container_id.is_empty() => None,
-            Undo::Thaw { .. } => refuse("it names no container id"),
-            Undo::MendFiles { volume_uid, .. }
-            | Undo::LetDetach { volume_uid, .. }
-            | Undo::LetAttach { volume_uid, .. }
-                if !known(volume_uid) =>
-            {
-                refuse("it has no UID of the volume")
-            }
-            Undo::MendFiles { directory, .. } => {
-                match directory.starts_with('/') && !directory.split('/').any(|part| part == "..") {
-                    true => None,
-                    false => refuse("its directory is not an absolute path"),
-                }
-            }
-            Undo::RemoveFiller { volume_uid, file, .. } => match known(volume_uid) && file == FILLER_FILE {
-                true => None,
-                false => refuse("it has no UID of the volume, or another file than a fault makes"),
-            },
-            Undo::LetDetach { .. } | Undo::LetAttach { .. } => None,
-            Undo::EmptyStream { subject, .. } | Undo::PurgeSubject { subject, .. } => match of_run(subject) {
+            Undo::PurgeSubject { subject, .. } => match is_of_run(subject, run_id) {
                 true => None,
                 false => refuse("its subject is not of this run"),
             },
@@ -107,31 +63,40 @@ impl Undo {
                     false => refuse("its table is not of this run"),
                 }
             }
-            Undo::PowerOn { container, .. } if !known(container) => refuse("it has no id of the node's container"),
-            Undo::PowerOn { .. } | Undo::RemoveNode { .. } => None,
-            Undo::RollBack { uid, .. } if !known(uid) => refuse("it has no UID of the release's record"),
-            Undo::RollBackUnfinished { uid, .. } if uid.is_empty() => refuse("it has no UID of the release's record"),
-            Undo::RollBack { .. } | Undo::RollBackUnfinished { .. } => None,
-            Undo::Restore { object, uid, merge } => match uid.is_empty() {
-                true => refuse("it has no UID of the object"),
-                false => patch_refusal(object, merge),
+            Undo::RemoveNode { .. } => None,
+            Undo::RollBackUnfinished { uid, .. } => match uid.is_empty() {
+                true => refuse("it has no UID of the release's record"),
+                false => None,
             },
-            Undo::HealsItself { .. } => refuse("there is nothing to undo"),
+            // What heals by itself; the others are kinds of their own.
+            _ => refuse("there is nothing to undo"),
         }
     }
 
     /// What cannot be checked before this undo, since an older version did not record it.
     pub fn unchecked(&self) -> Option<&'static str> {
-        match self {
-            Undo::MendFiles { volume_uid: None, .. }
-            | Undo::RemoveFiller { volume_uid: None, .. }
-            | Undo::LetDetach { volume_uid: None, .. }
-            | Undo::LetAttach { volume_uid: None, .. } => Some("the UID of the volume was not recorded"),
-            Undo::PowerOn { container: None, .. } => Some("the id of the node's container was not recorded"),
-            Undo::RollBack { uid: None, .. } => Some("the UID of the release's record was not recorded"),
-            _ => None,
-        }
+        self.kind().and_then(UndoKind::unchecked)
     }
+}
+
+/// Whether a UID or an id was recorded.
+pub(crate) fn is_known(uid: &Option<String>) -> bool {
+    uid.as_ref().is_some_and(|uid| !uid.is_empty())
+}
+
+/// Whether a subject has the run's id as one of its parts.
+pub(crate) fn is_of_run(subject: &str, run_id: &str) -> bool {
+    subject.split('.').any(|part| part == run_id)
+}
+
+/// Why an undo that does not know its volume is refused; `None` where it knows it.
+pub(crate) fn unknown_volume(volume_uid: &Option<String>) -> Option<String> {
+    (!is_known(volume_uid)).then(|| "it has no UID of the volume".to_owned())
+}
+
+/// What is not checked where an older version did not record the volume's UID.
+pub(crate) fn unchecked_volume(volume_uid: &Option<String>) -> Option<&'static str> {
+    volume_uid.is_none().then_some("the UID of the volume was not recorded")
 }
 
 /// Why a merge patch must not be put onto an object: it changes more than the fields, labels and annotations that a fault may change.
@@ -162,6 +127,8 @@ pub fn patch_refusal(object: &ObjectRef, merge: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::RestoreUndo;
+    use crate::plan::Target;
     use crate::scenario::ServiceRef;
 
     fn container() -> Target {
@@ -253,8 +220,9 @@ mod tests {
         let rights = object("rbac.authorization.k8s.io/v1", "n");
         assert!(patch_refusal(&rights, r#"{"rules":[]}"#).is_some());
         assert!(patch_refusal(&object("apps/v1", SYSTEM_NAMESPACE), r#"{"data":{}}"#).is_some());
-        let restore =
-            |uid: &str| Undo::Restore { object: apps.clone(), uid: uid.into(), merge: "{}".into() }.refusal("r1");
+        let restore = |uid: &str| {
+            Undo::Restore(RestoreUndo { object: apps.clone(), uid: uid.into(), merge: "{}".into() }).refusal("r1")
+        };
         assert!(restore("").is_some() && restore("u").is_none());
     }
 }

@@ -236,7 +236,7 @@ pub(crate) fn data(
 /// writes their pages out all the same.
 fn unsynced(history: &History<'_>) -> Option<String> {
     let start = history.start;
-    let is_off = |fault: &PlannedFault| matches!(fault.fault, Fault::NodeOff { .. }) && !fault.targets.is_empty();
+    let is_off = |fault: &PlannedFault| fault.fault.powers_nodes_off() && !fault.targets.is_empty();
     let node_off = !start.noop && start.plan.faults.iter().any(is_off);
     (node_off && start.cluster.provider == KIND).then(|| {
         "writes that were not fsynced were not put at risk: a kind node that is powered off keeps its page cache, so a store that \

@@ -4,7 +4,7 @@ use super::mistake::Mistakes;
 use super::parse::{Parts, ProbePart, VariantPart};
 use super::read::{Chosen, Placed, Tab};
 use super::text;
-use super::{Condition, Detector, Fault, PodSelector, Probe, ProbeKind, check_faults, format, parts};
+use super::{Condition, Detector, Fault, PodSelector, Probe, check_faults, parts, probe};
 use crate::sample::Connection;
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ const SUSTAINED_ATTEMPTS_MIN: u32 = 3;
 
 pub(super) fn probes(parts: &Parts<'_>, mistakes: &mut Mistakes) {
     for part in &parts.probes {
-        let kinds: Vec<_> = format::PROBE_KINDS.into_iter().filter(|kind| part.tab.has(kind)).collect();
+        let kinds: Vec<_> = probe::NAMES.iter().copied().filter(|kind| part.tab.has(kind)).collect();
         if kinds.len() != 1 {
             let message = match kinds.len() {
                 0 => "a probe that does nothing".to_owned(),
@@ -30,14 +30,14 @@ pub(super) fn probes(parts: &Parts<'_>, mistakes: &mut Mistakes) {
             mistakes.add_hint(
                 part.name.span.clone(),
                 message,
-                format!("one of {}", super::mistake::listed(&format::PROBE_KINDS)),
+                format!("one of {}", super::mistake::listed(probe::NAMES)),
             );
         }
         let Some(probe) = &part.probe else { continue };
-        if matches!(probe.kind, ProbeKind::Tcp { .. }) && probe.connections.contains(&Connection::Reused) {
+        if !probe.kind.keeps_connections() && probe.connections.contains(&Connection::Reused) {
             mistakes.add_hint(
                 part.tab.place("connections"),
-                "a tcp probe opens a connection each time",
+                format!("a {} probe opens a connection each time", probe.kind.name()),
                 "leave `connections` out, or say `[\"new\"]`",
             );
         }
@@ -84,10 +84,7 @@ fn places(part: &ProbePart<'_>, mistakes: &mut Mistakes) {
 /// A probe that must not come through proves nothing by failing where what it asks for is not there at all.
 fn kept_out(parts: &Parts<'_>, part: &ProbePart<'_>, probe: &Probe, mistakes: &mut Mistakes) {
     let Some(name) = part.tab.text("blocked-while") else { return };
-    let service = |probe: &Probe| match &probe.kind {
-        ProbeKind::Http { service, .. } | ProbeKind::Tcp { service } => Some(service.clone()),
-        _ => None,
-    };
+    let service = |probe: &Probe| probe.kind.knows_connections().then(|| probe.kind.service());
     let Some(kept_from) = service(probe) else {
         mistakes.add_hint(
             name.span,
@@ -280,9 +277,6 @@ fn targets(parts: &Parts<'_>, part: &VariantPart<'_>, mistakes: &mut Mistakes) {
         if let (Some(pods), Some(count)) = (fault.pods(), parts::count_place(&chosen.value)) {
             enough(parts, part, &fault, pods, count, mistakes);
         }
-        if let (Fault::NodeOff { new: true, with: Some(_), .. }, Chosen::Table(_, tab)) = (&fault, &chosen.value) {
-            mistakes.add(tab.place("with"), "nothing is on a new node but the one pod that is started there");
-        }
     }
 }
 
@@ -298,11 +292,7 @@ fn enough(
         Some((servers, what)) if count.value > u64::from(servers) => {
             mistakes.add(count.span, format!("this template has {servers} {what}"));
         }
-        Some((servers, what))
-            if count.value == u64::from(servers)
-                && what != PRIMARY
-                && !matches!(fault, Fault::DeletePods { .. } | Fault::FillStream { .. }) =>
-        {
+        Some((servers, what)) if count.value == u64::from(servers) && what != PRIMARY && !fault.may_hit_all() => {
             mistakes.add_hint(
                 count.span,
                 format!("all {servers} {what}: nothing would be left to recover from"),
@@ -341,7 +331,7 @@ fn detector(part: &VariantPart<'_>, mistakes: &mut Mistakes) {
     let (Some(chosen), Some(fault)) = (part.tab.choice("detect"), part.fault()) else { return };
     let detector = parts::detector(&chosen.value);
     let of = |wanted: fn(&Fault) -> bool| part.faults().any(|(fault, _)| wanted(&fault));
-    if detector == Some(Detector::NodeNotReady) && !of(|fault| matches!(fault, Fault::NodeOff { .. } | Fault::Noop)) {
+    if detector == Some(Detector::NodeNotReady) && !of(|fault| fault.powers_nodes_off() || *fault == Fault::Noop) {
         mistakes.add_hint(
             chosen.span,
             "this fault leaves every node Ready",
@@ -368,7 +358,7 @@ fn detector(part: &VariantPart<'_>, mistakes: &mut Mistakes) {
 
 fn redundancy(parts: &Parts<'_>, part: &VariantPart<'_>, mistakes: &mut Mistakes) {
     let conditions = part.tab.choices("redundancy");
-    let is_node_off = part.fault().is_none() || part.faults().any(|(fault, _)| matches!(fault, Fault::NodeOff { .. }));
+    let is_node_off = part.fault().is_none() || part.faults().any(|(fault, _)| fault.powers_nodes_off());
     if conditions.is_empty() && part.tab.has("redundancy") && !is_node_off {
         mistakes.add_hint(
             part.tab.place("redundancy"),

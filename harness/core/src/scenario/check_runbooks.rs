@@ -4,7 +4,7 @@ use super::command::{OWN_SHELL_HINT, bound, object_to_correction, object_to_step
 use super::mistake::{Mistakes, closest};
 use super::parse::{Parts, VariantPart, read_runbook};
 use super::read::Tab;
-use super::{Fault, Layout, Recovery, Step, check_layouts, parts};
+use super::{Layout, Recovery, Step, check_layouts, parts};
 use crate::shell::placeholders;
 use std::io;
 
@@ -137,7 +137,7 @@ fn running(parts: &Parts<'_>) -> Vec<Running> {
             layout: variant.layout.value,
             targets: count(false)?,
             volumes: count(true)?,
-            holds_volumes: variant.faults().any(|(fault, _)| matches!(fault, Fault::HoldDetach { .. })),
+            holds_volumes: variant.faults().any(|(fault, _)| fault.holds_volumes()),
         })
     };
     parts.variants.iter().filter_map(of).collect()

@@ -1,14 +1,13 @@
 //! The scenario file's format: every key, once. The reader checks files against it and the schema is made from it.
 
-mod faults;
 mod probes;
 mod signs;
 
+use super::fault::TABLES as FAULTS;
 use super::text::Rule;
-use faults::FAULTS;
-use probes::PROBE;
-pub(super) use probes::PROBE_KINDS;
-use signs::{ALERT_NAME, CNPG, EFFECT, EVENT, IN_NAMESPACE, NATS_CURRENT, PODS_FAILING, PODS_ONLY, ROWS};
+pub(super) use probes::PROBE;
+pub(super) use signs::PODS_ONLY;
+use signs::{ALERT_NAME, CNPG, EFFECT, EVENT, IN_NAMESPACE, NATS_CURRENT, PODS_FAILING, ROWS};
 
 /// A table: the keys that it may have.
 pub(crate) struct Shape {
@@ -60,8 +59,8 @@ pub(crate) enum Kind {
 }
 
 const MS: u64 = 1;
-const S: u64 = 1_000;
-const M: u64 = 60 * S;
+pub(super) const S: u64 = 1_000;
+pub(super) const M: u64 = 60 * S;
 const H: u64 = 60 * M;
 
 pub(crate) const fn required(name: &'static str, kind: Kind, about: &'static str) -> Key {
@@ -76,14 +75,14 @@ pub(crate) const fn default(name: &'static str, value: &'static str, kind: Kind,
     Key { name, presence: Presence::Default(value), kind, about }
 }
 
-const NAMESPACE: Key = default("namespace", "ironflow", Kind::Text(Rule::Kubernetes), "its namespace");
-const PORT: Kind = Kind::Whole { min: 1, max: 65_535 };
-const PODS: Key = required("pods", Kind::Text(Rule::Selector), "label selector of the pods");
+pub(super) const NAMESPACE: Key = default("namespace", "ironflow", Kind::Text(Rule::Kubernetes), "its namespace");
+pub(super) const PORT: Kind = Kind::Whole { min: 1, max: 65_535 };
+pub(super) const PODS: Key = required("pods", Kind::Text(Rule::Selector), "label selector of the pods");
 const LAYOUT: Kind = Kind::OneOf { what: "layout", words: &LAYOUTS };
 /// Every layout's name.
 const LAYOUTS: [&str; 3] = ["bundled", "separate", "tenants"];
-const COUNT: Key = default("count", "1", Kind::Whole { min: 1, max: 100 }, "how many of them");
-const CONTAINER: Key = required("container", Kind::Text(Rule::Kubernetes), "the container in each pod");
+pub(super) const COUNT: Key = default("count", "1", Kind::Whole { min: 1, max: 100 }, "how many of them");
+pub(super) const CONTAINER: Key = required("container", Kind::Text(Rule::Kubernetes), "the container in each pod");
 
 /// The whole file.
 pub(super) static SCENARIO: Shape = Shape {

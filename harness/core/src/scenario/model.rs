@@ -1,7 +1,7 @@
 //! A checked scenario. A value of these types has no mistake that can be seen without a cluster.
 
 use super::Layout;
-use super::{Correction, Effect, Fault, PodSelector, Query, Recovery, Runbook, Symptom};
+use super::{Correction, Effect, Fault, PodSelector, ProbeKind, Query, Recovery, Runbook, Symptom};
 use crate::sample::Connection;
 use crate::time::{as_ms, as_ms_option};
 use serde::{Deserialize, Serialize};
@@ -98,76 +98,6 @@ pub struct Probe {
     /// It must not come through: the probe of the same Service that is let in, without whose success that proves nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked_while: Option<String>,
-}
-
-/// What a probe does in one attempt.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ProbeKind {
-    /// GET over HTTP.
-    Http {
-        /// The Service asked.
-        service: ServiceRef,
-        /// Path and query.
-        path: String,
-        /// The status expected.
-        status: u16,
-        /// What the body must contain.
-        body: Option<String>,
-    },
-    /// A JetStream publish, acknowledged.
-    Jetstream {
-        /// The NATS client Service.
-        service: ServiceRef,
-        /// The stream that must acknowledge.
-        stream: String,
-        /// The subject's prefix; the run's id and the probe's name are appended.
-        subject: String,
-    },
-    /// A PostgreSQL insert, committed.
-    Postgres {
-        /// The CNPG cluster whose read-write Service is asked.
-        cluster: String,
-        /// Its namespace.
-        namespace: String,
-        /// The database.
-        database: String,
-    },
-    /// An Ironflow run, triggered and completed end to end.
-    Ironflow {
-        /// The Ironflow Service.
-        service: ServiceRef,
-        /// The event that triggers it.
-        event: String,
-        /// Filler in the event's data, in KiB.
-        payload_kib: u32,
-    },
-    /// A TCP connection, opened and closed.
-    Tcp {
-        /// The Service asked.
-        service: ServiceRef,
-    },
-}
-
-impl ProbeKind {
-    /// Whether an acknowledged attempt leaves a write behind that the ledger looks for.
-    pub fn writes(&self) -> bool {
-        match self {
-            ProbeKind::Jetstream { .. } | ProbeKind::Postgres { .. } | ProbeKind::Ironflow { .. } => true,
-            ProbeKind::Http { .. } | ProbeKind::Tcp { .. } => false,
-        }
-    }
-}
-
-/// A Service and one of its ports.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct ServiceRef {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-    /// Its port.
-    pub port: u16,
 }
 
 /// One way to break it.

@@ -47,12 +47,12 @@ pub(super) struct VariantPart<'a> {
 
 impl VariantPart<'_> {
     pub(super) fn fault(&self) -> Option<Fault> {
-        parts::fault(&self.fault.as_ref()?.value)
+        Fault::read(&self.fault.as_ref()?.value)
     }
 
     /// Every fault that could be read, with where it stands.
     pub(super) fn faults(&self) -> impl Iterator<Item = (Fault, &Placed<Chosen<'_>>)> {
-        self.fault.iter().chain(&self.then).filter_map(|chosen| Some((parts::fault(&chosen.value)?, chosen)))
+        self.fault.iter().chain(&self.then).filter_map(|chosen| Some((Fault::read(&chosen.value)?, chosen)))
     }
 
     /// Whether it names an alert, well formed or not.
@@ -208,7 +208,7 @@ fn variant(part: &VariantPart<'_>) -> Option<Variant> {
         expected: tab.duration("expected")?.value,
         fault: part.fault()?,
         then_after: tab.duration("then-after")?.value,
-        then: part.then.iter().map(|chosen| parts::fault(&chosen.value)).collect::<Option<_>>()?,
+        then: part.then.iter().map(|chosen| Fault::read(&chosen.value)).collect::<Option<_>>()?,
         effect: parts::effect(&tab.table("effect")?)?,
         detect: parts::detector(&tab.choice("detect")?.value)?,
         recovery: part.recovery.as_ref()?.value.clone(),

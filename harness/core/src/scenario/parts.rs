@@ -2,11 +2,11 @@
 //! mistake is already noted.
 
 use super::read::{Chosen, Placed, Tab};
-use super::text;
 use super::{
-    Condition, Detector, Effect, ExpectedAlert, Failing, Fault, Layout, Needs, ObjectRef, PodSelector, Probe,
-    ProbeKind, Query, Recovery, ServiceRef, Shown, Signal, SteadyState, Symptom, Vantage,
+    Condition, Detector, Effect, ExpectedAlert, Failing, Layout, Needs, PodSelector, Probe, ProbeKind, Query, Recovery,
+    ServiceRef, Shown, SteadyState, Symptom, Vantage,
 };
+use super::{probe, text};
 use crate::sample::Connection;
 use std::time::Duration;
 
@@ -35,46 +35,18 @@ pub(super) fn steady_state(tab: &Tab<'_>) -> Option<SteadyState> {
     })
 }
 
-fn service(tab: &Tab<'_>) -> Option<ServiceRef> {
+pub(super) fn service(tab: &Tab<'_>) -> Option<ServiceRef> {
     let (namespace, name) = tab.named_in_layout("service")?;
     Some(ServiceRef { namespace, name, port: u16::try_from(tab.whole("port")?.value).ok()? })
 }
 
-pub(super) fn probe_kind(name: &str, tab: &Tab<'_>) -> Option<ProbeKind> {
-    let kind = match name {
-        "http" => ProbeKind::Http {
-            service: service(tab)?,
-            path: tab.text("path")?.value,
-            status: u16::try_from(tab.whole("status")?.value).ok()?,
-            body: tab.text("body").map(|body| body.value),
-        },
-        "jetstream" => ProbeKind::Jetstream {
-            service: service(tab)?,
-            stream: tab.text("stream")?.value,
-            subject: tab.text("subject")?.value,
-        },
-        "postgres" => {
-            let (namespace, cluster) = tab.named_in_layout("cluster")?;
-            ProbeKind::Postgres { cluster, namespace, database: tab.text("database")?.value }
-        }
-        "ironflow" => ProbeKind::Ironflow {
-            service: service(tab)?,
-            event: tab.text("event")?.value,
-            payload_kib: u32::try_from(tab.whole("payload-kib")?.value).ok()?,
-        },
-        "tcp" => ProbeKind::Tcp { service: service(tab)? },
-        _ => return None,
-    };
-    Some(kind)
-}
-
 pub(super) fn probe(tab: &Tab<'_>) -> Option<Probe> {
-    let (name, kind_tab) = super::format::PROBE_KINDS.iter().find_map(|name| Some((*name, tab.table(name)?)))?;
-    let kind = probe_kind(name, &kind_tab)?;
+    let (name, kind_tab) = probe::NAMES.iter().find_map(|name| Some((*name, tab.table(name)?)))?;
+    let kind = ProbeKind::read(name, &kind_tab)?;
     let connections = match tab.has("connections") {
         true => tab.texts("connections").iter().filter_map(|word| connection(&word.value)).collect(),
-        false if matches!(kind, ProbeKind::Tcp { .. }) => vec![Connection::New],
-        false => vec![Connection::New, Connection::Reused],
+        false if kind.keeps_connections() => vec![Connection::New, Connection::Reused],
+        false => vec![Connection::New],
     };
     let vantages = tab.texts("from").iter().filter_map(|word| vantage(&word.value)).collect();
     Some(Probe {
@@ -104,90 +76,13 @@ fn vantage(word: &str) -> Option<Vantage> {
     }
 }
 
-fn pods(tab: &Tab<'_>) -> Option<PodSelector> {
+pub(super) fn pods(tab: &Tab<'_>) -> Option<PodSelector> {
     let (namespace, labels) = tab.named_in_layout("pods")?;
     Some(PodSelector { namespace, labels })
 }
 
-/// The pods that must be on the node as well; `Some(None)` where none are named.
-fn with(tab: &Tab<'_>) -> Option<Option<PodSelector>> {
-    if tab.has("with") { pods(&tab.table("with")?).map(Some) } else { Some(None) }
-}
-
-fn count(tab: &Tab<'_>) -> Option<u32> {
+pub(super) fn count(tab: &Tab<'_>) -> Option<u32> {
     u32::try_from(tab.whole("count")?.value).ok()
-}
-
-/// The word for a node that is made for the drill.
-pub(super) const NEW_NODE: &str = "new";
-
-pub(super) fn fault(chosen: &Chosen<'_>) -> Option<Fault> {
-    let (name, tab) = match chosen {
-        Chosen::Word("noop") => return Some(Fault::Noop),
-        Chosen::Word(_) => return None,
-        Chosen::Table(name, tab) => (*name, tab),
-    };
-    let text = |key| Some(tab.text(key)?.value);
-    match name {
-        "helm-values" => {
-            let texts = |key| tab.texts(key).into_iter().map(|set| set.value).collect();
-            let (namespace, release) = (text("namespace")?, text("release")?);
-            return Some(Fault::HelmValues { namespace, release, set: texts("set"), set_json: texts("set-json") });
-        }
-        "patch" => {
-            let (api_version, kind) = (text("api-version")?, text("kind")?);
-            let object = ObjectRef { api_version, kind, namespace: text("namespace")?, name: text("name")? };
-            return Some(Fault::Patch { object, merge: text("merge")? });
-        }
-        "end-connections" => {
-            let (namespace, labels) = tab.placed_in_layout("peers-namespace", "peers")?;
-            return Some(Fault::EndConnections { pods: pods(tab)?, peers: PodSelector { namespace, labels } });
-        }
-        _ => {}
-    }
-    let (pods, count) = (pods(tab)?, count(tab)?);
-    let container = || text("container");
-    match name {
-        "signal" => {
-            let signal = match tab.text("signal")?.value.as_str() {
-                "KILL" => Signal::Kill,
-                "TERM" => Signal::Term,
-                "QUIT" => Signal::Quit,
-                "INT" => Signal::Int,
-                "HUP" => Signal::Hup,
-                _ => return None,
-            };
-            Some(Fault::Signal { pods, container: container()?, count, signal })
-        }
-        "freeze" => {
-            let lasts = tab.duration("lasts").map(|lasts| lasts.value);
-            Some(Fault::Freeze { pods, container: container()?, count, lasts })
-        }
-        "corrupt" => Some(Fault::Corrupt { pods, container: container()?, count, directory: text("directory")? }),
-        "fill" => {
-            let leave_mib = u32::try_from(tab.whole("leave-mib")?.value).ok()?;
-            Some(Fault::Fill { pods, container: container()?, count, path: text("path")?, leave_mib })
-        }
-        "fill-stream" => {
-            let (leave_mib, path) = (u32::try_from(tab.whole("leave-mib")?.value).ok()?, text("path")?);
-            let (container, stream, subject) = (container()?, text("stream")?, text("subject")?);
-            Some(Fault::FillStream { pods, container, count, path, leave_mib, stream, subject })
-        }
-        "hold-detach" => {
-            let lasts = tab.duration("lasts")?.value;
-            Some(Fault::HoldDetach { pods, container: container()?, count, path: text("path")?, lasts })
-        }
-        "slow-attach" => {
-            let (takes, lasts) = (tab.duration("takes")?.value, tab.duration("lasts")?.value);
-            Some(Fault::SlowAttach { pods, container: container()?, count, path: text("path")?, takes, lasts })
-        }
-        "delete-pods" => Some(Fault::DeletePods { pods, count }),
-        "node-off" => {
-            let new = tab.text("node")?.value == NEW_NODE;
-            Some(Fault::NodeOff { pods, new, count, with: with(tab)? })
-        }
-        _ => None,
-    }
 }
 
 /// Where the fault says how many targets it wants.

@@ -1,15 +1,17 @@
 //! Journals and samples built by hand. Times are milliseconds of the run; the fault is put in at 40 s.
 
 use firedrill_core::event::{
-    ClusterInfo, Event, JOURNAL_VERSION, LedgerCount, Observation, PhaseEnd, Record, RunStarted, StepEnd, Undo,
+    ClusterInfo, Event, JOURNAL_VERSION, LedgerCount, Observation, PhaseEnd, Record, RunStarted, StepEnd, ThawUndo,
+    Undo,
 };
 use firedrill_core::journal::Journal;
 use firedrill_core::judge::judge;
 use firedrill_core::plan::{Phase, Plan, PlannedFault, Series, Target};
 use firedrill_core::sample::{Cause, Connection, HEADER_BYTES, Outcome, Sample, SampleReader, write_header};
 use firedrill_core::scenario::{
-    Accepted, Correction, DataPolicy, Detector, Effect, Failing, Fault, Layout, Moment, Needs, Objective, PodSelector,
-    Probe, ProbeKind, Recovery, Runbook, Scenario, ServiceRef, Shown, Start, SteadyState, Step, Vantage, Variant,
+    Accepted, Correction, DataPolicy, Detector, Effect, Failing, Fault, FreezeFault, JetstreamProbe, Layout, Moment,
+    Needs, Objective, PodSelector, Probe, ProbeKind, Recovery, Runbook, Scenario, ServiceRef, Shown, Start,
+    SteadyState, Step, TcpProbe, Vantage, Variant,
 };
 use firedrill_core::time::At;
 use firedrill_core::verdict::Verdict;
@@ -94,11 +96,11 @@ fn step(line: u32, section: &str, command: &str, exit: Option<i32>) -> Step {
 }
 
 fn scenario() -> Scenario {
-    let publish = ProbeKind::Jetstream {
+    let publish = ProbeKind::Jetstream(JetstreamProbe {
         service: service("ironflow-nats", 4222),
         stream: "EVENTS".into(),
         subject: "drill".into(),
-    };
+    });
     let steps = vec![
         step(3, "1. Look", "kubectl get pods -n ironflow", None),
         step(9, "3. Delete the stuck pods", "kubectl delete pod -n ironflow ironflow-nats-0 ironflow-nats-1", Some(0)),
@@ -108,7 +110,7 @@ fn scenario() -> Scenario {
         layout: Layout::Bundled,
         about: "two of three servers stop answering".into(),
         expected: Duration::from_secs(180),
-        fault: Fault::Freeze { pods: pods(), container: "nats".into(), count: 2, lasts: None },
+        fault: Fault::Freeze(FreezeFault { pods: pods(), container: "nats".into(), count: 2, lasts: None }),
         then: Vec::new(),
         then_after: Duration::ZERO,
         effect: Effect {
@@ -140,7 +142,7 @@ fn scenario() -> Scenario {
         },
         probes: BTreeMap::from([
             ("publish".into(), probe(publish)),
-            ("tcp".into(), probe(ProbeKind::Tcp { service: service("ironflow-nats", 4222) })),
+            ("tcp".into(), probe(ProbeKind::Tcp(TcpProbe { service: service("ironflow-nats", 4222) }))),
         ]),
         probes_in: BTreeMap::new(),
         default_variant: "hung".into(),
@@ -242,7 +244,7 @@ impl Run {
     pub(crate) fn injected(&mut self) -> &mut Self {
         self.phase(5_000, Phase::SteadyState, 39_000, PhaseEnd::Done).load(20.0);
         for index in 0..2 {
-            let undo = Undo::Thaw { target: target(index) };
+            let undo = Undo::Thaw(ThawUndo { target: target(index) });
             self.event(39_500, Event::UndoRecorded { id: index, undo });
             self.event(INJECT_MS, Event::InjectCalled { target: target(index) });
             self.event(40_050, Event::InjectReturned { target: target(index), error: None });

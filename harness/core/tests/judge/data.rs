@@ -2,7 +2,7 @@
 
 use crate::builder::Run;
 use firedrill_core::event::{Event, FileSystem};
-use firedrill_core::scenario::{Fault, PodSelector};
+use firedrill_core::scenario::{Fault, NodeOffFault, PodSelector};
 use firedrill_core::verdict::Value;
 
 #[test]
@@ -75,7 +75,7 @@ fn a_kind_node_that_is_off_puts_no_unsynced_write_at_risk() {
         run.start.cluster.provider = provider.to_owned();
         if off {
             let pods = PodSelector { namespace: "ironflow".into(), labels: "a=b".into() };
-            run.start.plan.faults[0].fault = Fault::NodeOff { pods, new: false, count: 1, with: None };
+            run.start.plan.faults[0].fault = Fault::NodeOff(NodeOffFault { pods, new: false, count: 1, with: None });
         }
         let data = run.judge().data;
         let said = data.reasons.iter().any(|reason| reason.contains("not fsynced were not put at risk"));

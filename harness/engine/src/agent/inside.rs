@@ -6,8 +6,7 @@ use super::probe_pump::{Pumped, pump};
 use super::probe_wire::{Chore, Request};
 use crate::clock::Clock;
 use crate::cluster::{Cluster, ClusterError, RunMark, Waiting, wait_for};
-use crate::ledger::Store;
-use crate::probe::ProbeSpec;
+use crate::probe::{Endpoint, ProbeSpec};
 use firedrill_core::event::Undo;
 use firedrill_core::judge::ledger::Found;
 use firedrill_core::sample::Sample;
@@ -277,7 +276,7 @@ impl Inside {
     ///
     /// # Errors
     /// Where it cannot be read to its end within `within`, or the agent cannot be reached.
-    pub async fn read_back(&self, store: &Store, within: Duration) -> Result<Found, AgentError> {
+    pub async fn read_back(&self, store: &Endpoint, within: Duration) -> Result<Found, AgentError> {
         let request = Request::ReadBack { store: store.clone(), within };
         let (_, payload) = self.route.ask(&request, within + ANSWER_MAX).await?;
         Found::decode(&payload).ok_or_else(|| AgentError::Broken("what was found could not be read".to_owned()))

@@ -4,7 +4,7 @@ use super::inside::{AgentError, Inside};
 use super::probe::serve;
 use super::probe_line::Route;
 use crate::clock::Clock;
-use crate::probe::{Endpoint, ProbeSpec};
+use crate::probe::{Endpoint, ProbeSpec, TcpEndpoint};
 use firedrill_core::sample::{Connection, Sample};
 use firedrill_core::time::At;
 use std::net::SocketAddr;
@@ -64,7 +64,7 @@ fn tcp(series: u16, to: SocketAddr) -> ProbeSpec {
     let (every, timeout) = (2 * MS, 100 * MS);
     ProbeSpec {
         series,
-        endpoint: Endpoint::Tcp { host: to.ip().to_string(), port: to.port() },
+        endpoint: Endpoint::Tcp(TcpEndpoint { host: to.ip().to_string(), port: to.port() }),
         every,
         timeout,
         connection: Connection::New,

@@ -1,8 +1,7 @@
 //! What the runner and the probe agent say to each other: a length of 4 bytes, little-endian, and then JSON; an answer may be
 //! followed by a payload whose length it names.
 
-use crate::ledger::Store;
-use crate::probe::ProbeSpec;
+use crate::probe::{Endpoint, ProbeSpec};
 use firedrill_core::time::{At, as_ms};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -32,7 +31,7 @@ pub(super) enum Request {
     },
     Stop,
     ReadBack {
-        store: Store,
+        store: Endpoint,
         #[serde(with = "as_ms")]
         within: Duration,
     },

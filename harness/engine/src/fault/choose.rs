@@ -1,16 +1,12 @@
 //! Choosing what a fault acts on: real pods, running and ready, drawn by the run's seed.
 
-use super::{FaultError, fill, helm_values, new_node, patch};
+use super::FaultError;
+use super::kind::kind_of;
 use crate::cluster::{Cluster, ClusterError, is_ready};
 use firedrill_core::plan::Target;
 use firedrill_core::scenario::{Fault, PodSelector};
-use k8s_openapi::api::core::v1::{ContainerStatus, Node, Pod};
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::api::{Api, ListParams};
-use std::collections::BTreeSet;
-
-/// Every pod that matches, of those that must then be running and ready.
-const ALL: u32 = u32::MAX;
-const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
 
 /// The fault's targets: as many as it asks for, the same ones for the same pods and seed, in order of name.
 ///
@@ -25,109 +21,111 @@ pub async fn choose_targets(
     seed: u64,
     avoid: &[String],
 ) -> Result<Vec<Target>, FaultError> {
-    let (selector, count) = match fault {
-        Fault::Signal { pods, count, .. }
-        | Fault::Freeze { pods, count, .. }
-        | Fault::Corrupt { pods, count, .. }
-        | Fault::Fill { pods, count, .. }
-        | Fault::FillStream { pods, count, .. }
-        | Fault::HoldDetach { pods, count, .. }
-        | Fault::SlowAttach { pods, count, .. }
-        | Fault::DeletePods { pods, count }
-        | Fault::NodeOff { pods, count, .. } => (pods, *count),
-        Fault::HelmValues { namespace, release, .. } => {
-            return Ok(vec![helm_values::target(cluster, namespace, release).await?]);
-        }
-        Fault::Patch { object, merge } => return Ok(vec![patch::target(cluster, object, merge).await?]),
-        // All that there are: one left out would keep the others' service up.
-        Fault::EndConnections { pods, .. } => (pods, ALL),
-        Fault::Noop => return Ok(Vec::new()),
-    };
-    let pods: Api<Pod> = Api::namespaced(cluster.client(), &selector.namespace);
-    let listed = pods.list(&ListParams::default().labels(&selector.labels)).await;
-    let pods = listed.map_err(ClusterError::api("list pods")).map_err(FaultError::from)?.items;
-    let count = if count == ALL { u32::try_from(pods.len()).unwrap_or(ALL) } else { count };
-    let nodes = if matches!(fault, Fault::NodeOff { .. }) {
-        let nodes: Api<Node> = Api::all(cluster.client());
-        nodes.list(&ListParams::default()).await.map_err(ClusterError::api("list nodes"))?.items
-    } else {
-        Vec::new()
-    };
-    let chosen = choose(fault, selector, count, &pods, &nodes, seed, avoid)?;
-    match fault.hits_volumes() {
-        true => fill::with_volumes(cluster, chosen).await,
-        false => Ok(chosen),
+    kind_of(fault).targets(&Choice { cluster, seed, avoid }).await
+}
+
+/// What targets are chosen from, and by what.
+pub(super) struct Choice<'a> {
+    pub(super) cluster: &'a Cluster,
+    seed: u64,
+    avoid: &'a [String],
+}
+
+impl Choice<'_> {
+    /// Containers of that name in as many pods as asked for.
+    pub(super) async fn containers(
+        &self,
+        pods: &PodSelector,
+        count: u32,
+        container: &str,
+    ) -> Result<Vec<Target>, FaultError> {
+        self.of_pods(pods, Some(count), |pod| container_target(pod, pods, container)).await
+    }
+
+    /// As many pods as asked for; all where no number is given.
+    pub(super) async fn pods(&self, pods: &PodSelector, count: Option<u32>) -> Result<Vec<Target>, FaultError> {
+        self.of_pods(pods, count, |pod| pod_target(pod, pods)).await
+    }
+
+    /// What `target` makes of as many pods as asked for, or says why it makes nothing of one.
+    pub(super) async fn of_pods(
+        &self,
+        pods: &PodSelector,
+        count: Option<u32>,
+        target: impl Fn(&Candidate<'_>) -> Result<Target, String> + Send,
+    ) -> Result<Vec<Target>, FaultError> {
+        self.draw(pods, count, "running and ready pods", move |pod| Some(target(pod))).await
+    }
+
+    /// The same, where `target` may pass over a pod without a word. `things` are what is counted, for people.
+    pub(super) async fn draw(
+        &self,
+        pods: &PodSelector,
+        count: Option<u32>,
+        things: &str,
+        target: impl FnMut(&Candidate<'_>) -> Option<Result<Target, String>> + Send,
+    ) -> Result<Vec<Target>, FaultError> {
+        let api: Api<Pod> = Api::namespaced(self.cluster.client(), &pods.namespace);
+        let listed = api.list(&ListParams::default().labels(&pods.labels)).await;
+        let listed = listed.map_err(ClusterError::api("list pods"))?.items;
+        let count = count.map_or(listed.len(), |count| count as usize);
+        let targets = choose(&listed, count, self.seed, self.avoid, target);
+        targets.map_err(|found| FaultError::TooFewTargets {
+            selector: format!("{}/{}", pods.namespace, pods.labels),
+            wanted: format!("{} {things}", count.max(1)),
+            found,
+        })
     }
 }
 
 /// A pod that may be chosen.
-struct Candidate<'a> {
-    pod: &'a Pod,
-    name: &'a str,
-    node: &'a str,
+pub(super) struct Candidate<'a> {
+    pub(super) pod: &'a Pod,
+    pub(super) name: &'a str,
+    pub(super) node: &'a str,
 }
 
-fn choose(
-    fault: &Fault,
-    selector: &PodSelector,
-    count: u32,
+impl Candidate<'_> {
+    pub(super) fn uid(&self) -> Result<String, String> {
+        self.pod.metadata.uid.clone().ok_or_else(|| "has no uid".to_owned())
+    }
+}
+
+/// Draws from the pods, or says what there is instead, for people.
+pub(super) fn choose(
     pods: &[Pod],
-    nodes: &[Node],
+    count: usize,
     seed: u64,
     avoid: &[String],
-) -> Result<Vec<Target>, FaultError> {
+    mut target: impl FnMut(&Candidate<'_>) -> Option<Result<Target, String>>,
+) -> Result<Vec<Target>, String> {
     let mut candidates: Vec<_> = pods.iter().filter_map(candidate).collect();
     candidates.sort_by_key(|candidate| candidate.name);
     shuffle(&mut candidates, seed);
     candidates.sort_by_key(|candidate| avoid.iter().any(|node| node == candidate.node));
     let ready = candidates.len();
 
-    let mut used_nodes = BTreeSet::new();
     let mut refused = Vec::new();
     let mut targets = Vec::new();
     for candidate in candidates {
-        let target = match fault {
-            Fault::NodeOff { .. } if !used_nodes.insert(candidate.node) => continue,
-            Fault::NodeOff { new: true, .. } => Ok(new_node::target(candidate.node, candidate.name)),
-            Fault::NodeOff { .. } => node_target(&candidate, nodes),
-            Fault::DeletePods { .. } | Fault::EndConnections { .. } => pod_target(&candidate, selector),
-            Fault::Signal { container, .. } | Fault::Freeze { container, .. } | Fault::Corrupt { container, .. } => {
-                container_target(&candidate, selector, container)
-            }
-            Fault::Fill { container, path, .. }
-            | Fault::FillStream { container, path, .. }
-            | Fault::HoldDetach { container, path, .. }
-            | Fault::SlowAttach { container, path, .. } => {
-                uid(candidate.pod).and_then(|uid| fill::target(candidate.pod, &uid, container, path))
-            }
-            Fault::HelmValues { .. } | Fault::Patch { .. } | Fault::Noop => return Ok(Vec::new()),
-        };
-        match target {
-            Ok(target) => targets.push(target),
-            Err(reason) => refused.push(format!("{}: {reason}", candidate.name)),
+        match target(&candidate) {
+            None => continue,
+            Some(Ok(target)) => targets.push(target),
+            Some(Err(reason)) => refused.push(format!("{}: {reason}", candidate.name)),
         }
-        if targets.len() == count as usize {
+        if targets.len() == count {
             break;
         }
     }
-    if count > 0 && targets.len() == count as usize {
+    if count > 0 && targets.len() == count {
         targets.sort();
         return Ok(targets);
     }
-    let thing = if matches!(fault, Fault::NodeOff { .. }) {
-        "nodes of running and ready pods"
-    } else {
-        "running and ready pods"
-    };
     let mut found = format!("found {} ({} pods match, {ready} of them running and ready)", targets.len(), pods.len());
     if !refused.is_empty() {
         found = format!("{found}; {}", refused.join("; "));
     }
-    Err(FaultError::TooFewTargets {
-        selector: format!("{}/{}", selector.namespace, selector.labels),
-        wanted: format!("{} {thing}", count.max(1)),
-        found,
-    })
+    Err(found)
 }
 
 fn candidate(pod: &Pod) -> Option<Candidate<'_>> {
@@ -138,15 +136,11 @@ fn candidate(pod: &Pod) -> Option<Candidate<'_>> {
     Some(Candidate { pod, name: pod.metadata.name.as_deref()?, node: pod.spec.as_ref()?.node_name.as_deref()? })
 }
 
-fn uid(pod: &Pod) -> Result<String, String> {
-    pod.metadata.uid.clone().ok_or_else(|| "has no uid".to_owned())
-}
-
 fn pod_target(candidate: &Candidate<'_>, selector: &PodSelector) -> Result<Target, String> {
     Ok(Target::Pod {
         namespace: selector.namespace.clone(),
         pod: candidate.name.to_owned(),
-        uid: uid(candidate.pod)?,
+        uid: candidate.uid()?,
         node: candidate.node.to_owned(),
     })
 }
@@ -157,23 +151,10 @@ fn container_target(candidate: &Candidate<'_>, selector: &PodSelector, container
     Ok(Target::Container {
         namespace: selector.namespace.clone(),
         pod: candidate.name.to_owned(),
-        uid: uid(candidate.pod)?,
+        uid: candidate.uid()?,
         container: container.to_owned(),
         container_id: container_id.to_owned(),
         node: candidate.node.to_owned(),
-    })
-}
-
-fn node_target(candidate: &Candidate<'_>, nodes: &[Node]) -> Result<Target, String> {
-    let node = nodes.iter().find(|node| node.metadata.name.as_deref() == Some(candidate.node));
-    let node = node.ok_or_else(|| format!("node {} is not listed", candidate.node))?;
-    if node.metadata.labels.iter().flatten().any(|(key, _)| key == CONTROL_PLANE) {
-        return Err(format!("node {} is a control plane, which no drill powers off", candidate.node));
-    }
-    Ok(Target::Node {
-        node: candidate.node.to_owned(),
-        uid: node.metadata.uid.clone().unwrap_or_default(),
-        because_of: candidate.name.to_owned(),
     })
 }
 
@@ -206,16 +187,12 @@ fn shuffle<T>(items: &mut [T], seed: u64) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
-    use firedrill_core::scenario::Signal;
     use serde_json::json;
+    use std::collections::BTreeSet;
 
-    fn selector() -> PodSelector {
-        PodSelector { namespace: "ironflow".to_owned(), labels: "app=nats".to_owned() }
-    }
-
-    fn pod(index: u32, node: &str, ready: &str) -> Pod {
+    pub(in crate::fault) fn pod(index: u32, node: &str, ready: &str) -> Pod {
         serde_json::from_value(json!({
             "metadata": {"name": format!("nats-{index}"), "uid": format!("u{index}")},
             "spec": {"nodeName": node, "containers": []},
@@ -226,17 +203,9 @@ mod tests {
         .unwrap()
     }
 
-    fn node(name: &str, control_plane: bool) -> Node {
-        let labels = if control_plane { json!({CONTROL_PLANE: ""}) } else { json!({}) };
-        serde_json::from_value(json!({"metadata": {"name": name, "uid": "n", "labels": labels}})).unwrap()
-    }
-
-    fn kill(count: u32) -> Fault {
-        Fault::Signal { pods: selector(), container: "nats".to_owned(), count, signal: Signal::Kill }
-    }
-
-    fn draw(fault: &Fault, count: u32, pods: &[Pod], nodes: &[Node], seed: u64) -> Result<Vec<Target>, String> {
-        choose(fault, &selector(), count, pods, nodes, seed, &[]).map_err(|error| error.to_string())
+    fn draw(container: &str, count: usize, pods: &[Pod], seed: u64, avoid: &[String]) -> Result<Vec<Target>, String> {
+        let selector = PodSelector { namespace: "ironflow".to_owned(), labels: "app=nats".to_owned() };
+        choose(pods, count, seed, avoid, |pod| Some(container_target(pod, &selector, container)))
     }
 
     #[test]
@@ -244,54 +213,35 @@ mod tests {
         let pods: Vec<_> = (0..3).map(|index| pod(index, "w1", "True")).collect();
         let mut pairs = BTreeSet::new();
         for seed in 0..50 {
-            let chosen = draw(&kill(2), 2, &pods, &[], seed).unwrap();
+            let chosen = draw("nats", 2, &pods, seed, &[]).unwrap();
             let reversed: Vec<_> = pods.iter().rev().cloned().collect();
-            assert_eq!(chosen, draw(&kill(2), 2, &reversed, &[], seed).unwrap(), "the listing's order must not matter");
+            let of_reversed = draw("nats", 2, &reversed, seed, &[]).unwrap();
+            assert_eq!(chosen, of_reversed, "the listing's order must not matter");
             assert_eq!(chosen.len(), 2);
             pairs.insert(chosen);
         }
         assert_eq!(pairs.len(), 3);
-        let chosen = draw(&kill(3), 3, &pods, &[], 1).unwrap();
+        let chosen = draw("nats", 3, &pods, 1, &[]).unwrap();
         assert!(matches!(&chosen[0], Target::Container { container_id, .. } if container_id == "id0"));
     }
 
     #[test]
     fn too_few_targets_say_what_there_is() {
         let pods = [pod(0, "w1", "True"), pod(1, "w1", "False")];
-        assert_eq!(
-            draw(&kill(2), 2, &pods, &[], 7).unwrap_err(),
-            "2 running and ready pods wanted that match `ironflow/app=nats`, found 1 (2 pods match, 1 of them running and ready)"
-        );
-        assert!(
-            draw(&kill(1), 1, &[], &[], 7)
-                .unwrap_err()
-                .ends_with("found 0 (0 pods match, 0 of them running and ready)")
-        );
-        assert!(draw(&kill(0), 0, &pods, &[], 7).is_err(), "no target at all is never right");
-        let other = Fault::Freeze { pods: selector(), container: "reloader".to_owned(), count: 1, lasts: None };
-        assert!(draw(&other, 1, &pods, &[], 7).unwrap_err().ends_with("nats-0: has no container `reloader`"));
-    }
-
-    #[test]
-    fn nodes_are_distinct_and_never_a_control_plane() {
-        let fault = Fault::NodeOff { pods: selector(), new: false, count: 2, with: None };
-        let nodes = [node("cp", true), node("w1", false), node("w2", false)];
-        let pods = [pod(0, "cp", "True"), pod(1, "w1", "True"), pod(2, "w1", "True")];
-        let error = draw(&fault, 2, &pods, &nodes, 3).unwrap_err();
-        assert!(error.contains("found 1") && error.contains("node cp is a control plane"), "{error}");
-        let pods = [pod(0, "w2", "True"), pod(1, "w1", "True"), pod(2, "w1", "True")];
-        let names: Vec<_> =
-            draw(&fault, 2, &pods, &nodes, 3).unwrap().iter().filter_map(|t| t.node().map(str::to_owned)).collect();
-        assert_eq!(names, ["w1", "w2"]);
+        let found = |container: &str, count: usize, pods: &[Pod]| draw(container, count, pods, 7, &[]).unwrap_err();
+        assert_eq!(found("nats", 2, &pods), "found 1 (2 pods match, 1 of them running and ready)");
+        assert_eq!(found("nats", 1, &[]), "found 0 (0 pods match, 0 of them running and ready)");
+        assert!(found("nats", 0, &pods).starts_with("found"), "no target at all is never right");
+        assert!(found("reloader", 1, &pods).ends_with("nats-0: has no container `reloader`"));
     }
 
     #[test]
     fn avoided_nodes_come_last() {
         let pods: Vec<_> = (0..3).map(|index| pod(index, &format!("w{index}"), "True")).collect();
         for seed in 0..20 {
-            let chosen = choose(&kill(2), &selector(), 2, &pods, &[], seed, &["w1".to_owned()]).unwrap();
+            let chosen = draw("nats", 2, &pods, seed, &["w1".to_owned()]).unwrap();
             assert!(chosen.iter().all(|target| target.node() != Some("w1")));
         }
-        assert_eq!(choose(&kill(3), &selector(), 3, &pods, &[], 1, &["w1".to_owned()]).unwrap().len(), 3);
+        assert_eq!(draw("nats", 3, &pods, 1, &["w1".to_owned()]).unwrap().len(), 3);
     }
 }

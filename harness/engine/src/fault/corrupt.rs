@@ -1,61 +1,101 @@
 //! Files of a volume corrupted under a container, which is killed then, so that it has to start from them.
 
+use super::choose::Choice;
 use super::freeze::container_of;
-use super::line::Line;
+use super::kind::{FaultKind, Site, UndoKind};
 use super::node_agent::{ANSWER_LIMIT, NodeAgent};
-use super::{FaultError, Proof, Tools, signal};
-use crate::agent::node::wire::{KeptFile, Process, Request, Volume};
+use super::{FaultError, Injected, Proof, Tools, signal};
+use crate::agent::node::wire::{KeptFile, Request, Volume};
 use crate::cluster::ClusterError;
-use firedrill_core::event::Undo;
+use async_trait::async_trait;
+use firedrill_core::event::{MendFilesUndo, Undo};
 use firedrill_core::plan::Target;
-use firedrill_core::scenario::Signal;
+use firedrill_core::scenario::{CorruptFault, Signal};
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use kube::api::Api;
 use tokio::time::Instant;
 
-pub(super) fn undo_of(target: &Target, directory: &str) -> Undo {
-    Undo::MendFiles { target: target.clone(), directory: directory.to_owned(), volume_uid: None }
+#[async_trait]
+impl FaultKind for CorruptFault {
+    async fn targets(&self, choice: &Choice<'_>) -> Result<Vec<Target>, FaultError> {
+        choice.containers(&self.pods, self.count, &self.container).await
+    }
+
+    fn preview(&self, target: &Target) -> String {
+        format!(
+            "a byte of every file in {} of {target} flipped, and SIGKILL to its first process, by a privileged pod on \
+             that node; the files are kept in the volume as they were and put back, unless the runbook has deleted the volume",
+            self.directory
+        )
+    }
+
+    fn undo_of(&self, target: &Target) -> Result<Option<Undo>, FaultError> {
+        container_of(target)?;
+        let (target, directory) = (target.clone(), self.directory.clone());
+        Ok(Some(Undo::MendFiles(MendFilesUndo { target, directory, volume_uid: None })))
+    }
+
+    fn uses_agent(&self) -> bool {
+        true
+    }
+
+    /// Flips the bytes, then kills.
+    async fn inject(&self, site: &mut Site<'_>) -> Result<Injected, FaultError> {
+        let (tools, target, line) = site.by_agent()?;
+        let located = locate(tools, target, &self.directory).await?;
+        let located = located.ok_or_else(|| on_no_volume(target, &self.directory))?;
+        line.files(&Request::Corrupt(located.volume), ANSWER_LIMIT).await?;
+        let processes = signal::send(line, target, Signal::Kill).await?;
+        Ok(Injected { processes, ..Injected::of(target) })
+    }
+
+    /// What is on disk differs from what was kept, by a fresh look, and the killed process is gone.
+    async fn prove(
+        &self,
+        site: &mut Site<'_>,
+        injected: &Injected,
+        deadline: Instant,
+    ) -> Result<Vec<Proof>, FaultError> {
+        let (tools, target, line) = site.by_agent()?;
+        let files = match locate(tools, target, &self.directory).await? {
+            Some(located) => line.files(&Request::LookAtFiles(located.volume), ANSWER_LIMIT).await?,
+            None => Vec::new(),
+        };
+        let (held, evidence) = told(&files);
+        let subject = format!("files in {} of {target}", self.directory);
+        let mut proofs = vec![Proof { subject, evidence, held, at: tools.clock.now() }];
+        proofs.extend(signal::prove_ended(tools, line, target, &injected.processes, deadline).await?);
+        Ok(proofs)
+    }
 }
 
-pub(super) fn preview(target: &Target, directory: &str) -> String {
-    format!(
-        "a byte of every file in {directory} of {target} flipped, and SIGKILL to its first process, by a privileged pod on \
-         that node; the files are kept in the volume as they were and put back, unless the runbook has deleted the volume"
-    )
+#[async_trait]
+impl UndoKind for MendFilesUndo {
+    async fn identify(&self, tools: &Tools) -> Result<Option<Undo>, FaultError> {
+        let located = locate(tools, &self.target, &self.directory).await?;
+        let uid = located.ok_or_else(|| on_no_volume(&self.target, &self.directory))?.uid;
+        Ok(Some(Undo::MendFiles(Self { volume_uid: Some(uid), ..self.clone() })))
+    }
+
+    /// Puts the files back. Where the claim has another volume since, the corrupted one is gone with its bytes.
+    async fn undo(&self, tools: &Tools, deadline: Instant) -> Result<(), FaultError> {
+        if let Some(located) = locate_again(self, tools).await? {
+            let agent = NodeAgent::ensure(tools, &located.node, &[Undo::MendFiles(self.clone())], deadline).await?;
+            agent.line().await?.files(&Request::Mend(located.volume), ANSWER_LIMIT).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the volume keeps no file any more.
+    async fn is_clean(&self, tools: &Tools, deadline: Instant) -> Result<bool, FaultError> {
+        let Some(located) = locate_again(self, tools).await? else { return Ok(true) };
+        let agent = NodeAgent::ensure(tools, &located.node, &[], deadline).await?;
+        Ok(agent.line().await?.files(&Request::LookAtFiles(located.volume), ANSWER_LIMIT).await?.is_empty())
+    }
 }
 
-/// Flips the bytes, then kills; returns the process that was killed.
-pub(super) async fn inject(
-    tools: &Tools,
-    line: &mut Line,
-    target: &Target,
-    directory: &str,
-) -> Result<Vec<Process>, FaultError> {
-    let located = locate(tools, target, directory).await?;
-    let none = || FaultError::Mismatch(format!("{directory} of {target} is on no volume"));
-    let located = located.ok_or_else(none)?;
-    line.files(&Request::Corrupt(located.volume), ANSWER_LIMIT).await?;
-    signal::inject(line, target, Signal::Kill).await
-}
-
-/// What is on disk differs from what was kept, by a fresh look, and the killed process is gone.
-pub(super) async fn prove(
-    tools: &Tools,
-    line: &mut Line,
-    target: &Target,
-    directory: &str,
-    killed: &[Process],
-    deadline: Instant,
-) -> Result<Vec<Proof>, FaultError> {
-    let files = match locate(tools, target, directory).await? {
-        Some(located) => line.files(&Request::LookAtFiles(located.volume), ANSWER_LIMIT).await?,
-        None => Vec::new(),
-    };
-    let (held, evidence) = told(&files);
-    let subject = format!("files in {directory} of {target}");
-    let mut proofs = vec![Proof { subject, evidence, held, at: tools.clock.now() }];
-    proofs.extend(signal::prove(tools, line, target, killed, deadline).await?);
-    Ok(proofs)
+fn on_no_volume(target: &Target, directory: &str) -> FaultError {
+    FaultError::Mismatch(format!("{directory} of {target} is on no volume"))
 }
 
 fn told(files: &[KeptFile]) -> (bool, String) {
@@ -67,35 +107,6 @@ fn told(files: &[KeptFile]) -> (bool, String) {
     }
 }
 
-/// Puts the files back. Where the claim has another volume since, the corrupted one is gone with its bytes.
-pub(super) async fn undo(
-    tools: &Tools,
-    target: &Target,
-    directory: &str,
-    volume_uid: Option<&str>,
-    deadline: Instant,
-) -> Result<(), FaultError> {
-    if let Some(located) = locate(tools, target, directory).await?.filter(|located| located.is(volume_uid)) {
-        let agent = NodeAgent::ensure(tools, &located.node, &[undo_of(target, directory)], deadline).await?;
-        agent.line().await?.files(&Request::Mend(located.volume), ANSWER_LIMIT).await?;
-    }
-    Ok(())
-}
-
-/// Whether the volume keeps no file any more, by a fresh look.
-pub(super) async fn is_clean(
-    tools: &Tools,
-    target: &Target,
-    directory: &str,
-    volume_uid: Option<&str>,
-    deadline: Instant,
-) -> Result<bool, FaultError> {
-    let located = locate(tools, target, directory).await?.filter(|located| located.is(volume_uid));
-    let Some(located) = located else { return Ok(true) };
-    let agent = NodeAgent::ensure(tools, &located.node, &[], deadline).await?;
-    Ok(agent.line().await?.files(&Request::LookAtFiles(located.volume), ANSWER_LIMIT).await?.is_empty())
-}
-
 /// Where a directory is now.
 struct Located {
     node: String,
@@ -104,16 +115,10 @@ struct Located {
     uid: String,
 }
 
-impl Located {
-    /// Whether it is on the volume of that UID, where one was recorded.
-    fn is(&self, volume_uid: Option<&str>) -> bool {
-        volume_uid.is_none_or(|uid| uid == self.uid)
-    }
-}
-
-/// The UID of the volume that holds a directory of a target, where it is on one.
-pub(super) async fn volume_uid(tools: &Tools, target: &Target, directory: &str) -> Result<Option<String>, FaultError> {
-    Ok(locate(tools, target, directory).await?.map(|located| located.uid))
+/// Where the corrupted directory is now, where it is still on the volume that was recorded.
+async fn locate_again(undo: &MendFilesUndo, tools: &Tools) -> Result<Option<Located>, FaultError> {
+    let located = locate(tools, &undo.target, &undo.directory).await?;
+    Ok(located.filter(|located| undo.volume_uid.as_ref().is_none_or(|uid| *uid == located.uid)))
 }
 
 /// The volume that holds the directory in the pod of the target's name, and the node where it is mounted now; `None` where

@@ -4,19 +4,22 @@
 //! from the middle of a connection that the node has forgotten counts as new, so the policy decides, and until it is in
 //! force what was forgotten is tracked again with the next packet. So they are ended until none comes back.
 
+use super::choose::Choice;
+use super::kind::{FaultKind, Site, not_a_target};
 use super::line::Line;
 use super::node_agent::ANSWER_LIMIT;
-use super::{FaultError, Proof, Tools};
+use super::{FaultError, Injected, Proof};
 use crate::agent::node::wire::{Connection, Ends, Reply, Request};
 use crate::cluster::{Cluster, ClusterError};
+use async_trait::async_trait;
 use firedrill_core::event::Undo;
 use firedrill_core::plan::Target;
-use firedrill_core::scenario::PodSelector;
+use firedrill_core::scenario::{EndConnectionsFault, PodSelector};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 /// Time between two rounds.
 const ROUND: Duration = Duration::from_millis(250);
@@ -25,63 +28,73 @@ const QUIET_FOR: Duration = Duration::from_secs(3);
 /// How long a policy may take to be in force. kube-router took a second or two.
 const SETTLE_WITHIN: Duration = Duration::from_secs(45);
 
-pub(super) fn undo_of(target: &Target) -> Undo {
-    Undo::HealsItself { what: format!("{target}: connections that may be made are made again") }
-}
+#[async_trait]
+impl FaultKind for EndConnectionsFault {
+    /// All that there are: one left out would keep the others' service up.
+    async fn targets(&self, choice: &Choice<'_>) -> Result<Vec<Target>, FaultError> {
+        choice.pods(&self.pods, None).await
+    }
 
-pub(super) fn preview(target: &Target, peers: &PodSelector) -> String {
-    format!(
-        "end the tracked connections between {target} and {}/{}, by a privileged pod on that node (create pods and \
-         pods/portforward in the run's namespace); heals by itself",
-        peers.namespace, peers.labels
-    )
-}
+    fn preview(&self, target: &Target) -> String {
+        format!(
+            "end the tracked connections between {target} and {}/{}, by a privileged pod on that node (create pods and \
+             pods/portforward in the run's namespace); heals by itself",
+            self.peers.namespace, self.peers.labels
+        )
+    }
 
-/// Ends them until none comes back, and returns how many that were in all.
-pub(super) async fn inject(
-    tools: &Tools,
-    line: &mut Line,
-    target: &Target,
-    peers: &PodSelector,
-) -> Result<usize, FaultError> {
-    let request = Request::EndConnections(ends(&tools.cluster, target, peers).await?);
-    let started = tools.clock.now();
-    let (mut ended, mut last) = (0, started);
-    let mut tick = interval(ROUND);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while tools.clock.now().since(last) < QUIET_FOR {
-        tick.tick().await;
-        let round = ask(line, &request).await?;
-        // One that nobody answers is what a policy leaves behind on the way to it.
-        if round.iter().any(|connection| connection.is_established) {
-            last = tools.clock.now();
-        }
-        ended += round.len();
-        if tools.clock.now().since(started) > SETTLE_WITHIN {
-            let limit = SETTLE_WITHIN.as_secs();
-            let reason = format!("connections of {target} come back for {limit} s: no policy is in force between them");
-            return Err(FaultError::Mismatch(reason));
+    fn undo_of(&self, target: &Target) -> Result<Option<Undo>, FaultError> {
+        match target {
+            Target::Pod { .. } => {
+                Ok(Some(Undo::HealsItself { what: format!("{target}: connections that may be made are made again") }))
+            }
+            _ => Err(not_a_target(target)),
         }
     }
-    Ok(ended)
-}
 
-/// A fresh dump of the node's table has no connection between them that is established.
-pub(super) async fn prove(
-    tools: &Tools,
-    line: &mut Line,
-    target: &Target,
-    peers: &PodSelector,
-    ended: usize,
-) -> Result<Vec<Proof>, FaultError> {
-    let left = ask(line, &Request::Connections(ends(&tools.cluster, target, peers).await?)).await?;
-    let established: Vec<&Connection> = left.iter().filter(|connection| connection.is_established).collect();
-    let evidence = match established.first() {
-        Some(one) => format!("{} are established, {one} among them", established.len()),
-        None => format!("{ended} entries were ended; none is established, {} unanswered", left.len()),
-    };
-    let subject = format!("connections of {target} with {}/{}", peers.namespace, peers.labels);
-    Ok(vec![Proof { subject, evidence, held: established.is_empty(), at: tools.clock.now() }])
+    fn uses_agent(&self) -> bool {
+        true
+    }
+
+    /// Ends them until none comes back.
+    async fn inject(&self, site: &mut Site<'_>) -> Result<Injected, FaultError> {
+        let (tools, target, line) = site.by_agent()?;
+        let request = Request::EndConnections(ends(&tools.cluster, target, &self.peers).await?);
+        let started = tools.clock.now();
+        let (mut ended, mut last) = (0, started);
+        let mut tick = interval(ROUND);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while tools.clock.now().since(last) < QUIET_FOR {
+            tick.tick().await;
+            let round = ask(line, &request).await?;
+            // One that nobody answers is what a policy leaves behind on the way to it.
+            if round.iter().any(|connection| connection.is_established) {
+                last = tools.clock.now();
+            }
+            ended += round.len();
+            if tools.clock.now().since(started) > SETTLE_WITHIN {
+                let limit = SETTLE_WITHIN.as_secs();
+                let reason =
+                    format!("connections of {target} come back for {limit} s: no policy is in force between them");
+                return Err(FaultError::Mismatch(reason));
+            }
+        }
+        Ok(Injected { connections: ended, ..Injected::of(target) })
+    }
+
+    /// A fresh dump of the node's table has no connection between them that is established.
+    async fn prove(&self, site: &mut Site<'_>, injected: &Injected, _: Instant) -> Result<Vec<Proof>, FaultError> {
+        let (tools, target, line) = site.by_agent()?;
+        let (peers, ended) = (&self.peers, injected.connections);
+        let left = ask(line, &Request::Connections(ends(&tools.cluster, target, peers).await?)).await?;
+        let established: Vec<&Connection> = left.iter().filter(|connection| connection.is_established).collect();
+        let evidence = match established.first() {
+            Some(one) => format!("{} are established, {one} among them", established.len()),
+            None => format!("{ended} entries were ended; none is established, {} unanswered", left.len()),
+        };
+        let subject = format!("connections of {target} with {}/{}", peers.namespace, peers.labels);
+        Ok(vec![Proof { subject, evidence, held: established.is_empty(), at: tools.clock.now() }])
+    }
 }
 
 async fn ask(line: &mut Line, request: &Request) -> Result<Vec<Connection>, FaultError> {

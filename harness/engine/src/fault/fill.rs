@@ -1,14 +1,17 @@
 //! A pod's volume filled with a file of real data: the next write of the workload finds no space.
 
-use super::identify::is_another_volume;
+use super::choose::Choice;
+use super::kind::{FaultKind, Site, UndoKind};
 use super::line::Line;
 use super::node_agent::{ANSWER_LIMIT, NodeAgent};
-use super::{FaultError, Proof, Tools};
-use crate::agent::node::wire::{Filler, Request, Space};
-use crate::cluster::{Cluster, ClusterError, Waiting, exactly, is_ready, wait_for};
-use firedrill_core::event::{FILLER_FILE, Undo};
+use super::{FaultError, Injected, Proof, Tools, volumes};
+use crate::agent::node::wire::{Filler, Guard, Request, Space};
+use crate::cluster::{ClusterError, Waiting, exactly, is_ready, wait_for};
+use async_trait::async_trait;
+use firedrill_core::event::{FILLER_FILE, RemoveFillerUndo, Undo};
 use firedrill_core::plan::Target;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use firedrill_core::scenario::FillFault;
+use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams};
 use std::time::Duration;
@@ -26,55 +29,84 @@ pub(super) const MIB: u64 = 1 << 20;
 /// How long a workload may take to go on by itself once it has space again.
 const GOES_ON_WITHIN: Duration = Duration::from_secs(30);
 
-/// What a pod has mounted at a path of a container; the volume behind its claim is not known yet.
-pub(super) fn target(pod: &Pod, uid: &str, container: &str, path: &str) -> Result<Target, String> {
-    let spec = pod.spec.as_ref().ok_or_else(|| "has no spec".to_owned())?;
-    let container_spec = spec.containers.iter().find(|one| one.name == container);
-    let mounts =
-        container_spec.ok_or_else(|| format!("has no container `{container}`"))?.volume_mounts.iter().flatten();
-    let mount = mounts.into_iter().find(|mount| mount.mount_path.trim_end_matches('/') == path.trim_end_matches('/'));
-    let mount = mount.ok_or_else(|| format!("container `{container}` has nothing mounted at {path}"))?;
-    let volume = spec.volumes.iter().flatten().find(|volume| volume.name == mount.name);
-    let claim = volume.and_then(|volume| volume.persistent_volume_claim.as_ref());
-    Ok(Target::Volume {
-        namespace: pod.metadata.namespace.clone().unwrap_or_default(),
-        pod: pod.metadata.name.clone().unwrap_or_default(),
-        uid: uid.to_owned(),
-        claim: claim.ok_or_else(|| format!("what is mounted at {path} is no claim's volume"))?.claim_name.clone(),
-        volume: String::new(),
-        node: spec.node_name.clone().unwrap_or_default(),
-    })
-}
-
-/// The targets with the volumes behind their claims.
-pub(super) async fn with_volumes(cluster: &Cluster, mut targets: Vec<Target>) -> Result<Vec<Target>, FaultError> {
-    for target in &mut targets {
-        let Target::Volume { namespace, claim, volume, .. } = target else { continue };
-        let bound = volume_of(cluster, namespace, claim).await?;
-        *volume = bound.ok_or_else(|| FaultError::Mismatch(format!("claim {namespace}/{claim} has no volume")))?;
+#[async_trait]
+impl FaultKind for FillFault {
+    async fn targets(&self, choice: &Choice<'_>) -> Result<Vec<Target>, FaultError> {
+        volumes::targets(choice, &self.pods, self.count, (&self.container, &self.path)).await
     }
-    Ok(targets)
+
+    fn preview(&self, target: &Target) -> String {
+        let end = match self.leave_mib {
+            0 => "until no write fits any more".to_owned(),
+            leave_mib => format!("but for {leave_mib} MiB"),
+        };
+        format!(
+            "fill {target} with real data, {end}, in its file {FILE}, by a privileged pod on that node (create pods and \
+             pods/portforward in the run's namespace); the file is removed, also by that pod itself when it is deleted or expires, and \
+             the pod that it was in is deleted where it is not ready {} s later (delete pods in its namespace)",
+            GOES_ON_WITHIN.as_secs()
+        )
+    }
+
+    fn undo_of(&self, target: &Target) -> Result<Option<Undo>, FaultError> {
+        filler(target, FILE)?;
+        let (target, file) = (target.clone(), FILE.to_owned());
+        Ok(Some(Undo::RemoveFiller(RemoveFillerUndo { target, file, volume_uid: None })))
+    }
+
+    fn uses_agent(&self) -> bool {
+        true
+    }
+
+    async fn inject(&self, site: &mut Site<'_>) -> Result<Injected, FaultError> {
+        let (_, target, line) = site.by_agent()?;
+        fill(line, target, self.leave_mib).await?;
+        Ok(Injected::of(target))
+    }
+
+    /// A fresh look: the kernel counts the space as taken, and refuses one more write of 4 KiB. A workload that stops may give
+    /// some back, as a NATS server does that switches its JetStream off; that is taken too.
+    async fn prove(&self, site: &mut Site<'_>, _: &Injected, _: Instant) -> Result<Vec<Proof>, FaultError> {
+        let (tools, target, line) = site.by_agent()?;
+        let request = Request::Space { filler: filler(target, FILE)?, try_write: self.leave_mib == 0 };
+        let at = tools.clock.now();
+        let mut space = line.space(&request, ANSWER_LIMIT).await?;
+        if self.leave_mib == 0 && space.filler_bytes.is_some() && space.refused.is_none() {
+            fill(line, target, self.leave_mib).await?;
+            space = line.space(&request, ANSWER_LIMIT).await?;
+        }
+        let (held, evidence) = proven(&space, u64::from(self.leave_mib) * MIB);
+        Ok(vec![Proof { subject: target.to_string(), evidence, held, at }])
+    }
 }
 
-async fn volume_of(cluster: &Cluster, namespace: &str, claim: &str) -> Result<Option<String>, FaultError> {
-    let claims: Api<PersistentVolumeClaim> = Api::namespaced(cluster.client(), namespace);
-    let found = claims.get_opt(claim).await.map_err(ClusterError::api("read a claim"))?;
-    Ok(found.and_then(|claim| claim.spec).and_then(|spec| spec.volume_name))
-}
+#[async_trait]
+impl UndoKind for RemoveFillerUndo {
+    async fn identify(&self, tools: &Tools) -> Result<Option<Undo>, FaultError> {
+        let volume_uid = Some(volumes::uid_of(tools, &self.target).await?);
+        Ok(Some(Undo::RemoveFiller(Self { volume_uid, ..self.clone() })))
+    }
 
-pub(super) fn undo_of(target: &Target) -> Undo {
-    Undo::RemoveFiller { target: target.clone(), file: FILE.to_owned(), volume_uid: None }
-}
+    /// Removes the file on the node where the volume is now, looks that it is gone, and has the pod go on.
+    async fn undo(&self, tools: &Tools, deadline: Instant) -> Result<(), FaultError> {
+        let Some((mut line, filler, node)) = reach(tools, self, deadline).await? else { return Ok(()) };
+        line.emptied(&Request::Empty { filler: filler.clone() }, ANSWER_LIMIT).await?;
+        match line.space(&Request::Space { filler, try_write: false }, ANSWER_LIMIT).await?.filler_bytes {
+            None => have_go_on(tools, &self.target).await,
+            Some(_) => Err(FaultError::Agent { node, reason: format!("{} is still there", self.file) }),
+        }
+    }
 
-pub(super) fn preview(target: &Target, leave_mib: u32) -> String {
-    let end =
-        if leave_mib == 0 { "until no write fits any more".to_owned() } else { format!("but for {leave_mib} MiB") };
-    format!(
-        "fill {target} with real data, {end}, in its file {FILE}, by a privileged pod on that node (create pods and \
-         pods/portforward in the run's namespace); the file is removed, also by that pod itself when it is deleted or expires, and \
-         the pod that it was in is deleted where it is not ready {} s later (delete pods in its namespace)",
-        GOES_ON_WITHIN.as_secs()
-    )
+    /// Whether the file is gone.
+    async fn is_clean(&self, tools: &Tools, deadline: Instant) -> Result<bool, FaultError> {
+        let Some((mut line, filler, _)) = reach(tools, self, deadline).await? else { return Ok(true) };
+        let space = line.space(&Request::Space { filler, try_write: false }, ANSWER_LIMIT).await?;
+        Ok(space.filler_bytes.is_none())
+    }
+
+    fn guard(&self) -> Option<Guard> {
+        filler(&self.target, &self.file).map(Guard::Filler).ok()
+    }
 }
 
 /// The file of a volume, by the pod that has it mounted.
@@ -88,7 +120,7 @@ pub(super) fn filler(target: &Target, file: &str) -> Result<Filler, FaultError> 
 }
 
 /// Fills it.
-pub(super) async fn inject(line: &mut Line, target: &Target, leave_mib: u32) -> Result<(), FaultError> {
+async fn fill(line: &mut Line, target: &Target, leave_mib: u32) -> Result<(), FaultError> {
     let (filler, leave_bytes) = (filler(target, FILE)?, u64::from(leave_mib) * MIB);
     let request = Request::Fill { filler, leave_bytes, bytes_max: BYTES_PER_ANSWER };
     let filled = async {
@@ -97,25 +129,6 @@ pub(super) async fn inject(line: &mut Line, target: &Target, leave_mib: u32) -> 
     };
     let late = || FaultError::Mismatch(format!("{target} was not full after {} s", FILL_LIMIT.as_secs()));
     timeout(FILL_LIMIT, filled).await.map_err(|_| late())?
-}
-
-/// A fresh look: the kernel counts the space as taken, and refuses one more write of 4 KiB. A workload that stops may give some
-/// back, as a NATS server does that switches its JetStream off; that is taken too.
-pub(super) async fn prove(
-    tools: &Tools,
-    line: &mut Line,
-    target: &Target,
-    leave_mib: u32,
-) -> Result<Vec<Proof>, FaultError> {
-    let request = Request::Space { filler: filler(target, FILE)?, try_write: leave_mib == 0 };
-    let at = tools.clock.now();
-    let mut space = line.space(&request, ANSWER_LIMIT).await?;
-    if leave_mib == 0 && space.filler_bytes.is_some() && space.refused.is_none() {
-        inject(line, target, leave_mib).await?;
-        space = line.space(&request, ANSWER_LIMIT).await?;
-    }
-    let (held, evidence) = proven(&space, u64::from(leave_mib) * MIB);
-    Ok(vec![Proof { subject: target.to_string(), evidence, held, at }])
 }
 
 fn proven(space: &Space, leave_bytes: u64) -> (bool, String) {
@@ -132,22 +145,6 @@ fn proven(space: &Space, leave_bytes: u64) -> (bool, String) {
     };
     let (free, all, filler) = (space.bytes_free, space.bytes / MIB, filler / MIB);
     (full, format!("{free} bytes free of {all} MiB, {filler} MiB of them in {FILE}{tried}"))
-}
-
-/// Removes the file on the node where the volume is now, looks that it is gone, and has the pod go on.
-pub(super) async fn undo(
-    tools: &Tools,
-    target: &Target,
-    file: &str,
-    volume_uid: Option<&str>,
-    deadline: Instant,
-) -> Result<(), FaultError> {
-    let Some((mut line, filler, node)) = reach(tools, target, file, volume_uid, deadline).await? else { return Ok(()) };
-    line.emptied(&Request::Empty { filler: filler.clone() }, ANSWER_LIMIT).await?;
-    match line.space(&Request::Space { filler, try_write: false }, ANSWER_LIMIT).await?.filler_bytes {
-        None => have_go_on(tools, target).await,
-        Some(_) => Err(FaultError::Agent { node, reason: format!("{file} is still there") }),
-    }
 }
 
 /// Waits for the pod to be ready, and deletes it where it does not get so: a NATS server that was started on a full volume
@@ -180,32 +177,18 @@ async fn have_go_on(tools: &Tools, target: &Target) -> Result<(), FaultError> {
     Ok(())
 }
 
-/// Whether the file is gone, by a fresh look on the node where the volume is now.
-pub(super) async fn is_clean(
-    tools: &Tools,
-    target: &Target,
-    file: &str,
-    volume_uid: Option<&str>,
-    deadline: Instant,
-) -> Result<bool, FaultError> {
-    let Some((mut line, filler, _)) = reach(tools, target, file, volume_uid, deadline).await? else { return Ok(true) };
-    let space = line.space(&Request::Space { filler, try_write: false }, ANSWER_LIMIT).await?;
-    Ok(space.filler_bytes.is_none())
-}
-
 /// A line to the node where the volume is now; `None` where the volume is gone, or another one has its name, and with it all that was in it.
 async fn reach(
     tools: &Tools,
-    target: &Target,
-    file: &str,
-    volume_uid: Option<&str>,
+    undo: &RemoveFillerUndo,
     deadline: Instant,
 ) -> Result<Option<(Line, Filler, String)>, FaultError> {
+    let RemoveFillerUndo { target, file, volume_uid } = undo;
     let Target::Volume { namespace, claim, volume, .. } = target else {
         return Err(FaultError::Mismatch(format!("{target} is no volume")));
     };
-    if volume_of(&tools.cluster, namespace, claim).await?.as_ref() != Some(volume)
-        || is_another_volume(&tools.cluster, volume, volume_uid).await?
+    if volumes::volume_of(&tools.cluster, namespace, claim).await?.as_ref() != Some(volume)
+        || volumes::is_another_volume(&tools.cluster, volume, volume_uid.as_deref()).await?
     {
         return Ok(None);
     }
@@ -216,8 +199,8 @@ async fn reach(
             "no pod has claim {namespace}/{claim} mounted now, through which {file} is reached"
         ))
     })?;
-    let agent = NodeAgent::ensure(tools, &node, &[undo_of(target)], deadline).await?;
-    let filler = Filler { pod_uid: uid, volume: volume.clone(), file: file.to_owned() };
+    let agent = NodeAgent::ensure(tools, &node, &[Undo::RemoveFiller(undo.clone())], deadline).await?;
+    let filler = Filler { pod_uid: uid, volume: volume.clone(), file: file.clone() };
     Ok(Some((agent.line().await?, filler, node)))
 }
 
@@ -247,15 +230,6 @@ mod tests {
                     {"name": "config", "configMap": {"name": "c"}}]},
             "status": {"phase": "Running"}}))
         .unwrap()
-    }
-
-    #[test]
-    fn only_a_claims_volume_is_a_target() {
-        let of = |container: &str, path: &str| target(&pod(), "u", container, path);
-        assert!(matches!(of("nats", "/data/").unwrap(), Target::Volume { claim, .. } if claim == "js-nats-0"));
-        assert_eq!(of("nats", "/etc/nats").unwrap_err(), "what is mounted at /etc/nats is no claim's volume");
-        assert_eq!(of("nats", "/var").unwrap_err(), "container `nats` has nothing mounted at /var");
-        assert_eq!(of("other", "/data").unwrap_err(), "has no container `other`");
     }
 
     #[test]

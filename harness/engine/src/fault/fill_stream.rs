@@ -1,15 +1,18 @@
 //! Volumes filled by the messages of a stream that has a replica on each of them: what purging or keeping less would free.
 
+use super::choose::Choice;
 use super::fill::{FILE, MIB, filler};
+use super::kind::{FaultKind, HitsTogether, Site, UndoKind, not_a_target};
 use super::line::Line;
 use super::node_agent::{ANSWER_LIMIT, NodeAgent};
-use super::{FaultError, Proof, Tools};
+use super::{FaultError, Injected, Proof, Tools, volumes};
 use crate::agent::node::stream::is_as_before;
 use crate::agent::node::wire::{Messages, Request, Space};
 use crate::cluster::{Cluster, ClusterError};
-use firedrill_core::event::Undo;
+use async_trait::async_trait;
+use firedrill_core::event::{EmptyStreamUndo, Undo};
 use firedrill_core::plan::Target;
-use firedrill_core::scenario::{Fault, PodSelector};
+use firedrill_core::scenario::{FillStreamFault, PodSelector};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams};
 use std::time::Duration;
@@ -33,107 +36,145 @@ const OWN_WITHIN: Duration = Duration::from_secs(20);
 /// After how long an undo is tried again: a server that had no space is started anew first, and elects a leader.
 const AGAIN_AFTER: Duration = Duration::from_secs(2);
 
-/// What a fault of this kind publishes, and where it is left.
-#[derive(Clone, Copy)]
-pub(super) struct Flood<'a> {
-    servers: &'a PodSelector,
-    stream: &'a str,
-    subject: &'a str,
-    leave_mib: u32,
+#[async_trait]
+impl FaultKind for FillStreamFault {
+    async fn targets(&self, choice: &Choice<'_>) -> Result<Vec<Target>, FaultError> {
+        volumes::targets(choice, &self.pods, self.count, (&self.container, &self.path)).await
+    }
+
+    fn preview(&self, target: &Target) -> String {
+        let Self { leave_mib, stream, subject, .. } = self;
+        format!(
+            "fill {target} but for {leave_mib} MiB with messages of stream {stream}, subject {subject}.RUN, by a privileged pod on \
+             that node (create pods and pods/portforward in the run's namespace); they are purged, and the stream gets the \
+             configuration back that it had"
+        )
+    }
+
+    /// The configuration that the stream has is not known without a look.
+    fn undo_of(&self, target: &Target) -> Result<Option<Undo>, FaultError> {
+        filler(target, FILE).map(|_| None)
+    }
+
+    /// With the configuration that the stream has now. An error where it cannot be filled, and emptied after, without touching
+    /// what is others'.
+    async fn look_up_undo(&self, site: &mut Site<'_>) -> Result<Undo, FaultError> {
+        let (tools, target, line) = site.by_agent()?;
+        let messages = messages(self, tools, &address_of(tools, target).await?);
+        let subject = messages.subject.clone();
+        let cannot = |why: &str| FaultError::Mismatch(format!("stream {} cannot be filled: {why}", self.stream));
+        let seen = line.stream(messages, ANSWER_LIMIT).await?.ok_or_else(|| cannot("it is not there"))?;
+        if let Some(why) = &seen.unfit {
+            return Err(cannot(why));
+        }
+        if !seen.servers.is_empty() && !seen.servers.iter().any(|server| server == target.name()) {
+            return Err(cannot(&format!("it has no replica on {}", target.name())));
+        }
+        Ok(Undo::EmptyStream(EmptyStreamUndo {
+            servers: self.pods.clone(),
+            stream: self.stream.clone(),
+            subject,
+            before: seen.now,
+            node: target.node().unwrap_or_default().to_owned(),
+        }))
+    }
+
+    fn uses_agent(&self) -> bool {
+        true
+    }
+
+    fn together(&self) -> Option<&dyn HitsTogether> {
+        Some(self)
+    }
+
+    async fn inject(&self, site: &mut Site<'_>) -> Result<Injected, FaultError> {
+        Err(not_a_target(site.target))
+    }
+
+    /// A fresh look at both ends: the kernel counts the space as taken, and the stream's leader counts the messages.
+    async fn prove(&self, site: &mut Site<'_>, _: &Injected, _: Instant) -> Result<Vec<Proof>, FaultError> {
+        let (tools, target, line) = site.by_agent()?;
+        let at = tools.clock.now();
+        let space = left(line, target).await?;
+        let messages = messages(self, tools, &address_of(tools, target).await?);
+        let there = line.stream(messages, ANSWER_LIMIT).await?.map_or(0, |seen| seen.messages);
+        // What is far below is as good as full altogether, which is another fault.
+        let right = u64::from(self.leave_mib) * MIB / 2..=most_left(self.leave_mib) + APART_BYTES_MAX;
+        let held = right.contains(&space.bytes_free) && there > 0;
+        let (free, all) = (space.bytes_free / MIB, space.bytes / MIB);
+        let stream = &self.stream;
+        let evidence = format!("{free} of {all} MiB free; {there} messages of the fault's subject in stream {stream}");
+        Ok(vec![Proof { subject: target.to_string(), evidence, held, at }])
+    }
 }
 
-impl<'a> Flood<'a> {
-    /// Of a fault, where it is of this kind.
-    pub(super) fn of(fault: &'a Fault) -> Option<Self> {
-        match fault {
-            Fault::FillStream { pods, stream, subject, leave_mib, .. } => {
-                Some(Flood { servers: pods, stream, subject, leave_mib: *leave_mib })
-            }
-            _ => None,
-        }
-    }
-
-    fn messages(&self, tools: &Tools, address: &str) -> Messages {
-        Messages {
-            server: format!("{address}:{PORT}"),
-            stream: self.stream.to_owned(),
-            subject: format!("{}.{}", self.subject, tools.mark.run_id),
-        }
-    }
-
-    fn request(&self, tools: &Tools, target: &Target, address: &str) -> Result<Request, FaultError> {
-        Ok(Request::FillStream {
-            messages: self.messages(tools, address),
-            filler: filler(target, FILE)?,
+#[async_trait]
+impl HitsTogether for FillStreamFault {
+    /// Publishes beside the first target until the fullest of all is as full as asked for, and stays so. They fill together,
+    /// whoever publishes: of volumes that are not alike one would be without any space while another one is filled.
+    async fn inject(&self, tools: &Tools, targets: &mut [(&Target, &mut Line)]) -> Result<(), FaultError> {
+        let Some(&(first, _)) = targets.first() else { return Ok(()) };
+        let request = Request::FillStream {
+            messages: messages(self, tools, &address_of(tools, first).await?),
+            filler: filler(first, FILE)?,
             leave_bytes: u64::from(self.leave_mib) * MIB,
             bytes_max: BYTES_PER_ANSWER,
-        })
-    }
-}
-
-pub(super) fn preview(target: &Target, stream: &str, subject: &str, leave_mib: u32) -> String {
-    format!(
-        "fill {target} but for {leave_mib} MiB with messages of stream {stream}, subject {subject}.RUN, by a privileged pod on \
-         that node (create pods and pods/portforward in the run's namespace); they are purged, and the stream gets the \
-         configuration back that it had"
-    )
-}
-
-/// How it is undone: with the configuration that the stream has now.
-///
-/// # Errors
-/// Where it cannot be filled, and emptied after, without touching what is others'.
-pub(super) async fn undo_of(
-    tools: &Tools,
-    line: &mut Line,
-    target: &Target,
-    flood: Flood<'_>,
-) -> Result<Undo, FaultError> {
-    let messages = flood.messages(tools, &address_of(tools, target).await?);
-    let subject = messages.subject.clone();
-    let cannot = |why: &str| FaultError::Mismatch(format!("stream {} cannot be filled: {why}", flood.stream));
-    let seen = line.stream(messages, ANSWER_LIMIT).await?.ok_or_else(|| cannot("it is not there"))?;
-    if let Some(why) = &seen.unfit {
-        return Err(cannot(why));
-    }
-    if !seen.servers.is_empty() && !seen.servers.iter().any(|server| server == target.name()) {
-        return Err(cannot(&format!("it has no replica on {}", target.name())));
-    }
-    Ok(Undo::EmptyStream {
-        servers: flood.servers.clone(),
-        stream: flood.stream.to_owned(),
-        subject,
-        before: seen.now,
-        node: target.node().unwrap_or_default().to_owned(),
-    })
-}
-
-/// Publishes beside the first target until the fullest of all is as full as asked for, and stays so. They fill together, whoever
-/// publishes: of volumes that are not alike one would be without any space while another one is filled.
-pub(super) async fn inject(
-    tools: &Tools,
-    targets: &mut [(&Target, &mut Line)],
-    flood: Flood<'_>,
-) -> Result<(), FaultError> {
-    let Some(&(first, _)) = targets.first() else { return Ok(()) };
-    let request = flood.request(tools, first, &address_of(tools, first).await?)?;
-    // The last answer's messages are written twice.
-    let near = u64::from(flood.leave_mib) * MIB + 2 * BYTES_PER_ANSWER;
-    let filled = async {
-        loop {
-            while least_left(targets).await? > near {
-                if targets[0].1.space(&request, ANSWER_LIMIT).await?.full {
-                    break;
+        };
+        // The last answer's messages are written twice.
+        let near = u64::from(self.leave_mib) * MIB + 2 * BYTES_PER_ANSWER;
+        let filled = async {
+            loop {
+                while least_left(targets).await? > near {
+                    if targets[0].1.space(&request, ANSWER_LIMIT).await?.full {
+                        break;
+                    }
+                }
+                sleep(SETTLES_AFTER).await;
+                if least_left(targets).await? <= most_left(self.leave_mib) {
+                    return Ok(());
                 }
             }
-            sleep(SETTLES_AFTER).await;
-            if least_left(targets).await? <= most_left(flood.leave_mib) {
-                return Ok(());
+        };
+        let late = || FaultError::Mismatch(format!("{first} was not full after {} s", FILL_LIMIT.as_secs()));
+        timeout(FILL_LIMIT, filled).await.map_err(|_| late())?
+    }
+}
+
+#[async_trait]
+impl UndoKind for EmptyStreamUndo {
+    /// Purges the messages through whichever server answers, again until the deadline: one that had no space comes back first.
+    async fn undo(&self, tools: &Tools, deadline: Instant) -> Result<(), FaultError> {
+        loop {
+            let tried = async {
+                let (mut line, messages) = reach(tools, self, deadline).await?;
+                line.emptied(&Request::EmptyStream { messages, before: self.before.clone() }, ANSWER_LIMIT).await
+            };
+            match tried.await {
+                Err(_) if from_now(tools, AGAIN_AFTER) < deadline => sleep(AGAIN_AFTER).await,
+                Err(error) => {
+                    let hint = "where NATS has no space left for it, let its volumes grow first";
+                    return Err(FaultError::Mismatch(format!("{error}; {hint}")));
+                }
+                Ok(()) => return Ok(()),
             }
         }
-    };
-    let late = || FaultError::Mismatch(format!("{first} was not full after {} s", FILL_LIMIT.as_secs()));
-    timeout(FILL_LIMIT, filled).await.map_err(|_| late())?
+    }
+
+    /// Whether none of the messages is left, and the stream is set up as it was.
+    async fn is_clean(&self, tools: &Tools, deadline: Instant) -> Result<bool, FaultError> {
+        let (mut line, messages) = reach(tools, self, deadline).await?;
+        let seen = line.stream(messages, ANSWER_LIMIT).await?;
+        Ok(seen.is_none_or(|seen| seen.messages == 0 && is_as_before(&seen.now, &self.before)))
+    }
+}
+
+/// What a fault of this kind publishes.
+fn messages(fault: &FillStreamFault, tools: &Tools, address: &str) -> Messages {
+    Messages {
+        server: format!("{address}:{PORT}"),
+        stream: fault.stream.clone(),
+        subject: format!("{}.{}", fault.subject, tools.mark.run_id),
+    }
 }
 
 /// What is free on the fullest of the volumes, in bytes.
@@ -153,26 +194,6 @@ async fn left(line: &mut Line, target: &Target) -> Result<Space, FaultError> {
     line.space(&Request::Space { filler: filler(target, FILE)?, try_write: false }, ANSWER_LIMIT).await
 }
 
-/// A fresh look at both ends: the kernel counts the space as taken, and the stream's leader counts the messages.
-pub(super) async fn prove(
-    tools: &Tools,
-    line: &mut Line,
-    target: &Target,
-    flood: Flood<'_>,
-) -> Result<Vec<Proof>, FaultError> {
-    let at = tools.clock.now();
-    let space = left(line, target).await?;
-    let messages = flood.messages(tools, &address_of(tools, target).await?);
-    let there = line.stream(messages, ANSWER_LIMIT).await?.map_or(0, |seen| seen.messages);
-    // What is far below is as good as full altogether, which is another fault.
-    let right = u64::from(flood.leave_mib) * MIB / 2..=most_left(flood.leave_mib) + APART_BYTES_MAX;
-    let held = right.contains(&space.bytes_free) && there > 0;
-    let (free, all) = (space.bytes_free / MIB, space.bytes / MIB);
-    let evidence =
-        format!("{free} of {all} MiB free; {there} messages of the fault's subject in stream {}", flood.stream);
-    Ok(vec![Proof { subject: target.to_string(), evidence, held, at }])
-}
-
 async fn address_of(tools: &Tools, target: &Target) -> Result<String, FaultError> {
     let Target::Volume { namespace, pod, .. } = target else {
         return Err(FaultError::Mismatch(format!("{target} is no volume")));
@@ -183,47 +204,14 @@ async fn address_of(tools: &Tools, target: &Target) -> Result<String, FaultError
     address.ok_or_else(|| FaultError::Mismatch(format!("pod {namespace}/{pod} has no address")))
 }
 
-/// Purges the messages through whichever server answers, again until the deadline: one that had no space comes back first.
-pub(super) async fn undo(tools: &Tools, undo: &Undo, deadline: Instant) -> Result<(), FaultError> {
-    let Undo::EmptyStream { servers, stream, subject, before, node } = undo else { return Ok(()) };
-    loop {
-        let tried = async {
-            let (mut line, server) = reach(tools, servers, node, deadline).await?;
-            let messages = Messages { server, stream: stream.clone(), subject: subject.clone() };
-            line.emptied(&Request::EmptyStream { messages, before: before.clone() }, ANSWER_LIMIT).await
-        };
-        match tried.await {
-            Err(_) if from_now(tools, AGAIN_AFTER) < deadline => sleep(AGAIN_AFTER).await,
-            Err(error) => {
-                let hint = "where NATS has no space left for it, let its volumes grow first";
-                return Err(FaultError::Mismatch(format!("{error}; {hint}")));
-            }
-            Ok(()) => return Ok(()),
-        }
-    }
-}
-
 fn from_now(tools: &Tools, after: Duration) -> Instant {
     tools.clock.deadline(tools.clock.now().plus(after))
 }
 
-/// Whether none of the messages is left, and the stream is set up as it was, by a fresh look.
-pub(super) async fn is_clean(tools: &Tools, undo: &Undo, deadline: Instant) -> Result<bool, FaultError> {
-    let Undo::EmptyStream { servers, stream, subject, before, node } = undo else { return Ok(true) };
-    let (mut line, server) = reach(tools, servers, node, deadline).await?;
-    let messages = Messages { server, stream: stream.clone(), subject: subject.clone() };
-    let seen = line.stream(messages, ANSWER_LIMIT).await?;
-    Ok(seen.is_none_or(|seen| seen.messages == 0 && is_as_before(&seen.now, before)))
-}
-
-/// A line to the agent on the node that published, or on a server's where that one does not answer, and the address of a
-/// server: a ready one, where there is one.
-async fn reach(
-    tools: &Tools,
-    servers: &PodSelector,
-    node: &str,
-    deadline: Instant,
-) -> Result<(Line, String), FaultError> {
+/// A line to the agent on the node that published, or on a server's where that one does not answer, and the messages by the
+/// address of a server: a ready one, where there is one.
+async fn reach(tools: &Tools, undo: &EmptyStreamUndo, deadline: Instant) -> Result<(Line, Messages), FaultError> {
+    let EmptyStreamUndo { servers, stream, subject, node, .. } = undo;
     let pods = listed(&tools.cluster, servers).await?;
     let none = || FaultError::Mismatch(format!("no pod of {}/{} runs", servers.namespace, servers.labels));
     let (beside, address) = beside(&pods).ok_or_else(none)?;
@@ -232,7 +220,8 @@ async fn reach(
         Ok(agent) => agent,
         Err(_) => NodeAgent::ensure(tools, &beside, &[], deadline).await?,
     };
-    Ok((agent.line().await?, format!("{address}:{PORT}")))
+    let server = format!("{address}:{PORT}");
+    Ok((agent.line().await?, Messages { server, stream: stream.clone(), subject: subject.clone() }))
 }
 
 async fn listed(cluster: &Cluster, servers: &PodSelector) -> Result<Vec<Pod>, FaultError> {

@@ -1,12 +1,15 @@
 //! Every process of a container stopped. Its connections stay open and its port still accepts: it hangs.
 
-use super::line::Line;
+use super::choose::Choice;
+use super::kind::{FaultKind, Site, UndoKind};
 use super::node_agent::{ANSWER_LIMIT, NodeAgent};
-use super::{FaultError, Proof, Tools, signal};
-use crate::agent::node::wire::{Process, Request};
+use super::{FaultError, Injected, Proof, Tools, signal};
+use crate::agent::node::wire::{Guard, Process, Request};
 use crate::cluster::ClusterError;
-use firedrill_core::event::Undo;
+use async_trait::async_trait;
+use firedrill_core::event::{ThawUndo, Undo};
 use firedrill_core::plan::Target;
+use firedrill_core::scenario::FreezeFault;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::Api;
 use std::time::Duration;
@@ -33,54 +36,91 @@ pub(super) fn container_of(target: &Target) -> Result<ContainerRef<'_>, FaultErr
     }
 }
 
-pub(super) fn undo_of(target: &Target) -> Undo {
-    Undo::Thaw { target: target.clone() }
+#[async_trait]
+impl FaultKind for FreezeFault {
+    async fn targets(&self, choice: &Choice<'_>) -> Result<Vec<Target>, FaultError> {
+        choice.containers(&self.pods, self.count, &self.container).await
+    }
+
+    fn preview(&self, target: &Target) -> String {
+        format!(
+            "SIGSTOP to every process of {target}, by a privileged pod on that node (create pods and pods/portforward in \
+             the run's namespace); let go by SIGCONT, and by that pod itself when it is deleted or expires"
+        )
+    }
+
+    fn undo_of(&self, target: &Target) -> Result<Option<Undo>, FaultError> {
+        container_of(target)?;
+        Ok(Some(Undo::Thaw(ThawUndo { target: target.clone() })))
+    }
+
+    fn uses_agent(&self) -> bool {
+        true
+    }
+
+    async fn inject(&self, site: &mut Site<'_>) -> Result<Injected, FaultError> {
+        let (_, target, line) = site.by_agent()?;
+        let container_id = container_of(target)?.container_id.to_owned();
+        let lasts_ms = self.lasts.map(|lasts| u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX));
+        // As they are once they are stopped.
+        let processes = line.processes(&Request::Freeze { container_id, lasts_ms }, ANSWER_LIMIT).await?;
+        Ok(Injected { processes, ..Injected::of(target) })
+    }
+
+    /// Two proofs: between two looks at the node not one thread of the frozen processes ran, and the API server still names
+    /// the same container, so that nobody started it again.
+    async fn prove(&self, site: &mut Site<'_>, injected: &Injected, _: Instant) -> Result<Vec<Proof>, FaultError> {
+        let (tools, target, line) = site.by_agent()?;
+        let container = container_of(target)?;
+        let request = Request::Look { container_id: container.container_id.to_owned() };
+        let first = line.processes(&request, ANSWER_LIMIT).await?;
+        let first_at = tools.clock.now();
+        tokio::time::sleep(STILL_FOR).await;
+        let second = line.processes(&request, ANSWER_LIMIT).await?;
+        let (held, evidence) = compare(&injected.processes, &first, &second);
+        let subject = format!("processes of {} in {} on {}", container.container, container.pod, container.node);
+        // What was still at the second look had been still since the first one.
+        let processes = Proof { subject, evidence, held, at: first_at };
+
+        let pods: Api<Pod> = Api::namespaced(tools.cluster.client(), container.namespace);
+        let pod = pods.get_opt(container.pod).await.map_err(ClusterError::api("read a pod"))?;
+        let change = signal::change_of(pod.as_ref(), target);
+        let held = change.is_none();
+        let evidence = change.unwrap_or_else(|| "the same container still counts as running".to_owned());
+        let subject = format!("status of container {} in {}", container.container, container.pod);
+        Ok(vec![processes, Proof { subject, evidence, held, at: tools.clock.now() }])
+    }
 }
 
-pub(super) fn preview(target: &Target) -> String {
-    format!(
-        "SIGSTOP to every process of {target}, by a privileged pod on that node (create pods and pods/portforward in \
-         the run's namespace); let go by SIGCONT, and by that pod itself when it is deleted or expires"
-    )
-}
+#[async_trait]
+impl UndoKind for ThawUndo {
+    /// Lets them go on, from whatever state.
+    async fn undo(&self, tools: &Tools, deadline: Instant) -> Result<(), FaultError> {
+        let container = container_of(&self.target)?;
+        if !node_exists(tools, container.node).await? {
+            return Ok(());
+        }
+        let agent = NodeAgent::ensure(tools, container.node, &[Undo::Thaw(self.clone())], deadline).await?;
+        let request = Request::Thaw { container_id: container.container_id.to_owned() };
+        agent.line().await?.processes(&request, ANSWER_LIMIT).await?;
+        Ok(())
+    }
 
-/// Stops them, and returns them as they are then.
-pub(super) async fn inject(
-    line: &mut Line,
-    target: &Target,
-    lasts: Option<Duration>,
-) -> Result<Vec<Process>, FaultError> {
-    let container_id = container_of(target)?.container_id.to_owned();
-    let lasts_ms = lasts.map(|lasts| u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX));
-    line.processes(&Request::Freeze { container_id, lasts_ms }, ANSWER_LIMIT).await
-}
+    /// Whether no process of the container is stopped.
+    async fn is_clean(&self, tools: &Tools, deadline: Instant) -> Result<bool, FaultError> {
+        let container = container_of(&self.target)?;
+        if !node_exists(tools, container.node).await? {
+            return Ok(true);
+        }
+        let agent = NodeAgent::ensure(tools, container.node, &[], deadline).await?;
+        let request = Request::Look { container_id: container.container_id.to_owned() };
+        let processes = agent.line().await?.processes(&request, ANSWER_LIMIT).await?;
+        Ok(processes.iter().all(|process| process.state != 'T' && process.threads_stopped == 0))
+    }
 
-/// Two proofs: between two looks at the node not one thread of the frozen processes ran, and the API server still names
-/// the same container, so that nobody started it again.
-pub(super) async fn prove(
-    tools: &Tools,
-    line: &mut Line,
-    target: &Target,
-    frozen: &[Process],
-) -> Result<Vec<Proof>, FaultError> {
-    let container = container_of(target)?;
-    let request = Request::Look { container_id: container.container_id.to_owned() };
-    let first = line.processes(&request, ANSWER_LIMIT).await?;
-    let first_at = tools.clock.now();
-    tokio::time::sleep(STILL_FOR).await;
-    let second = line.processes(&request, ANSWER_LIMIT).await?;
-    let (held, evidence) = compare(frozen, &first, &second);
-    let subject = format!("processes of {} in {} on {}", container.container, container.pod, container.node);
-    // What was still at the second look had been still since the first one.
-    let processes = Proof { subject, evidence, held, at: first_at };
-
-    let pods: Api<Pod> = Api::namespaced(tools.cluster.client(), container.namespace);
-    let pod = pods.get_opt(container.pod).await.map_err(ClusterError::api("read a pod"))?;
-    let change = signal::change_of(pod.as_ref(), target);
-    let held = change.is_none();
-    let evidence = change.unwrap_or_else(|| "the same container still counts as running".to_owned());
-    let subject = format!("status of container {} in {}", container.container, container.pod);
-    Ok(vec![processes, Proof { subject, evidence, held, at: tools.clock.now() }])
+    fn guard(&self) -> Option<Guard> {
+        Some(Guard::Container(container_of(&self.target).ok()?.container_id.to_owned()))
+    }
 }
 
 /// Whether all frozen processes were there and still, from the first look to the second.
@@ -109,30 +149,6 @@ fn compare(frozen: &[Process], first: &[Process], second: &[Process]) -> (bool, 
     let also = if others == 0 { String::new() } else { format!("; {others} started from outside since") };
     let (count, ms) = (frozen.len(), STILL_FOR.as_millis());
     (true, format!("{count} processes, {threads} threads, all stopped, no context switch in {ms} ms{also}"))
-}
-
-/// Lets them go on, from whatever state: needs nothing but the journal's target.
-pub(super) async fn undo(tools: &Tools, target: &Target, deadline: Instant) -> Result<(), FaultError> {
-    let container = container_of(target)?;
-    if !node_exists(tools, container.node).await? {
-        return Ok(());
-    }
-    let agent = NodeAgent::ensure(tools, container.node, &[undo_of(target)], deadline).await?;
-    let request = Request::Thaw { container_id: container.container_id.to_owned() };
-    agent.line().await?.processes(&request, ANSWER_LIMIT).await?;
-    Ok(())
-}
-
-/// Whether no process of the container is stopped, by a fresh look on its node.
-pub(super) async fn is_clean(tools: &Tools, target: &Target, deadline: Instant) -> Result<bool, FaultError> {
-    let container = container_of(target)?;
-    if !node_exists(tools, container.node).await? {
-        return Ok(true);
-    }
-    let agent = NodeAgent::ensure(tools, container.node, &[], deadline).await?;
-    let request = Request::Look { container_id: container.container_id.to_owned() };
-    let processes = agent.line().await?.processes(&request, ANSWER_LIMIT).await?;
-    Ok(processes.iter().all(|process| process.state != 'T' && process.threads_stopped == 0))
 }
 
 /// Where the node object is gone there is no container to let go, and no node to put an agent on.

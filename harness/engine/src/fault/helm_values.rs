@@ -2,16 +2,20 @@
 //!
 //! Whatever upgrades follow, a runbook's among them, `helm rollback` to the first revision undoes them all.
 
-use super::{FaultError, Proof, Tools};
+use super::choose::Choice;
+use super::kind::{FaultKind, Site, UndoKind, not_a_target};
+use super::{FaultError, Injected, Proof, Tools};
 use crate::cluster::{Cluster, ClusterError};
 use crate::process::Tool;
-use firedrill_core::event::Undo;
+use async_trait::async_trait;
+use firedrill_core::event::{RollBackUndo, Undo};
 use firedrill_core::plan::Target;
+use firedrill_core::scenario::HelmValuesFault;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, ListParams};
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// How long one call of Helm may take; none of them waits for workloads.
 const HELM_LIMIT: Duration = Duration::from_secs(45);
@@ -25,107 +29,95 @@ struct Recorded {
     uid: String,
 }
 
-/// The release as it is now.
-pub(super) async fn target(cluster: &Cluster, namespace: &str, release: &str) -> Result<Target, FaultError> {
-    match latest(cluster, namespace, release).await? {
-        Some(Recorded { revision, status, uid }) if status == "deployed" => Ok(Target::Release {
-            namespace: namespace.to_owned(),
-            release: release.to_owned(),
-            revision,
-            uid: Some(uid),
-        }),
-        other => Err(FaultError::TooFewTargets {
-            selector: format!("{namespace}/{release}"),
-            wanted: "1 deployed Helm release".to_owned(),
-            found: other.map_or("found none".to_owned(), |found| format!("found one that is {}", found.status)),
-        }),
+#[async_trait]
+impl FaultKind for HelmValuesFault {
+    /// The release as it is now.
+    async fn targets(&self, choice: &Choice<'_>) -> Result<Vec<Target>, FaultError> {
+        let (namespace, release) = (self.namespace.clone(), self.release.clone());
+        match latest(choice.cluster, &namespace, &release).await? {
+            Some(Recorded { revision, status, uid }) if status == "deployed" => {
+                Ok(vec![Target::Release { namespace, release, revision, uid: Some(uid) }])
+            }
+            other => Err(FaultError::TooFewTargets {
+                selector: format!("{namespace}/{release}"),
+                wanted: "1 deployed Helm release".to_owned(),
+                found: other.map_or("found none".to_owned(), |found| format!("found one that is {}", found.status)),
+            }),
+        }
+    }
+
+    fn preview(&self, target: &Target) -> String {
+        let values = [self.set.as_slice(), &self.set_json].concat().join(", ");
+        format!("helm upgrade {target} with {values}; helm rollback undoes it")
+    }
+
+    fn undo_of(&self, target: &Target) -> Result<Option<Undo>, FaultError> {
+        let Target::Release { namespace, release, revision, uid } = target else { return Err(not_a_target(target)) };
+        let (namespace, release, uid) = (namespace.clone(), release.clone(), uid.clone());
+        Ok(Some(Undo::RollBack(RollBackUndo { namespace, release, revision: *revision, uid })))
+    }
+
+    async fn inject(&self, site: &mut Site<'_>) -> Result<Injected, FaultError> {
+        let helm = helm(site.tools, &self.namespace).args(["upgrade", &self.release]);
+        let mut helm = helm.arg(site.chart).arg("--reuse-values");
+        for value in &self.set {
+            helm = helm.arg("--set").arg(value);
+        }
+        for value in &self.set_json {
+            helm = helm.arg("--set-json").arg(value);
+        }
+        helm.run().await?;
+        Ok(Injected::of(site.target))
+    }
+
+    /// The cluster's own record names a later revision as deployed, and its objects differ from those before.
+    async fn prove(&self, site: &mut Site<'_>, _: &Injected, _: Instant) -> Result<Vec<Proof>, FaultError> {
+        let Target::Release { revision: before, .. } = site.target else { return Err(not_a_target(site.target)) };
+        let (tools, namespace, release) = (site.tools, self.namespace.as_str(), self.release.as_str());
+        let subject = format!("release {release}");
+        let proof = |evidence: String, held| vec![Proof { subject, evidence, held, at: tools.clock.now() }];
+        let now = match latest(&tools.cluster, namespace, release).await? {
+            Some(Recorded { revision, status, .. }) if status == "deployed" && revision > *before => revision,
+            Some(found) => return Ok(proof(format!("revision {} is {}", found.revision, found.status), false)),
+            None => return Ok(proof("it is gone".to_owned(), false)),
+        };
+        let changed = changed_between(tools, namespace, release, *before, now).await?;
+        let evidence = match changed.is_empty() {
+            true => format!("revision {now} is deployed and says the same as revision {before}"),
+            false => format!("revision {now} is deployed; changed: {}", changed.join(", ")),
+        };
+        Ok(proof(evidence, !changed.is_empty()))
     }
 }
 
-pub(super) fn undo_of(namespace: &str, release: &str, revision: u32, uid: Option<&str>) -> Undo {
-    let uid = uid.map(str::to_owned);
-    Undo::RollBack { namespace: namespace.to_owned(), release: release.to_owned(), revision, uid }
-}
-
-pub(super) fn preview(target: &Target, set: &[String], set_json: &[String]) -> String {
-    let values = [set, set_json].concat().join(", ");
-    format!("helm upgrade {target} with {values}; helm rollback undoes it")
-}
-
-pub(super) async fn inject(
-    tools: &Tools,
-    chart: &Path,
-    namespace: &str,
-    release: &str,
-    set: &[String],
-    set_json: &[String],
-) -> Result<(), FaultError> {
-    let mut helm = helm(tools, namespace).args(["upgrade", release]).arg(chart).arg("--reuse-values");
-    for value in set {
-        helm = helm.arg("--set").arg(value);
+#[async_trait]
+impl UndoKind for RollBackUndo {
+    /// Rolls back, where it is not so already.
+    async fn undo(&self, tools: &Tools, deadline: Instant) -> Result<(), FaultError> {
+        if self.is_clean(tools, deadline).await? {
+            return Ok(());
+        }
+        // What somebody else's hand has set in the meantime is part of what is undone.
+        let revision = self.revision.to_string();
+        let args = ["rollback", &self.release, &revision, "--force-conflicts"];
+        helm(tools, &self.namespace).args(args).run().await?;
+        Ok(())
     }
-    for value in set_json {
-        helm = helm.arg("--set-json").arg(value);
-    }
-    helm.run().await?;
-    Ok(())
-}
 
-/// The cluster's own record names a later revision as deployed, and its objects differ from those before.
-pub(super) async fn prove(
-    tools: &Tools,
-    namespace: &str,
-    release: &str,
-    before: u32,
-) -> Result<Vec<Proof>, FaultError> {
-    let subject = format!("release {release}");
-    let proof = |evidence: String, held| Proof { subject: subject.clone(), evidence, held, at: tools.clock.now() };
-    let now = match latest(&tools.cluster, namespace, release).await? {
-        Some(Recorded { revision, status, .. }) if status == "deployed" && revision > before => revision,
-        Some(found) => return Ok(vec![proof(format!("revision {} is {}", found.revision, found.status), false)]),
-        None => return Ok(vec![proof("it is gone".to_owned(), false)]),
-    };
-    let changed = changed_between(tools, namespace, release, before, now).await?;
-    let evidence = match changed.is_empty() {
-        true => format!("revision {now} is deployed and says the same as revision {before}"),
-        false => format!("revision {now} is deployed; changed: {}", changed.join(", ")),
-    };
-    Ok(vec![proof(evidence, !changed.is_empty())])
-}
-
-/// Rolls back, where it is not so already.
-pub(super) async fn undo(
-    tools: &Tools,
-    namespace: &str,
-    release: &str,
-    before: (u32, Option<&str>),
-) -> Result<(), FaultError> {
-    if is_clean(tools, namespace, release, before).await? {
-        return Ok(());
-    }
-    // What somebody else's hand has set in the meantime is part of what is undone.
-    let revision = before.0.to_string();
-    helm(tools, namespace).args(["rollback", release, revision.as_str(), "--force-conflicts"]).run().await?;
-    Ok(())
-}
-
-/// Whether the revision that is deployed says the same as the one before the fault, which is given by number and the UID of
-/// its record. A release that is gone, or was installed anew, is the listing's to show.
-pub(super) async fn is_clean(
-    tools: &Tools,
-    namespace: &str,
-    release: &str,
-    (revision, uid): (u32, Option<&str>),
-) -> Result<bool, FaultError> {
-    let records = records(&tools.cluster, namespace, release).await?;
-    match since(&records, revision, uid) {
-        Since::Another | Since::Nothing => Ok(true),
-        Since::Unfinished => Ok(false),
-        Since::Forgotten => Err(FaultError::Mismatch(format!(
-            "Helm's record of revision {revision} of release {release} in {namespace} is gone: whether it is as it was then \
-             cannot be known; see helm history {release} -n {namespace}"
-        ))),
-        Since::Deployed(now) => Ok(changed_between(tools, namespace, release, revision, now).await?.is_empty()),
+    /// Whether the revision that is deployed says the same as the one before the fault. A release that is gone, or was
+    /// installed anew, is the listing's to show.
+    async fn is_clean(&self, tools: &Tools, _: Instant) -> Result<bool, FaultError> {
+        let Self { namespace, release, revision, uid } = self;
+        let records = records(&tools.cluster, namespace, release).await?;
+        match since(&records, *revision, uid.as_deref()) {
+            Since::Another | Since::Nothing => Ok(true),
+            Since::Unfinished => Ok(false),
+            Since::Forgotten => Err(FaultError::Mismatch(format!(
+                "Helm's record of revision {revision} of release {release} in {namespace} is gone: whether it is as it was then \
+                 cannot be known; see helm history {release} -n {namespace}"
+            ))),
+            Since::Deployed(now) => Ok(changed_between(tools, namespace, release, *revision, now).await?.is_empty()),
+        }
     }
 }
 

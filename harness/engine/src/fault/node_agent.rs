@@ -1,11 +1,11 @@
 //! The pod that acts on a victim's node: privileged, without a service account, and only for the run.
 
+use super::kind::{UndoKind, undo_kind_of};
 use super::line::Line;
 use super::{FaultError, Tools};
 use crate::agent::node::wire;
 use crate::cluster::ClusterError;
 use firedrill_core::event::Undo;
-use firedrill_core::plan::Target;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DeleteParams, PostParams};
 use serde_json::json;
@@ -161,13 +161,7 @@ fn manifest(tools: &Tools, node: &str, undos: &[Undo]) -> Result<Pod, FaultError
         format!("--expires-after={left_s}"),
     ];
     for undo in undos {
-        let guard = match undo {
-            Undo::Thaw { target: Target::Container { container_id, .. } } => {
-                Some(wire::Guard::Container(container_id.clone()))
-            }
-            Undo::RemoveFiller { target, file, .. } => super::fill::filler(target, file).map(wire::Guard::Filler).ok(),
-            _ => None,
-        };
+        let guard = undo_kind_of(undo).and_then(UndoKind::guard);
         command.extend(guard.map(|guard| format!("--guard={guard}")));
     }
     let mut metadata = tools.mark.metadata(&pod_name(node));

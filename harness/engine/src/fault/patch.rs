@@ -1,68 +1,87 @@
 //! Fields of an object changed by a JSON merge patch, and put back as they were.
 
+use super::choose::Choice;
+use super::kind::{FaultKind, Site, UndoKind, not_a_target};
 use super::undo::objects;
-use super::{FaultError, Proof, Tools};
+use super::{FaultError, Injected, Proof, Tools};
 use crate::cluster::{Cluster, ClusterError, MANAGED_BY};
-use firedrill_core::event::{Undo, patch_refusal};
+use async_trait::async_trait;
+use firedrill_core::event::{RestoreUndo, Undo, patch_refusal};
 use firedrill_core::plan::Target;
-use firedrill_core::scenario::ObjectRef;
+use firedrill_core::scenario::{ObjectRef, PatchFault};
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 
-/// The object with what its fields are now.
-pub(super) async fn target(cluster: &Cluster, object: &ObjectRef, merge: &str) -> Result<Target, FaultError> {
-    let found = read(cluster, object).await?.ok_or_else(|| FaultError::TooFewTargets {
-        selector: format!("{}/{}", object.namespace, object.name),
-        wanted: format!("1 {}", object.kind),
-        found: "found none".to_owned(),
-    })?;
-    if let Some(why) = patch_refusal(object, merge) {
-        return Err(FaultError::Mismatch(format!("{object} cannot be patched: {why}")));
+#[async_trait]
+impl FaultKind for PatchFault {
+    /// The object with what its fields are now.
+    async fn targets(&self, choice: &Choice<'_>) -> Result<Vec<Target>, FaultError> {
+        let (object, merge) = (&self.object, &self.merge);
+        let found = read(choice.cluster, object).await?.ok_or_else(|| FaultError::TooFewTargets {
+            selector: format!("{}/{}", object.namespace, object.name),
+            wanted: format!("1 {}", object.kind),
+            found: "found none".to_owned(),
+        })?;
+        if let Some(why) = patch_refusal(object, merge) {
+            return Err(FaultError::Mismatch(format!("{object} cannot be patched: {why}")));
+        }
+        let uid = found.metadata.uid.clone().unwrap_or_default();
+        let restore = restoring(&fields(merge)?, &whole(&found)?).to_string();
+        Ok(vec![Target::Object { object: object.clone(), uid, restore }])
     }
-    let uid = found.metadata.uid.clone().unwrap_or_default();
-    let restore = restoring(&fields(merge)?, &whole(&found)?).to_string();
-    Ok(Target::Object { object: object.clone(), uid, restore })
-}
 
-pub(super) fn undo_of(object: &ObjectRef, uid: &str, restore: &str) -> Undo {
-    Undo::Restore { object: object.clone(), uid: uid.to_owned(), merge: restore.to_owned() }
-}
+    fn preview(&self, target: &Target) -> String {
+        let merge = &self.merge;
+        match target {
+            Target::Object { restore, .. } => format!("patch {target} with {merge}; undone by {restore}"),
+            _ => format!("patch {target} with {merge}"),
+        }
+    }
 
-pub(super) fn preview(target: &Target, merge: &str) -> String {
-    match target {
-        Target::Object { restore, .. } => format!("patch {target} with {merge}; undone by {restore}"),
-        _ => format!("patch {target} with {merge}"),
+    fn undo_of(&self, target: &Target) -> Result<Option<Undo>, FaultError> {
+        let Target::Object { object, uid, restore } = target else { return Err(not_a_target(target)) };
+        let (object, uid, merge) = (object.clone(), uid.clone(), restore.clone());
+        Ok(Some(Undo::Restore(RestoreUndo { object, uid, merge })))
+    }
+
+    async fn inject(&self, site: &mut Site<'_>) -> Result<Injected, FaultError> {
+        let Target::Object { object, uid, .. } = site.target else { return Err(not_a_target(site.target)) };
+        write(site.tools, object, uid, &self.merge).await?;
+        Ok(Injected::of(site.target))
+    }
+
+    /// A fresh look shows the fields as the patch has them.
+    async fn prove(&self, site: &mut Site<'_>, _: &Injected, _: Instant) -> Result<Vec<Proof>, FaultError> {
+        let (object, merge) = (&self.object, &self.merge);
+        let (held, evidence) = match read(&site.tools.cluster, object).await? {
+            None => (false, "it is gone".to_owned()),
+            Some(found) => match holds(&fields(merge)?, &whole(&found)?) {
+                true => (true, format!("read back, generation {}: {merge}", found.metadata.generation.unwrap_or(0))),
+                false => (false, "its fields are not as patched".to_owned()),
+            },
+        };
+        Ok(vec![Proof { subject: object.to_string(), evidence, held, at: site.tools.clock.now() }])
     }
 }
 
-pub(super) async fn inject(tools: &Tools, object: &ObjectRef, uid: &str, merge: &str) -> Result<(), FaultError> {
-    write(tools, object, uid, merge).await
-}
-
-/// A fresh look shows the fields as the patch has them.
-pub(super) async fn prove(tools: &Tools, object: &ObjectRef, merge: &str) -> Result<Vec<Proof>, FaultError> {
-    let (held, evidence) = match read(&tools.cluster, object).await? {
-        None => (false, "it is gone".to_owned()),
-        Some(found) => match holds(&fields(merge)?, &whole(&found)?) {
-            true => (true, format!("read back, generation {}: {merge}", found.metadata.generation.unwrap_or(0))),
-            false => (false, "its fields are not as patched".to_owned()),
-        },
-    };
-    Ok(vec![Proof { subject: object.to_string(), evidence, held, at: tools.clock.now() }])
-}
-
-pub(super) async fn undo(tools: &Tools, object: &ObjectRef, uid: &str, restore: &str) -> Result<(), FaultError> {
-    if is_clean(tools, object, uid, restore).await? {
-        return Ok(());
+#[async_trait]
+impl UndoKind for RestoreUndo {
+    async fn undo(&self, tools: &Tools, deadline: Instant) -> Result<(), FaultError> {
+        match self.is_clean(tools, deadline).await? {
+            true => Ok(()),
+            false => write(tools, &self.object, &self.uid, &self.merge).await,
+        }
     }
-    write(tools, object, uid, restore).await
-}
 
-/// Whether the fields are as they were. An object that is gone, or was made anew, is the listing's to show.
-pub(super) async fn is_clean(tools: &Tools, object: &ObjectRef, uid: &str, restore: &str) -> Result<bool, FaultError> {
-    match read(&tools.cluster, object).await? {
-        Some(found) if found.metadata.uid.as_deref() == Some(uid) => Ok(holds(&fields(restore)?, &whole(&found)?)),
-        Some(_) | None => Ok(true),
+    /// Whether the fields are as they were. An object that is gone, or was made anew, is the listing's to show.
+    async fn is_clean(&self, tools: &Tools, _: Instant) -> Result<bool, FaultError> {
+        match read(&tools.cluster, &self.object).await? {
+            Some(found) if found.metadata.uid.as_ref() == Some(&self.uid) => {
+                Ok(holds(&fields(&self.merge)?, &whole(&found)?))
+            }
+            Some(_) | None => Ok(true),
+        }
     }
 }
 

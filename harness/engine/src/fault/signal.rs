@@ -1,14 +1,17 @@
 //! A signal to the first process of a container, sent from the node: inside, the kernel would not let SIGKILL through.
 
+use super::choose::Choice;
 use super::freeze::container_of;
+use super::kind::{FaultKind, Site};
 use super::line::Line;
 use super::node_agent::ANSWER_LIMIT;
-use super::{FaultError, Proof, Tools, choose};
+use super::{FaultError, Injected, Proof, Tools, choose};
 use crate::agent::node::wire::{Process, Request};
 use crate::cluster::ClusterError;
+use async_trait::async_trait;
 use firedrill_core::event::Undo;
 use firedrill_core::plan::Target;
-use firedrill_core::scenario::Signal;
+use firedrill_core::scenario::{Signal, SignalFault};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::Api;
 use std::time::Duration;
@@ -19,26 +22,54 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Time between two looks at the pod's status, which follows the processes by a second or two.
 const STATUS_EVERY: Duration = Duration::from_millis(200);
 
-pub(super) fn undo_of(target: &Target) -> Undo {
-    Undo::HealsItself { what: format!("{target}: its kubelet starts it again") }
-}
+#[async_trait]
+impl FaultKind for SignalFault {
+    async fn targets(&self, choice: &Choice<'_>) -> Result<Vec<Target>, FaultError> {
+        choice.containers(&self.pods, self.count, &self.container).await
+    }
 
-pub(super) fn preview(target: &Target, signal: Signal) -> String {
-    let signal = format!("{signal:?}").to_uppercase();
-    format!(
-        "SIG{signal} to the first process of {target}, by a privileged pod on that node (create pods and \
-         pods/portforward in the run's namespace); heals by itself"
-    )
+    fn preview(&self, target: &Target) -> String {
+        let signal = format!("{:?}", self.signal).to_uppercase();
+        format!(
+            "SIG{signal} to the first process of {target}, by a privileged pod on that node (create pods and \
+             pods/portforward in the run's namespace); heals by itself"
+        )
+    }
+
+    fn undo_of(&self, target: &Target) -> Result<Option<Undo>, FaultError> {
+        container_of(target)?;
+        Ok(Some(Undo::HealsItself { what: format!("{target}: its kubelet starts it again") }))
+    }
+
+    fn uses_agent(&self) -> bool {
+        true
+    }
+
+    async fn inject(&self, site: &mut Site<'_>) -> Result<Injected, FaultError> {
+        let (_, target, line) = site.by_agent()?;
+        let processes = send(line, target, self.signal).await?;
+        Ok(Injected { processes, ..Injected::of(target) })
+    }
+
+    async fn prove(
+        &self,
+        site: &mut Site<'_>,
+        injected: &Injected,
+        deadline: Instant,
+    ) -> Result<Vec<Proof>, FaultError> {
+        let (tools, target, line) = site.by_agent()?;
+        prove_ended(tools, line, target, &injected.processes, deadline).await
+    }
 }
 
 /// Sends it, and returns the process that it went to.
-pub(super) async fn inject(line: &mut Line, target: &Target, signal: Signal) -> Result<Vec<Process>, FaultError> {
+pub(super) async fn send(line: &mut Line, target: &Target, signal: Signal) -> Result<Vec<Process>, FaultError> {
     let container_id = container_of(target)?.container_id.to_owned();
     line.processes(&Request::Signal { container_id, signal }, ANSWER_LIMIT).await
 }
 
 /// Two proofs: the process is gone from its node, and the kubelet tells of it.
-pub(super) async fn prove(
+pub(super) async fn prove_ended(
     tools: &Tools,
     line: &mut Line,
     target: &Target,

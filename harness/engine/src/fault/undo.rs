@@ -1,6 +1,7 @@
 //! Undoing from the record alone: whoever holds it needs nothing but the cluster, and its provider for a node.
 
-use super::{FaultError, Tools, corrupt, fill, fill_stream, freeze, helm_values, hold_detach, node_off, patch};
+use super::kind::undo_kind_of;
+use super::{FaultError, Tools, helm_values};
 use crate::cluster::{Cluster, ClusterError, LABEL_RUN, exactly};
 use firedrill_core::event::Undo;
 use k8s_openapi::api::core::v1::Pod;
@@ -11,6 +12,19 @@ use tokio::time::{MissedTickBehavior, interval, timeout_at};
 
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
+/// The undo with what tells the object that it acts on from a later one of the same name, as that is now: before the act, and
+/// before it is recorded.
+///
+/// # Errors
+/// Where what it acts on is not there; then the act must not follow.
+pub async fn identify(tools: &Tools, undo: Undo) -> Result<Undo, FaultError> {
+    match undo_kind_of(&undo) {
+        Some(kind) => Ok(kind.identify(tools).await?.unwrap_or(undo)),
+        // These carry what tells them apart, or act on what only this run makes.
+        None => Ok(undo),
+    }
+}
+
 /// Undoes one thing. Repeating it is harmless, and so is undoing what was never done.
 ///
 /// # Errors
@@ -18,29 +32,16 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// take away).
 pub async fn undo(tools: &Tools, undo: &Undo, within: Duration) -> Result<(), FaultError> {
     let deadline = tools.clock.deadline(tools.clock.now().plus(within));
+    if let Some(kind) = undo_kind_of(undo) {
+        return kind.undo(tools, deadline).await;
+    }
     match undo {
-        Undo::Thaw { target } => freeze::undo(tools, target, deadline).await,
-        Undo::MendFiles { target, directory, volume_uid } => {
-            corrupt::undo(tools, target, directory, volume_uid.as_deref(), deadline).await
-        }
-        Undo::RemoveFiller { target, file, volume_uid } => {
-            fill::undo(tools, target, file, volume_uid.as_deref(), deadline).await
-        }
-        Undo::EmptyStream { .. } => fill_stream::undo(tools, undo, deadline).await,
-        Undo::LetDetach { target, volume_uid } | Undo::LetAttach { target, volume_uid } => {
-            hold_detach::undo(tools, target, volume_uid.as_deref()).await
-        }
-        Undo::PowerOn { node, container } => node_off::undo(tools, node, container.as_deref()).await,
         Undo::RemoveNode { node } => {
             Ok(tools.cluster.machines.remove_node(&tools.cluster, &tools.mark.run_id, node).await?)
-        }
-        Undo::RollBack { namespace, release, revision, uid } => {
-            helm_values::undo(tools, namespace, release, (*revision, uid.as_deref())).await
         }
         Undo::RollBackUnfinished { namespace, release, revision, uid } => {
             helm_values::undo_unfinished(tools, namespace, release, (*revision, uid)).await
         }
-        Undo::Restore { object, uid, merge } => patch::undo(tools, object, uid, merge).await,
         Undo::HealsItself { .. } => Ok(()),
         Undo::DeleteObject { api_version, kind, namespace, name } => {
             let objects = objects(&tools.cluster, api_version, kind, namespace.as_deref())?;
@@ -70,7 +71,8 @@ pub async fn undo(tools: &Tools, undo: &Undo, within: Duration) -> Result<(), Fa
                 Err(ClusterError::Deadline { what: format!("the end of {kind} {name}"), limit: within }.into())
             })
         }
-        Undo::PurgeSubject { .. } | Undo::DropTable { .. } => Err(not_a_fault()),
+        // What a probe wrote. The others are kinds of their own.
+        _ => Err(not_a_fault()),
     }
 }
 
@@ -103,61 +105,36 @@ async fn end_pods(tools: &Tools, namespace: &str) -> Result<(), FaultError> {
 /// Where that could not be seen, and where the record is not a fault's.
 pub async fn is_clean(tools: &Tools, undo: &Undo, within: Duration) -> Result<bool, FaultError> {
     let deadline = tools.clock.deadline(tools.clock.now().plus(within));
+    if let Some(kind) = undo_kind_of(undo) {
+        return kind.is_clean(tools, deadline).await;
+    }
     match undo {
-        Undo::Thaw { target } => freeze::is_clean(tools, target, deadline).await,
-        Undo::MendFiles { target, directory, volume_uid } => {
-            corrupt::is_clean(tools, target, directory, volume_uid.as_deref(), deadline).await
-        }
-        Undo::RemoveFiller { target, file, volume_uid } => {
-            fill::is_clean(tools, target, file, volume_uid.as_deref(), deadline).await
-        }
-        Undo::EmptyStream { .. } => fill_stream::is_clean(tools, undo, deadline).await,
-        Undo::LetDetach { target, volume_uid } | Undo::LetAttach { target, volume_uid } => {
-            hold_detach::is_clean(tools, target, volume_uid.as_deref()).await
-        }
-        Undo::PowerOn { node, container } => node_off::is_clean(tools, node, container.as_deref(), deadline).await,
         Undo::RemoveNode { node } => Ok(tools.cluster.machines.is_node_gone(&tools.cluster, node).await?),
-        Undo::RollBack { namespace, release, revision, uid } => {
-            helm_values::is_clean(tools, namespace, release, (*revision, uid.as_deref())).await
-        }
         Undo::RollBackUnfinished { namespace, release, revision, uid } => {
             helm_values::is_finished(tools, namespace, release, (*revision, uid)).await
         }
-        Undo::Restore { object, uid, merge } => patch::is_clean(tools, object, uid, merge).await,
         // That it has healed is what the scenario's conditions of redundancy say.
         Undo::HealsItself { .. } => Ok(true),
         Undo::DeleteObject { api_version, kind, namespace, name } => {
             let objects = objects(&tools.cluster, api_version, kind, namespace.as_deref())?;
             Ok(of_run(tools, &objects, (kind, name)).await?.is_none())
         }
-        Undo::PurgeSubject { .. } | Undo::DropTable { .. } => Err(not_a_fault()),
+        // What a probe wrote. The others are kinds of their own.
+        _ => Err(not_a_fault()),
     }
 }
 
 /// The command by which a person finishes an undo that did not work; `None` where there is nothing to do.
 pub fn finish_with(tools: &Tools, undo: &Undo) -> Option<String> {
-    let sweep = format!("firedrill sweep --run {}", tools.mark.run_id);
-    match undo {
-        Undo::HealsItself { .. } => None,
-        Undo::PowerOn { node, .. } => Some(match tools.cluster.machines.power_on_command(node) {
-            Some(command) => format!("{command} && {sweep}"),
-            None => sweep,
-        }),
-        // No command that names a container: whether it is this run's is for the sweep to check.
-        Undo::RemoveNode { .. }
-        | Undo::Thaw { .. }
-        | Undo::MendFiles { .. }
-        | Undo::RemoveFiller { .. }
-        | Undo::EmptyStream { .. }
-        | Undo::LetDetach { .. }
-        | Undo::LetAttach { .. }
-        | Undo::RollBack { .. }
-        | Undo::RollBackUnfinished { .. }
-        | Undo::Restore { .. }
-        | Undo::DeleteObject { .. }
-        | Undo::PurgeSubject { .. }
-        | Undo::DropTable { .. } => Some(sweep),
+    if matches!(undo, Undo::HealsItself { .. }) {
+        return None;
     }
+    // No command that names a container that the run made: whether it is this run's is for the sweep to check.
+    let sweep = format!("firedrill sweep --run {}", tools.mark.run_id);
+    Some(match undo_kind_of(undo).and_then(|kind| kind.finish_first(tools)) {
+        Some(first) => format!("{first} && {sweep}"),
+        None => sweep,
+    })
 }
 
 fn not_a_fault() -> FaultError {

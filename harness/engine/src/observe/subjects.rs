@@ -1,6 +1,6 @@
 //! What a scenario is about, as far as it can be watched.
 
-use firedrill_core::scenario::{Condition, Detector, Fault, PodSelector, ProbeKind, Scenario};
+use firedrill_core::scenario::{Condition, Detector, Fault, PodSelector, Scenario};
 use std::collections::BTreeSet;
 
 /// The label of NATS servers, which their chart fixes.
@@ -30,18 +30,9 @@ impl Subjects {
         let mut subjects = Self::default();
         let mut servers = BTreeSet::new();
         for probe in scenario.probes.values() {
-            match &probe.kind {
-                ProbeKind::Http { service, .. }
-                | ProbeKind::Jetstream { service, .. }
-                | ProbeKind::Ironflow { service, .. }
-                | ProbeKind::Tcp { service } => {
-                    subjects.namespaces.insert(service.namespace.clone());
-                }
-                ProbeKind::Postgres { cluster, namespace, .. } => {
-                    subjects.namespaces.insert(namespace.clone());
-                    subjects.cnpg.insert(format!("{namespace}/{cluster}"));
-                }
-            }
+            subjects.namespaces.insert(probe.kind.service().namespace);
+            let cluster = probe.kind.cnpg_cluster();
+            subjects.cnpg.extend(cluster.map(|(namespace, name)| format!("{namespace}/{name}")));
         }
         for variant in scenario.variants.values() {
             subjects.alerts.extend(variant.alerts.iter().map(|alert| alert.fires.clone()));

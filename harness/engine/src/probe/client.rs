@@ -1,75 +1,37 @@
 //! One series' client, of whichever kind.
 
 use super::cause::{Failure, Sent};
-use super::endpoint::{Endpoint, EndpointError};
-use super::http::HttpProbe;
-use super::ironflow::{Drill, IronflowProbe};
-use super::nats::{NatsProbe, Way};
-use super::postgres::{self, PostgresProbe};
+use super::endpoint::EndpointError;
 use super::remarks::{Notes, Remarks};
 use super::schedule::ProbeSpec;
-use super::tcp::{self, TcpProbe};
+use super::tcp;
+use async_trait::async_trait;
 use firedrill_core::sample::{Cause, Outcome};
 
 pub(super) struct Client {
-    kind: Kind,
+    attempts: Box<dyn Attempts>,
     writes: bool,
     /// The name and port that must not be reached, where they must not.
     kept_from: Option<(String, u16)>,
     timeout: std::time::Duration,
 }
 
-enum Kind {
-    Http(Box<HttpProbe>),
-    Tcp(TcpProbe),
-    Nats(Box<NatsProbe>),
-    Postgres(Box<PostgresProbe>),
-    Ironflow(Box<IronflowProbe>),
+/// What makes the attempts of one series.
+#[async_trait]
+pub(super) trait Attempts: Send + Sync {
+    /// One attempt. `sent` is marked once the other end may have been reached.
+    async fn attempt(&self, seq: u32, sent: &Sent) -> Result<(), Failure>;
 }
 
 impl Client {
     pub(super) fn new(spec: &ProbeSpec, remarks: &Remarks) -> Result<Self, EndpointError> {
-        let notes = Notes::new(remarks, spec.series);
-        let way =
-            |prefix: &Option<String>| Way { inbox_prefix: prefix.clone(), timeout: spec.timeout, notes: notes.clone() };
-        let &ProbeSpec { series, connection, timeout, in_flight_max: limit, .. } = spec;
-        let kind = match &spec.endpoint {
-            Endpoint::Http { url, status, body } => {
-                HttpProbe::new(url, (*status, body.clone()), connection, limit, notes.clone())
-                    .map(|probe| Kind::Http(Box::new(probe)))
-            }
-            Endpoint::Tcp { host, port } => TcpProbe::new(host, *port, connection, limit).map(Kind::Tcp),
-            Endpoint::Jetstream { url, stream, subject, inbox_prefix } => {
-                NatsProbe::publish(url, stream, subject, series, connection, way(inbox_prefix))
-                    .map(|probe| Kind::Nats(Box::new(probe)))
-            }
-            Endpoint::Nats { url, inbox_prefix } => {
-                NatsProbe::round_trip(url, connection, way(inbox_prefix)).map(|probe| Kind::Nats(Box::new(probe)))
-            }
-            Endpoint::Postgres { url, table } => {
-                let statement = postgres::Statement::insert(table, series);
-                statement
-                    .and_then(|statement| {
-                        PostgresProbe::new(url, statement, connection, (limit, timeout), notes.clone())
-                    })
-                    .map(|probe| Kind::Postgres(Box::new(probe)))
-            }
-            Endpoint::PostgresRead { url } => {
-                PostgresProbe::new(url, postgres::Statement::Read, connection, (limit, timeout), notes.clone())
-                    .map(|probe| Kind::Postgres(Box::new(probe)))
-            }
-            Endpoint::Ironflow { base_url, event, key_prefix, payload_kib } => {
-                let drill = Drill::new(event, key_prefix, series, *payload_kib);
-                IronflowProbe::new(base_url, drill, connection, limit).map(|probe| Kind::Ironflow(Box::new(probe)))
-            }
-        };
-        let kind = kind.map_err(|reason| spec.endpoint.error(reason))?;
+        let attempts = spec.endpoint.attempts(spec, Notes::new(remarks, spec.series))?;
         let other_end = || {
             let reason = "only over HTTP and TCP is it known whether a connection was made";
             spec.endpoint.other_end().ok_or_else(|| spec.endpoint.error(reason))
         };
         let kept_from = spec.blocked.then(other_end).transpose()?;
-        Ok(Self { kind, writes: spec.endpoint.writes(), kept_from, timeout })
+        Ok(Self { attempts, writes: spec.endpoint.writes(), kept_from, timeout: spec.timeout })
     }
 
     /// One attempt, within the timeout.
@@ -84,16 +46,7 @@ impl Client {
             }
         }
         let sent = Sent::default();
-        let tried = async {
-            match &self.kind {
-                Kind::Http(probe) => probe.attempt(&sent).await,
-                Kind::Tcp(probe) => probe.attempt(&sent).await,
-                Kind::Nats(probe) => probe.attempt(seq, &sent).await,
-                Kind::Postgres(probe) => probe.attempt(seq, &sent).await,
-                Kind::Ironflow(probe) => probe.attempt(seq, &sent).await,
-            }
-        };
-        let result = match tokio::time::timeout(self.timeout, tried).await {
+        let result = match tokio::time::timeout(self.timeout, self.attempts.attempt(seq, &sent)).await {
             Ok(result) => result,
             Err(_) => Err(Failure::of(Cause::Timeout)),
         };

@@ -1,11 +1,13 @@
 //! HTTP/1.1 over connections of our own, so that it is known which attempt used a new one.
 
 use super::cause::{Failure, Sent, io_failure_within};
+use super::client::Attempts;
 use super::pool::{Lease, Pool};
 use super::remarks::{Notes, redirect};
 use super::tcp;
 use ::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, LOCATION};
 use ::http::{Method, Request, StatusCode, Uri};
+use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
@@ -320,7 +322,7 @@ fn failure(error: &hyper::Error) -> Failure {
 }
 
 /// GETs one path and checks the answer.
-pub(super) struct HttpProbe {
+pub(super) struct HttpAttempts {
     client: HttpClient,
     path: Uri,
     status: u16,
@@ -328,7 +330,7 @@ pub(super) struct HttpProbe {
     notes: Notes,
 }
 
-impl HttpProbe {
+impl HttpAttempts {
     pub(super) fn new(
         url: &str,
         (status, body): (u16, Option<String>),
@@ -343,9 +345,12 @@ impl HttpProbe {
         }
         Ok(Self { client, path, status, body, notes })
     }
+}
 
+#[async_trait]
+impl Attempts for HttpAttempts {
     /// Decided as early as can be: at the status where no text is wanted, or where the text was seen. An answer may have no end.
-    pub(super) async fn attempt(&self, sent: &Sent) -> Result<(), Failure> {
+    async fn attempt(&self, _: u32, sent: &Sent) -> Result<(), Failure> {
         let mut session = self.client.session().await;
         let wanted = self.body.as_ref().map_or(Wanted::Head, |text| Wanted::Text(self.status, text.as_bytes()));
         let reply = session.ask_for(wanted, Method::GET, &self.path, None, sent).await?;

@@ -1,8 +1,10 @@
 //! An Ironflow run, triggered and followed until it has completed.
 
 use super::cause::{Failure, Sent};
+use super::client::Attempts;
 use super::http::{HttpClient, Session};
 use ::http::{Method, Uri};
+use async_trait::async_trait;
 use bytes::Bytes;
 use firedrill_core::sample::{Cause, Connection, SeriesId};
 use serde::Deserialize;
@@ -20,7 +22,7 @@ const GET_RUN: &str = "/ironflow.v1.IronflowService/GetRun";
 pub(crate) const LIST_RUNS: &str = "/ironflow.v1.IronflowService/ListRuns";
 
 /// Triggers runs and waits for each.
-pub(super) struct IronflowProbe {
+pub(super) struct IronflowAttempts {
     client: HttpClient,
     drill: Drill,
     trigger: Uri,
@@ -71,7 +73,7 @@ struct RunState {
     status: String,
 }
 
-impl IronflowProbe {
+impl IronflowAttempts {
     pub(super) fn new(base_url: &str, drill: Drill, connection: Connection, limit: usize) -> Result<Self, String> {
         let (client, base) = HttpClient::new(base_url, connection, limit)?;
         let base = base.path().trim_end_matches('/').to_owned();
@@ -79,7 +81,27 @@ impl IronflowProbe {
         Ok(Self { client, drill, trigger: path(TRIGGER)?, get_run: path(GET_RUN)? })
     }
 
-    pub(super) async fn attempt(&self, seq: u32, sent: &Sent) -> Result<(), Failure> {
+    async fn call<A: DeserializeOwned>(
+        &self,
+        session: &mut Session<'_>,
+        path: &Uri,
+        body: String,
+        sent: &Sent,
+    ) -> Result<A, Failure> {
+        let reply = session.ask(Method::POST, path, Some(Bytes::from(body)), sent).await?;
+        let status = reply.status.as_u16();
+        match status {
+            200..=299 => serde_json::from_slice(&reply.body).map_err(|_| Failure::coded(Cause::Body, status)),
+            // The request itself was found wanting; only a server's own time limit leaves it open what it did.
+            400..=499 if status != 408 => Err(Failure::coded(Cause::Status, status).refused()),
+            _ => Err(Failure::coded(Cause::Status, status)),
+        }
+    }
+}
+
+#[async_trait]
+impl Attempts for IronflowAttempts {
+    async fn attempt(&self, seq: u32, sent: &Sent) -> Result<(), Failure> {
         let mut session = self.client.session().await;
         let triggered: Triggered = self.call(&mut session, &self.trigger, self.drill.trigger(seq), sent).await?;
         if triggered.run_ids.is_empty() {
@@ -105,22 +127,5 @@ impl IronflowProbe {
         }
         session.done();
         Ok(())
-    }
-
-    async fn call<A: DeserializeOwned>(
-        &self,
-        session: &mut Session<'_>,
-        path: &Uri,
-        body: String,
-        sent: &Sent,
-    ) -> Result<A, Failure> {
-        let reply = session.ask(Method::POST, path, Some(Bytes::from(body)), sent).await?;
-        let status = reply.status.as_u16();
-        match status {
-            200..=299 => serde_json::from_slice(&reply.body).map_err(|_| Failure::coded(Cause::Body, status)),
-            // The request itself was found wanting; only a server's own time limit leaves it open what it did.
-            400..=499 if status != 408 => Err(Failure::coded(Cause::Status, status).refused()),
-            _ => Err(Failure::coded(Cause::Status, status)),
-        }
     }
 }

@@ -19,7 +19,10 @@ mod schedule;
 mod tcp;
 mod watch;
 
-pub use endpoint::{Endpoint, EndpointError, redacted};
+pub use endpoint::{
+    Endpoint, EndpointError, HttpEndpoint, IronflowEndpoint, JetstreamEndpoint, Login, NatsEndpoint, Place,
+    PostgresEndpoint, PostgresReadEndpoint, TcpEndpoint, endpoint_of, postgres_url, redacted, undo_of,
+};
 pub use http::BODY_SEARCHED_MAX;
 pub use remarks::Remarks;
 pub use schedule::{IN_FLIGHT_SLACK, LATE_MAX, ProbeSpec, start};

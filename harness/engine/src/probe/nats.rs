@@ -1,10 +1,12 @@
 //! NATS: publishes that a stream acknowledges, and plain round trips through a server.
 
 use super::cause::{Failure, Sent, io_failure_within};
+use super::client::Attempts;
 use super::nats_server::Server;
 use super::remarks::Notes;
 use async_nats::client::RequestErrorKind;
 use async_nats::{Client, ConnectErrorKind, Event, ServerAddr, ServerError};
+use async_trait::async_trait;
 use bytes::Bytes;
 use firedrill_core::sample::{Cause, Connection, SeriesId};
 use serde::Deserialize;
@@ -19,7 +21,7 @@ enum Ask {
 }
 
 /// Publishes to a stream, or asks a server for a sign of life.
-pub(super) struct NatsProbe {
+pub(super) struct NatsAttempts {
     server: Server,
     ask: Ask,
     way: Way,
@@ -55,7 +57,7 @@ struct Line {
 
 /// Takes the kept connection away unless the attempt that used it came to its end.
 struct Suspect<'p> {
-    probe: &'p NatsProbe,
+    probe: &'p NatsAttempts,
     generation: u64,
     armed: bool,
 }
@@ -82,7 +84,7 @@ struct AckError {
     err_code: u16,
 }
 
-impl NatsProbe {
+impl NatsAttempts {
     pub(super) fn publish(
         url: &str,
         stream: &str,
@@ -118,31 +120,6 @@ impl NatsProbe {
         }
         let reused = connection == Connection::Reused;
         Ok(Self { server, ask, way, reused, kept: Mutex::default() })
-    }
-
-    pub(super) async fn attempt(&self, seq: u32, sent: &Sent) -> Result<(), Failure> {
-        let kept = self.lock().line.clone();
-        let line = match kept {
-            Some(line) => line,
-            None => {
-                let line = connect(&self.server, &self.way).await?;
-                if self.reused { self.keep(line) } else { line }
-            }
-        };
-        let mut suspect = Suspect { probe: self, generation: line.generation, armed: self.reused };
-        let answered = tokio::select! {
-            biased;
-            answer = self.ask(&line.client, seq, sent) => answer,
-            () = line.denied.cancelled() => Err(Failure::of(Cause::Denied)),
-            () = line.broken.cancelled() => Err(Failure::of(Cause::Reset)),
-        };
-        // An answer, be it a refusal, came over a connection that works.
-        let works = match &answered {
-            Ok(()) => true,
-            Err(failure) => failure.cause == Cause::Unavailable || failure.cause == Cause::Status,
-        };
-        suspect.armed &= !works;
-        answered
     }
 
     async fn ask(&self, client: &Client, seq: u32, sent: &Sent) -> Result<(), Failure> {
@@ -198,6 +175,34 @@ impl NatsProbe {
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Attempts for NatsAttempts {
+    async fn attempt(&self, seq: u32, sent: &Sent) -> Result<(), Failure> {
+        let kept = self.lock().line.clone();
+        let line = match kept {
+            Some(line) => line,
+            None => {
+                let line = connect(&self.server, &self.way).await?;
+                if self.reused { self.keep(line) } else { line }
+            }
+        };
+        let mut suspect = Suspect { probe: self, generation: line.generation, armed: self.reused };
+        let answered = tokio::select! {
+            biased;
+            answer = self.ask(&line.client, seq, sent) => answer,
+            () = line.denied.cancelled() => Err(Failure::of(Cause::Denied)),
+            () = line.broken.cancelled() => Err(Failure::of(Cause::Reset)),
+        };
+        // An answer, be it a refusal, came over a connection that works.
+        let works = match &answered {
+            Ok(()) => true,
+            Err(failure) => failure.cause == Cause::Unavailable || failure.cause == Cause::Status,
+        };
+        suspect.armed &= !works;
+        answered
     }
 }
 

@@ -4,12 +4,14 @@
 //! pooler in transaction mode (PgBouncer) may change the server: the second then fails, and the service looks down.
 
 use super::cause::{Failure, Sent, io_failure_within};
+use super::client::Attempts;
 use super::pool::Pool;
 pub(crate) use super::postgres_url::Database;
 use super::postgres_url::SessionAttrs;
 use super::remarks::Notes;
 use super::tcp;
 use crate::env;
+use async_trait::async_trait;
 use firedrill_core::sample::{Cause, Connection as Kind, SeriesId};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row};
@@ -21,7 +23,7 @@ use std::time::Duration;
 const CONNECTIONS_MAX: usize = 16;
 
 /// Inserts, or reads.
-pub(super) struct PostgresProbe {
+pub(super) struct PostgresAttempts {
     database: Database,
     statement: Statement,
     timeout: Duration,
@@ -53,7 +55,7 @@ impl Statement {
     }
 }
 
-impl PostgresProbe {
+impl PostgresAttempts {
     pub(super) fn new(
         url: &str,
         statement: Statement,
@@ -65,36 +67,6 @@ impl PostgresProbe {
         check_environment(&database, |name| env::raw(name).is_some())?;
         let kept = (connection == Kind::Reused).then(|| Pool::new(limit.min(CONNECTIONS_MAX)));
         Ok(Self { database, statement, timeout, notes, kept })
-    }
-
-    pub(super) async fn attempt(&self, seq: u32, sent: &Sent) -> Result<(), Failure> {
-        let (lease, kept) = match &self.kept {
-            Some(pool) => {
-                let (lease, kept) = pool.lease().await.take();
-                (Some(lease), kept)
-            }
-            None => (None, None),
-        };
-        let mut connection = match kept {
-            Some(connection) => connection,
-            None => self.connect().await.map_err(Failure::refused)?,
-        };
-        sent.mark();
-        let done = match &self.statement {
-            // Numbers and a plain name: nothing to escape.
-            Statement::Insert { table, series } => {
-                let text = format!("INSERT INTO {table} (series, seq) VALUES ({series}, {seq})");
-                sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut connection).await
-            }
-            Statement::Read => sqlx::raw_sql("SELECT 1").execute(&mut connection).await,
-        };
-        done.map_err(|error| failure(&error))?;
-        match lease {
-            Some(lease) => lease.give_back(connection),
-            // The answer counts; how the server takes the goodbye does not.
-            None => drop(connection.close().await),
-        }
-        Ok(())
     }
 
     /// Connects to the first host that accepts and is what was asked for. Each has its share of the attempt's time, so that one
@@ -150,6 +122,39 @@ impl PostgresProbe {
             });
         }
         Ok(host.to_owned())
+    }
+}
+
+#[async_trait]
+impl Attempts for PostgresAttempts {
+    async fn attempt(&self, seq: u32, sent: &Sent) -> Result<(), Failure> {
+        let (lease, kept) = match &self.kept {
+            Some(pool) => {
+                let (lease, kept) = pool.lease().await.take();
+                (Some(lease), kept)
+            }
+            None => (None, None),
+        };
+        let mut connection = match kept {
+            Some(connection) => connection,
+            None => self.connect().await.map_err(Failure::refused)?,
+        };
+        sent.mark();
+        let done = match &self.statement {
+            // Numbers and a plain name: nothing to escape.
+            Statement::Insert { table, series } => {
+                let text = format!("INSERT INTO {table} (series, seq) VALUES ({series}, {seq})");
+                sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut connection).await
+            }
+            Statement::Read => sqlx::raw_sql("SELECT 1").execute(&mut connection).await,
+        };
+        done.map_err(|error| failure(&error))?;
+        match lease {
+            Some(lease) => lease.give_back(connection),
+            // The answer counts; how the server takes the goodbye does not.
+            None => drop(connection.close().await),
+        }
+        Ok(())
     }
 }
 

@@ -1,7 +1,9 @@
 //! TCP connections, made anew by name each time.
 
 use super::cause::{Failure, Sent, io_failure, lacked};
+use super::client::Attempts;
 use super::pool::Pool;
+use async_trait::async_trait;
 use firedrill_core::sample::{Cause, Connection};
 use futures::stream::{FuturesUnordered, StreamExt};
 use std::io;
@@ -73,13 +75,13 @@ fn interleaved(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
 }
 
 /// Opens connections, or watches over one that is kept.
-pub(super) struct TcpProbe {
+pub(super) struct TcpAttempts {
     host: String,
     port: u16,
     kept: Option<Pool<TcpStream>>,
 }
 
-impl TcpProbe {
+impl TcpAttempts {
     pub(super) fn new(host: &str, port: u16, connection: Connection, limit: usize) -> Result<Self, String> {
         if host.is_empty() {
             return Err("no host".to_owned());
@@ -90,8 +92,11 @@ impl TcpProbe {
         let kept = (connection == Connection::Reused).then(|| Pool::new(limit));
         Ok(Self { host: host.to_owned(), port, kept })
     }
+}
 
-    pub(super) async fn attempt(&self, sent: &Sent) -> Result<(), Failure> {
+#[async_trait]
+impl Attempts for TcpAttempts {
+    async fn attempt(&self, _: u32, sent: &Sent) -> Result<(), Failure> {
         let Some(pool) = &self.kept else {
             drop(connect(&self.host, self.port).await?);
             return Ok(());
@@ -174,9 +179,9 @@ mod tests {
     #[test]
     fn a_url_is_no_host() {
         for host in ["http://u:secret@h", "u:secret@h", "", "a b"] {
-            let error = TcpProbe::new(host, 80, Connection::New, 1).err().unwrap();
+            let error = TcpAttempts::new(host, 80, Connection::New, 1).err().unwrap();
             assert!(!error.contains("secret"), "{error}");
         }
-        assert!(TcpProbe::new("::1", 80, Connection::New, 1).is_ok());
+        assert!(TcpAttempts::new("::1", 80, Connection::New, 1).is_ok());
     }
 }

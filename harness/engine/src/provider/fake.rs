@@ -13,7 +13,7 @@ use std::time::Duration;
 pub(crate) struct FakeMachines {
     pub(crate) capabilities: Capabilities,
     /// How many Services they can be reached by from outside.
-    ports: usize,
+    pub(crate) ports: usize,
     /// The PersistentVolumes that are of their driver.
     pub(crate) volumes: Option<FakeVolumes>,
 }

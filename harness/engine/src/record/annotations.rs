@@ -61,6 +61,7 @@ fn annotated(kind: &str, metadata: &ObjectMeta) -> Option<Annotated> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use firedrill_core::event::PowerOnUndo;
     use serde_json::json;
 
     #[test]
@@ -72,7 +73,7 @@ mod tests {
         };
         let found = annotated("node", &metadata(r#"[{"power_on":{"node":"w1"}}]"#)).unwrap();
         assert_eq!((found.run_id.as_str(), found.object.as_str()), ("r7", "node w1"));
-        assert_eq!(found.undos.unwrap(), [Undo::PowerOn { node: "w1".to_owned(), container: None }]);
+        assert_eq!(found.undos.unwrap(), [Undo::PowerOn(PowerOnUndo { node: "w1".to_owned(), container: None })]);
         assert!(annotated("node", &metadata("{")).unwrap().undos.is_err());
         assert_eq!(annotated("namespace", &metadata("[]")), None);
         assert_eq!(annotated("pod", &ObjectMeta::default()), None);

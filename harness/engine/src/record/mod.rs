@@ -177,8 +177,7 @@ fn read(object: &ControllerRevision, cluster: &Cluster, cluster_uid: &str) -> Re
     if record.cluster_uid != cluster_uid {
         return Err("it is of another cluster".to_owned());
     }
-    let of_a_machine = matches!(record.undo, Undo::PowerOn { .. } | Undo::RemoveNode { .. });
-    if of_a_machine && (&record.provider, &record.cluster) != (&cluster.provider, &cluster.name) {
+    if record.undo.acts_on_machine() && (&record.provider, &record.cluster) != (&cluster.provider, &cluster.name) {
         return Err(format!("its node is of the {} cluster {}: name that one", record.provider, record.cluster));
     }
     match record.undo.refusal(&record.run) {

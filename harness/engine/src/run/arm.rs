@@ -6,7 +6,7 @@ use crate::port::{ArmedFaults, AtRisk, Vantages};
 use firedrill_core::event::{Event, Observation, Undo};
 use firedrill_core::plan::{PlannedFault, Target};
 use firedrill_core::sample::Sample;
-use firedrill_core::scenario::{Fault, Recovery};
+use firedrill_core::scenario::Recovery;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -114,7 +114,7 @@ async fn unfinished_upgrades(context: &Context) -> Result<Vec<Undo>, Stop> {
 /// Makes the nodes that the faults act on, where they are not there yet.
 async fn make_nodes(context: &Context) -> Result<(), Stop> {
     for PlannedFault { fault, targets } in &context.plan.faults {
-        let Fault::NodeOff { pods, new: true, .. } = fault else { continue };
+        let Some(pods) = fault.pods_of_new_nodes() else { continue };
         for target in targets {
             let Target::Node { node, because_of, .. } = target else { continue };
             context.undo.record(Undo::RemoveNode { node: node.clone() }).await?;

@@ -264,7 +264,7 @@ async fn take(
 mod tests {
     use super::*;
     use firedrill_core::sample::{Cause, Connection};
-    use firedrill_core::scenario::{ProbeKind, ServiceRef, Vantage};
+    use firedrill_core::scenario::{ProbeKind, ServiceRef, TcpProbe, Vantage};
 
     /// Two of three NATS servers were killed and back after 0.6 s: new connections were refused, the one to the third server
     /// never failed.
@@ -273,9 +273,9 @@ mod tests {
         let series = [Connection::New, Connection::Reused].map(|connection| Series {
             id: u16::from(connection == Connection::Reused),
             probe: "publish".to_owned(),
-            kind: ProbeKind::Tcp {
+            kind: ProbeKind::Tcp(TcpProbe {
                 service: ServiceRef { namespace: "n".to_owned(), name: "nats".to_owned(), port: 4222 },
-            },
+            }),
             vantage: Vantage::Inside,
             agent_namespace: None,
             blocked_while: None,

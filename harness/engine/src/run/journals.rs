@@ -233,7 +233,7 @@ mod tests {
     use super::super::recorder::Recorder;
     use super::*;
     use crate::clock::Clock;
-    use firedrill_core::event::{ClusterInfo, JOURNAL_VERSION, RunStarted};
+    use firedrill_core::event::{ClusterInfo, JOURNAL_VERSION, PowerOnUndo, RunStarted};
     use firedrill_core::plan::Plan;
     use firedrill_core::scenario::{Scenario, parse};
 
@@ -281,7 +281,7 @@ mod tests {
     }
 
     fn power_on(node: &str) -> Undo {
-        Undo::PowerOn { node: node.to_owned(), container: None }
+        Undo::PowerOn(PowerOnUndo { node: node.to_owned(), container: None })
     }
 
     #[test]

@@ -190,7 +190,7 @@ struct Sweeping<'a> {
 impl Sweeping<'_> {
     async fn one_run(&mut self, mut work: Work) {
         let run_id = self.run_id;
-        let needs_pod = work.undos.iter().any(|undo| undo.is_data() || needs_node_agent(undo));
+        let needs_pod = work.undos.iter().any(|undo| undo.is_data() || undo.needs_node_agent());
         if needs_pod && !self.has_image {
             self.swept.left.push(format!("run {run_id}: the agent's image is not known; give --agent-image"));
             return;
@@ -218,7 +218,7 @@ impl Sweeping<'_> {
         ordered.sort_by_key(|undo| rank(undo));
         let mut agent = None;
         for undo in ordered {
-            if !may_act && (needs_node_agent(undo) || undo.is_data()) {
+            if !may_act && (undo.needs_node_agent() || undo.is_data()) {
                 self.swept.left.push(format!("run {run_id}: {undo}: there is no pod to do it"));
                 continue;
             }
@@ -317,8 +317,4 @@ impl Sweeping<'_> {
 fn own_namespace(mark: &RunMark) -> Undo {
     let (api_version, kind) = ("v1".to_owned(), "Namespace".to_owned());
     Undo::DeleteObject { api_version, kind, namespace: None, name: mark.namespace() }
-}
-
-fn needs_node_agent(undo: &Undo) -> bool {
-    matches!(undo, Undo::Thaw { .. } | Undo::MendFiles { .. } | Undo::RemoveFiller { .. } | Undo::EmptyStream { .. })
 }

@@ -8,7 +8,9 @@ use crate::fault::{self, Tools};
 use crate::port::Ports;
 use crate::record::Records;
 use crate::world;
-use firedrill_core::event::Undo;
+use firedrill_core::event::{
+    LetAttachUndo, LetDetachUndo, MendFilesUndo, RemoveFillerUndo, RestoreUndo, RollBackUndo, ThawUndo, Undo,
+};
 use firedrill_core::plan::Target;
 use firedrill_core::scenario::ObjectRef;
 use serde_json::{Value, json};
@@ -74,7 +76,7 @@ fn mark() -> RunMark {
 fn restore(uid: &str) -> Undo {
     let of = str::to_owned;
     let object = ObjectRef { api_version: of("apps/v1"), kind: of("Deployment"), namespace: of("n"), name: of("web") };
-    Undo::Restore { object, uid: uid.to_owned(), merge: r#"{"spec":{"replicas":3}}"#.to_owned() }
+    Undo::Restore(RestoreUndo { object, uid: uid.to_owned(), merge: r#"{"spec":{"replicas":3}}"#.to_owned() })
 }
 
 fn volume(uid: Option<&str>) -> (Target, Option<String>) {
@@ -247,12 +249,12 @@ async fn what_was_made_anew_since_is_left_alone() {
     let of_another = [
         restore("d0"),
         namespace(),
-        Undo::Thaw { target: container.clone() },
-        Undo::MendFiles { target: container, directory: of("/d/x"), volume_uid: volume_uid.clone() },
-        Undo::RemoveFiller { target: target.clone(), file, volume_uid: volume_uid.clone() },
-        Undo::LetDetach { target: target.clone(), volume_uid: volume_uid.clone() },
-        Undo::LetAttach { target, volume_uid },
-        Undo::RollBack { namespace: of("n"), release: of("r"), revision: 2, uid: Some(of("s")) },
+        Undo::Thaw(ThawUndo { target: container.clone() }),
+        Undo::MendFiles(MendFilesUndo { target: container, directory: of("/d/x"), volume_uid: volume_uid.clone() }),
+        Undo::RemoveFiller(RemoveFillerUndo { target: target.clone(), file, volume_uid: volume_uid.clone() }),
+        Undo::LetDetach(LetDetachUndo { target: target.clone(), volume_uid: volume_uid.clone() }),
+        Undo::LetAttach(LetAttachUndo { target, volume_uid }),
+        Undo::RollBack(RollBackUndo { namespace: of("n"), release: of("r"), revision: 2, uid: Some(of("s")) }),
         Undo::RemoveNode { node: of("never-made") },
         Undo::HealsItself { what: of("it") },
     ];
@@ -305,9 +307,9 @@ async fn each_undo_of_an_object_can_be_repeated_and_follow_no_act() {
 #[tokio::test]
 async fn a_patch_that_is_no_faults_is_never_written() {
     let world = World::new().await;
-    let Undo::Restore { object, .. } = restore("d1") else { unreachable!() };
+    let Undo::Restore(RestoreUndo { object, .. }) = restore("d1") else { unreachable!() };
     for (uid, merge) in [("d1", r#"{"metadata":{"finalizers":["x"]}}"#), ("", r#"{"spec":{"replicas":3}}"#)] {
-        let undo = Undo::Restore { object: object.clone(), uid: uid.to_owned(), merge: merge.to_owned() };
+        let undo = Undo::Restore(RestoreUndo { object: object.clone(), uid: uid.to_owned(), merge: merge.to_owned() });
         // With no UID it is taken for another object, with a forbidden field it is refused.
         let undone = fault::undo(&world.tools(), &undo, WITHIN).await;
         assert!(uid.is_empty() || undone.is_err());

@@ -174,6 +174,7 @@ mod tests {
     use crate::cluster::Cluster;
     use crate::fake_api::FakeApi;
     use crate::world;
+    use firedrill_core::event::PowerOnUndo;
     use tempfile::TempDir;
 
     const RECORDS: &str = "/apis/apps/v1/namespaces/firedrill-system/controllerrevisions";
@@ -191,7 +192,7 @@ mod tests {
     }
 
     fn power_on(node: &str) -> Undo {
-        Undo::PowerOn { node: node.to_owned(), container: Some(format!("id-{node}")) }
+        Undo::PowerOn(PowerOnUndo { node: node.to_owned(), container: Some(format!("id-{node}")) })
     }
 
     #[tokio::test]

@@ -7,9 +7,9 @@ use crate::cluster::ObjectKey;
 use crate::fault::undo_of;
 use crate::port::{ArmedFaults, ClusterError, Deployer, FaultError, Faults, Injected, Proof, Refusal, RunMark};
 use async_trait::async_trait;
-use firedrill_core::event::Undo;
+use firedrill_core::event::{PowerOnUndo, RestoreUndo, ThawUndo, Undo};
 use firedrill_core::plan::{PlannedFault, Target};
-use firedrill_core::scenario::{Fault, Layout, PodSelector, ProviderStep};
+use firedrill_core::scenario::{Fault, Layout, PatchFault, PodSelector, ProviderStep};
 use std::time::Duration;
 
 /// What the fault of that variant acts on.
@@ -29,8 +29,8 @@ fn targets(fault: &Fault) -> Vec<Target> {
         because_of: format!("nats-{index}"),
     };
     match fault {
-        Fault::NodeOff { .. } => vec![node(0), node(1)],
-        Fault::Patch { object, .. } => {
+        Fault::NodeOff(_) => vec![node(0), node(1)],
+        Fault::Patch(PatchFault { object, .. }) => {
             vec![Target::Object { object: object.clone(), uid: text("uid-web"), restore: text("{}") }]
         }
         _ => vec![container(0), container(1)],
@@ -40,12 +40,12 @@ fn targets(fault: &Fault) -> Vec<Target> {
 /// The victim that an undo is about, as the world names it.
 fn victim(undo: &Undo) -> Option<String> {
     match undo {
-        Undo::Thaw { target } => Some(target.to_string()),
-        Undo::PowerOn { node, .. } => {
+        Undo::Thaw(ThawUndo { target }) => Some(target.to_string()),
+        Undo::PowerOn(PowerOnUndo { node, .. }) => {
             let index = node.trim_start_matches("worker-");
             Some(format!("node {node} (holds nats-{index})"))
         }
-        Undo::Restore { object, .. } => Some(object.to_string()),
+        Undo::Restore(RestoreUndo { object, .. }) => Some(object.to_string()),
         _ => None,
     }
 }

@@ -239,7 +239,7 @@ async fn probe(sim: Sim, clock: Clock, series: Series, sink: mpsc::Sender<Sample
         tokio::time::sleep(latency).await;
         let refused = Outcome::Failed { cause: Cause::Refused, code: 0, maybe_applied: false };
         let outcome = if fails { refused } else { Outcome::Ok };
-        if !fails && matches!(series.kind, ProbeKind::Jetstream { .. }) {
+        if !fails && matches!(series.kind, ProbeKind::Jetstream(_)) {
             sim.world().acknowledged.entry(series.id).or_default().push(seq);
         }
         let sample = Sample { series: series.id, seq, intended, started, ended: clock.now(), outcome };

@@ -1,6 +1,7 @@
 //! What a drill needs of the cluster's provider. A plan is refused where the provider lacks it: nothing is broken by then.
 
 use crate::cluster::Cluster;
+use crate::fault;
 use crate::port::Refusal;
 use crate::provider::{Capability, Unavailable};
 use firedrill_core::plan::Target;
@@ -32,7 +33,7 @@ pub(super) fn check(
 
 /// What the drill's faults and its runbook's corrections need, each with what needs it.
 fn needed(faults: &[Fault], steps: &[(u32, ProviderStep)]) -> Vec<(Capability, String)> {
-    let of_faults = faults.iter().flat_map(of_fault).map(of_whom("its fault"));
+    let of_faults = faults.iter().flat_map(fault::needs).copied().map(of_whom("its fault"));
     let of_steps = steps.iter().map(|(number, step)| {
         let capability = match step {
             ProviderStep::ReplaceNode => Capability::NewNode,
@@ -47,31 +48,13 @@ fn of_whom(because: &str) -> impl Fn(Capability) -> (Capability, String) {
     move |capability| (capability, because.to_owned())
 }
 
-fn of_fault(fault: &Fault) -> Vec<Capability> {
-    match fault {
-        Fault::NodeOff { new: false, .. } => vec![Capability::NodePower],
-        Fault::NodeOff { new: true, .. } => vec![Capability::NodePower, Capability::NewNode],
-        Fault::HoldDetach { .. } | Fault::SlowAttach { .. } => vec![Capability::VolumeFault],
-        Fault::Signal { .. }
-        | Fault::Freeze { .. }
-        | Fault::Corrupt { .. }
-        | Fault::Fill { .. }
-        | Fault::FillStream { .. }
-        | Fault::DeletePods { .. }
-        | Fault::EndConnections { .. }
-        | Fault::HelmValues { .. }
-        | Fault::Patch { .. }
-        | Fault::Noop => Vec::new(),
-    }
-}
-
 /// Refuses a fault of volumes whose targets the driver of such faults did not make.
 ///
 /// # Errors
 /// Names the volume and the driver.
 pub(super) async fn check_volumes(cluster: &Cluster, fault: &Fault, targets: &[Target]) -> Result<(), Refusal> {
     let unseen = |message: String| Refusal { message, hint: "see what firedrill doctor says".to_owned() };
-    if !of_fault(fault).contains(&Capability::VolumeFault) {
+    if !fault::needs(fault).contains(&Capability::VolumeFault) {
         return Ok(());
     }
     let volumes = cluster.machines.volumes();

@@ -1,20 +1,16 @@
 //! Where each series' attempts go: the Services of the stack, by name from inside and by their external endpoints from outside.
 
 use crate::agent::{AgentError, Inside};
-use crate::cluster::{Cluster, ClusterError, RunMark, url_escaped};
-use crate::ledger::Store;
+use crate::cluster::{Cluster, ClusterError, RunMark};
 use crate::observe;
 use crate::port::Refusal;
-use crate::probe::{Endpoint, ProbeSpec};
+use crate::probe::{self, Endpoint, Login, Place, PostgresEndpoint, ProbeSpec, postgres_url};
 use crate::provider::{ExternalEndpoint, ExternalNeed, MachineError, Route};
 use firedrill_core::event::Undo;
 use firedrill_core::plan::Series;
-use firedrill_core::scenario::{ProbeKind, ServiceRef, Vantage};
+use firedrill_core::scenario::{POSTGRES_PORT, ServiceRef, Vantage};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// PostgreSQL's port in a CNPG cluster's Services.
-const POSTGRES_PORT: u16 = 5432;
 
 /// Every endpoint of a run, and what its writes leave behind.
 pub(super) struct Endpoints {
@@ -27,7 +23,7 @@ pub(super) struct Endpoints {
     /// Tables to make before the first attempt, by database URL as seen from inside.
     pub(super) tables: Vec<Table>,
     /// Where the acknowledged writes of each probe are looked for, as seen from inside.
-    pub(super) stores: BTreeMap<String, Store>,
+    pub(super) stores: BTreeMap<String, Endpoint>,
     /// How to take the messages away that get into streams.
     pub(super) subjects: Vec<Undo>,
 }
@@ -96,9 +92,9 @@ pub(super) async fn resolve(cluster: &Cluster, mark: &RunMark, all: &[Series]) -
     };
     let mut logins: BTreeMap<(String, String), Login> = BTreeMap::new();
     for series in all {
-        let service = service_of(&series.kind);
-        if let ProbeKind::Postgres { namespace, cluster: database, .. } = &series.kind {
-            let key = (namespace.clone(), database.clone());
+        let service = series.kind.service();
+        if let Some((namespace, database)) = series.kind.cnpg_cluster() {
+            let key = (namespace.to_owned(), database.to_owned());
             if let Entry::Vacant(vacant) = logins.entry(key) {
                 vacant.insert(login(cluster, namespace, database).await?);
             }
@@ -112,10 +108,16 @@ pub(super) async fn resolve(cluster: &Cluster, mark: &RunMark, all: &[Series]) -
                 (endpoint.host.clone(), endpoint.port)
             }
         };
-        let endpoint = endpoint(mark, series, &host, port, &logins);
-        if series.vantage == Vantage::Inside || series.kind.writes() {
+        let login = series
+            .kind
+            .cnpg_cluster()
+            .and_then(|(namespace, name)| logins.get(&(namespace.to_owned(), name.to_owned())));
+        let (run_id, probe) = (mark.run_id.as_str(), series.probe.as_str());
+        let endpoint = probe::endpoint_of(&series.kind, &Place { host: &host, port, login, run_id, probe });
+        if series.kind.writes() {
             let inside = format!("{}.{}.svc.cluster.local", service.name, service.namespace);
-            remember(mark, series, &inside, service.port, &logins, &mut found);
+            let place = Place { host: &inside, port: service.port, login, run_id, probe };
+            remember(series, &place, &mut found);
         }
         let spec = ProbeSpec {
             series: series.id,
@@ -165,8 +167,7 @@ fn outside(series: &[Series]) -> impl Iterator<Item = &Series> {
 fn external_needs(series: &[Series]) -> Vec<ExternalNeed> {
     let mut needs = BTreeMap::new();
     for series in outside(series) {
-        let http = matches!(series.kind, ProbeKind::Http { .. } | ProbeKind::Ironflow { .. });
-        *needs.entry(service_of(&series.kind)).or_insert(true) &= http;
+        *needs.entry(series.kind.service()).or_insert(true) &= series.kind.is_http();
     }
     needs.into_iter().map(|(service, http)| ExternalNeed { service, http }).collect()
 }
@@ -174,11 +175,6 @@ fn external_needs(series: &[Series]) -> Vec<ExternalNeed> {
 /// The namespaces of others that agents run in.
 pub(super) fn agent_namespaces(series: &[Series]) -> BTreeSet<String> {
     series.iter().filter_map(|series| series.agent_namespace.clone()).collect()
-}
-
-struct Login {
-    user: String,
-    password: String,
 }
 
 /// Takes away what a probe wrote, from the record alone.
@@ -229,101 +225,30 @@ async fn external_endpoints(cluster: &Cluster, series: &[Series]) -> Result<Vec<
     })
 }
 
-fn service_of(kind: &ProbeKind) -> ServiceRef {
-    match kind {
-        ProbeKind::Http { service, .. }
-        | ProbeKind::Jetstream { service, .. }
-        | ProbeKind::Ironflow { service, .. }
-        | ProbeKind::Tcp { service } => service.clone(),
-        ProbeKind::Postgres { cluster, namespace, .. } => {
-            ServiceRef { namespace: namespace.clone(), name: format!("{cluster}-rw"), port: POSTGRES_PORT }
-        }
-    }
-}
-
-/// The subject of a probe's messages in this run.
-fn subject(mark: &RunMark, prefix: &str, probe: &str) -> String {
-    format!("{prefix}.{}.{probe}", mark.run_id)
-}
-
-/// The table of a probe's rows in this run.
-fn table(mark: &RunMark, probe: &str) -> String {
-    format!("firedrill_{}_{probe}", mark.run_id).replace('-', "_")
-}
-
-/// What the keys of a probe's runs start with in this run.
-fn key_prefix(mark: &RunMark, probe: &str) -> String {
-    format!("firedrill-{}-{probe}", mark.run_id)
-}
-
-fn postgres_url(login: Option<&Login>, host: &str, port: u16, database: &str) -> String {
-    let (user, password) = login.map_or(("", ""), |login| (login.user.as_str(), login.password.as_str()));
-    let (user, password, database) = (url_escaped(user), url_escaped(password), url_escaped(database));
-    format!("postgres://{user}:{password}@{host}:{port}/{database}")
-}
-
-type Logins = BTreeMap<(String, String), Login>;
-
-fn endpoint(mark: &RunMark, series: &Series, host: &str, port: u16, logins: &Logins) -> Endpoint {
-    match &series.kind {
-        ProbeKind::Http { path, status, body, .. } => {
-            Endpoint::Http { url: format!("http://{host}:{port}{path}"), status: *status, body: body.clone() }
-        }
-        ProbeKind::Tcp { .. } => Endpoint::Tcp { host: host.to_owned(), port },
-        ProbeKind::Jetstream { stream, subject: prefix, .. } => Endpoint::Jetstream {
-            url: format!("nats://{host}:{port}"),
-            stream: stream.clone(),
-            subject: subject(mark, prefix, &series.probe),
-            inbox_prefix: None,
-        },
-        ProbeKind::Postgres { cluster, namespace, database } => Endpoint::Postgres {
-            url: postgres_url(logins.get(&(namespace.clone(), cluster.clone())), host, port, database),
-            table: table(mark, &series.probe),
-        },
-        ProbeKind::Ironflow { event, payload_kib, .. } => Endpoint::Ironflow {
-            base_url: format!("http://{host}:{port}"),
-            event: event.clone(),
-            key_prefix: key_prefix(mark, &series.probe),
-            payload_kib: *payload_kib,
-        },
-    }
-}
-
-fn remember(mark: &RunMark, series: &Series, host: &str, port: u16, logins: &Logins, found: &mut Endpoints) {
+/// Notes where the writes of a probe are looked for, and how they are taken away.
+fn remember(series: &Series, place: &Place<'_>, found: &mut Endpoints) {
     if found.stores.contains_key(&series.probe) {
         return;
     }
-    match endpoint(mark, series, host, port, logins) {
-        Endpoint::Jetstream { url, stream, subject, .. } => {
-            let service = service_of(&series.kind);
-            let undo = Undo::PurgeSubject { service, stream: stream.clone(), subject: subject.clone() };
-            found.subjects.push(undo);
-            found.stores.insert(series.probe.clone(), Store::Jetstream { url, stream, subject });
+    let store = probe::endpoint_of(&series.kind, place);
+    match (probe::undo_of(&series.kind, place), &store) {
+        (Some(undo), Endpoint::Postgres(PostgresEndpoint { url, table })) => {
+            found.tables.push(Table { url: url.clone(), table: table.clone(), undo });
         }
-        Endpoint::Postgres { url, table } => {
-            if let ProbeKind::Postgres { cluster, namespace, database } = &series.kind {
-                let undo = Undo::DropTable {
-                    cluster: format!("{namespace}/{cluster}"),
-                    database: database.clone(),
-                    table: table.clone(),
-                };
-                found.tables.push(Table { url: url.clone(), table: table.clone(), undo });
-            }
-            found.stores.insert(series.probe.clone(), Store::Postgres { url, table });
-        }
-        Endpoint::Ironflow { base_url, key_prefix, .. } => {
-            found.stores.insert(series.probe.clone(), Store::Ironflow { base_url, key_prefix });
-        }
-        Endpoint::Http { .. } | Endpoint::Tcp { .. } | Endpoint::Nats { .. } | Endpoint::PostgresRead { .. } => {}
+        (Some(undo), _) => found.subjects.push(undo),
+        (None, _) => {}
     }
+    found.stores.insert(series.probe.clone(), store);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::fake_api::FakeApi;
+    use crate::probe::PostgresReadEndpoint;
     use crate::provider::fake::FakeMachines;
     use firedrill_core::sample::Connection;
+    use firedrill_core::scenario::{HttpProbe, ProbeKind, TcpProbe};
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -332,7 +257,7 @@ mod tests {
         Series {
             id: 0,
             probe: probe.to_owned(),
-            kind: ProbeKind::Tcp { service },
+            kind: ProbeKind::Tcp(TcpProbe { service }),
             vantage,
             agent_namespace: None,
             blocked_while: None,
@@ -380,8 +305,8 @@ mod tests {
     #[test]
     fn a_service_may_be_reached_by_http_where_every_probe_of_it_asks_so() {
         let http = |series: Series| {
-            let kind =
-                ProbeKind::Http { service: service_of(&series.kind), path: "/".to_owned(), status: 200, body: None };
+            let service = series.kind.service();
+            let kind = ProbeKind::Http(HttpProbe { service, path: "/".to_owned(), status: 200, body: None });
             Series { kind, ..series }
         };
         let of = |probe: &str, port| series(probe, port, Vantage::Outside);
@@ -395,7 +320,7 @@ mod tests {
         let login = Login { user: "a@b:c/d".to_owned(), password: "p#?%&=:@/ü".to_owned() };
         let url = postgres_url(Some(&login), "db", 5432, "x y");
         let every = Duration::from_secs(1);
-        let endpoint = Endpoint::PostgresRead { url: url.clone() };
+        let endpoint = Endpoint::PostgresRead(PostgresReadEndpoint { url: url.clone() });
         let (connection, in_flight_max) = (Connection::New, ProbeSpec::in_flight_for(every, every));
         let spec = ProbeSpec { series: 0, endpoint, every, timeout: every, connection, in_flight_max, blocked: false };
         assert_eq!(spec.check(), Ok(()));

@@ -204,7 +204,7 @@ impl Vantages for RealVantages {
 
     fn stores(&self) -> Vec<(String, &'static str)> {
         let stores = self.endpoints.iter().flat_map(|endpoints| &endpoints.stores);
-        stores.map(|(probe, store)| (probe.clone(), store.name())).collect()
+        stores.map(|(probe, store)| (probe.clone(), store.store_name())).collect()
     }
 
     async fn read_back(&self, probe: &str, within: Duration) -> Result<Found, AgentError> {

@@ -6,7 +6,7 @@ use super::axis::Axis;
 use super::steps::{Fate, StepRun};
 use crate::report::describe::phase_end;
 use crate::report::text::{one_line, seconds, shorten};
-use firedrill_core::event::{Event, PhaseEnd, Undo};
+use firedrill_core::event::{Event, PhaseEnd, PowerOnUndo, ThawUndo, Undo};
 use firedrill_core::journal::Journal;
 use firedrill_core::plan::Phase;
 use firedrill_core::scenario::Moment;
@@ -258,8 +258,12 @@ fn fault(verdict: &Verdict, journal: &Journal, axis: &Axis) -> Vec<Bar> {
     }
     let undo_of = |wanted: &firedrill_core::plan::Target| {
         journal.records.iter().find_map(|record| match &record.event {
-            Event::UndoRecorded { id, undo: Undo::Thaw { target } } if target == wanted => undone.get(id).copied(),
-            Event::UndoRecorded { id, undo: Undo::PowerOn { node, .. } } if Some(node.as_str()) == wanted.node() => {
+            Event::UndoRecorded { id, undo: Undo::Thaw(ThawUndo { target }) } if target == wanted => {
+                undone.get(id).copied()
+            }
+            Event::UndoRecorded { id, undo: Undo::PowerOn(PowerOnUndo { node, .. }) }
+                if Some(node.as_str()) == wanted.node() =>
+            {
                 undone.get(id).copied()
             }
             _ => None,

@@ -1,6 +1,6 @@
 use super::*;
 use crate::report::tests::drill::drill;
-use firedrill_core::event::LedgerCount;
+use firedrill_core::event::{LedgerCount, PowerOnUndo};
 
 const PLAIN: Style = Style { color: false, width: 100 };
 
@@ -98,7 +98,7 @@ fn what_goes_wrong_is_shown_with_what_to_do() {
         end(PhaseEnd::Skipped),
         Event::Load { achieved_per_s: 3.0, demanded_per_s: 10.0 },
         Event::Proof { subject: "nats".to_owned(), evidence: "state S".to_owned(), held: false },
-        Event::UndoRecorded { id: 4, undo: Undo::PowerOn { node: "worker2".to_owned(), container: None } },
+        Event::UndoRecorded { id: 4, undo: Undo::PowerOn(PowerOnUndo { node: "worker2".to_owned(), container: None }) },
         Event::Undone {
             id: 4,
             error: Some("the engine does not answer".to_owned()),

@@ -2,7 +2,8 @@
 
 use firedrill_core::alert::{self, AlertState};
 use firedrill_core::event::{
-    ClusterInfo, Event, JOURNAL_VERSION, LedgerCount, Observation, PhaseEnd, Place, Record, RunStarted, StepEnd, Undo,
+    ClusterInfo, Event, JOURNAL_VERSION, LedgerCount, Observation, PhaseEnd, Place, Record, RunStarted, StepEnd,
+    ThawUndo, Undo,
 };
 use firedrill_core::journal::Journal;
 use firedrill_core::judge::judge;
@@ -197,7 +198,7 @@ fn start(to: &mut Writer, scenario: &Scenario, series: &[Series]) {
 fn fault(to: &mut Writer) {
     to.phase(Phase::Inject, 41_010, 60);
     for number in [0, 2] {
-        to.at(41_150, Event::UndoRecorded { id: 2 + number, undo: Undo::Thaw { target: target(number) } });
+        to.at(41_150, Event::UndoRecorded { id: 2 + number, undo: Undo::Thaw(ThawUndo { target: target(number) }) });
     }
     to.moment(Moment::Inject, INJECT_MS, "the call");
     for number in [0, 2] {

@@ -33,7 +33,7 @@ pub(super) static ROWS: Shape = Shape {
     ],
 };
 
-pub(super) static PODS_ONLY: Shape = Shape { keys: &[PODS, NAMESPACE] };
+pub(in crate::scenario) static PODS_ONLY: Shape = Shape { keys: &[PODS, NAMESPACE] };
 pub(super) static IN_NAMESPACE: Shape = Shape { keys: &[NAMESPACE] };
 pub(super) static CNPG: Shape =
     Shape { keys: &[required("cluster", Kind::Text(Rule::Kubernetes), "the CNPG cluster"), NAMESPACE] };

@@ -1,0 +1,47 @@
+//! Tracked connections between pods ended.
+
+use super::{Declared, FaultKind};
+use crate::scenario::format::{Kind, NAMESPACE, PODS, Shape, default, required};
+use crate::scenario::read::Tab;
+use crate::scenario::text::Rule;
+use crate::scenario::{PodSelector, parts};
+use serde::{Deserialize, Serialize};
+
+pub(super) static DECLARED: Declared = Declared {
+    about: "has the nodes of all these pods forget their TCP connections with the peers, until none comes back; in `then`, after a policy",
+    undone: "heals by itself: connections that are allowed are made again",
+    example: r#"{ pods = "app=api", namespace = "ironflow", peers = "app.kubernetes.io/name=nats", peers-namespace = "ironflow" }"#,
+    shape: Shape {
+        keys: &[
+            PODS,
+            NAMESPACE,
+            required("peers", Kind::Text(Rule::Selector), "label selector of the pods at the other end"),
+            default("peers-namespace", "ironflow", Kind::Text(Rule::Kubernetes), "their namespace"),
+        ],
+    },
+};
+
+/// The entries of connections between pods taken out of the connection tracking of the nodes of `pods`, until none of
+/// them comes back: a policy is asked only about connections that are not tracked. Those that it lets through heal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndConnectionsFault {
+    /// The pods whose nodes are acted on, all of them: those that the policy selects.
+    pub pods: PodSelector,
+    /// The pods at the other end.
+    pub peers: PodSelector,
+}
+
+impl FaultKind for EndConnectionsFault {
+    fn read(tab: &Tab<'_>) -> Option<Self> {
+        let (namespace, labels) = tab.placed_in_layout("peers-namespace", "peers")?;
+        Some(Self { pods: parts::pods(tab)?, peers: PodSelector { namespace, labels } })
+    }
+
+    fn pods(&self) -> Option<&PodSelector> {
+        Some(&self.pods)
+    }
+
+    fn left_behind(&self) -> &'static str {
+        "nothing: connections that may be made are made again"
+    }
+}
