@@ -18,7 +18,7 @@ impl Undo {
             }
             Undo::RemoveNode { node } => {
                 format!(
-                    "container {node}, if it carries the labels of this cluster and of this run, and the node of that name"
+                    "machine {node}, if it carries the labels of this cluster and of this run, and the node of that name"
                 )
             }
             Undo::RollBackUnfinished { namespace, release, .. } => {

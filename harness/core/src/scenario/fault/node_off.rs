@@ -100,7 +100,7 @@ impl FaultKind for NodeOffFault {
 pub struct PowerOnUndo {
     /// The node.
     pub node: String,
-    /// The id of its container: another one that has the node's name by now is left alone. `None` in runs of older versions.
+    /// The id of its machine: another one that has the node's name by now is left alone. `None` in runs of older versions.
     #[serde(default)]
     pub container: Option<String>,
 }
@@ -113,15 +113,15 @@ impl fmt::Display for PowerOnUndo {
 
 impl UndoKind for PowerOnUndo {
     fn may_touch(&self) -> String {
-        format!("container {} of this cluster, if it has the recorded id: docker start", self.node)
+        format!("machine {} of this cluster, if it has the recorded id: power on", self.node)
     }
 
     fn refusal(&self, _: &str) -> Option<String> {
-        (!is_known(&self.container)).then(|| "it has no id of the node's container".to_owned())
+        (!is_known(&self.container)).then(|| "it has no id of the node's machine".to_owned())
     }
 
     fn unchecked(&self) -> Option<&'static str> {
-        self.container.is_none().then_some("the id of the node's container was not recorded")
+        self.container.is_none().then_some("the id of the node's machine was not recorded")
     }
 
     fn acts_on_machine(&self) -> bool {

@@ -100,8 +100,8 @@ fn candidates(need: &ExternalNeed, objects: &Objects) -> Result<Vec<Candidate>, 
     // Another Service may lead to the same port of the same pods.
     let others: Vec<&Service> =
         if selector(named).is_some() { objects.services.iter().filter(same_pods).collect() } else { Vec::new() };
-    let twins = others.into_iter().flat_map(|service| {
-        let same = |port: &&ServicePort| target(port) == target(named_port) && is_tcp(port);
+    let twins = others.into_iter().flat_map(move |service| {
+        let same = move |port: &&ServicePort| target(port) == target(named_port) && is_tcp(port);
         ports(service).filter(same).map(move |port| (service, port))
     });
     let ways: Vec<(&Service, &ServicePort)> = std::iter::once((named, named_port)).chain(twins).collect();
