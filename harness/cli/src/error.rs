@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-/// Exit codes that are no verdict's; the README has all of them. the judge gives 1 and 130 as well.
+/// Exit codes that are no verdict's; docs/exit-codes.md has all of them. The judge gives 1 and 130 as well.
 pub(crate) mod exit {
     /// Everything that was asked holds.
     pub(crate) const PASS: u8 = 0;

@@ -132,6 +132,19 @@ fn all_reports_are_written() {
 }
 
 #[test]
+#[ignore = "writes runs/example, a saved run for ci/picture"]
+fn the_example_run_is_written() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../runs/example");
+    fs::create_dir_all(&folder).unwrap();
+    let drill = drill("");
+    let lines = drill.journal.records.iter().map(|record| serde_json::to_string(record).unwrap() + "\n");
+    fs::write(folder.join("events.jsonl"), lines.collect::<String>()).unwrap();
+    let samples = folder.join("samples.bin");
+    fs::write(&samples, &drill.samples).unwrap();
+    write_all(&folder, &drill.verdict(), &drill.journal, &samples).unwrap();
+}
+
+#[test]
 fn a_long_journal_is_cut_and_says_so() {
     let mut drill = drill("");
     let last = drill.journal.records.len() as u64;
