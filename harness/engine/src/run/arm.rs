@@ -152,7 +152,8 @@ async fn unfinished_upgrades(context: &Context) -> Result<Vec<Undo>, Stop> {
         return Ok(Vec::new());
     }
     let mut undos = Vec::new();
-    for (namespace, release) in stack::helm_releases(context.drill.scenario.needs.layout) {
+    let drill = &context.drill;
+    for (namespace, release) in stack::helm_releases(&drill.stack, &drill.scenario.needs.layout) {
         let undo = fault::undo_of_unfinished(&context.cluster, namespace, release).await.map_err(Stop::failed)?;
         undos.extend(undo);
     }

@@ -13,6 +13,7 @@ use crate::record::Records;
 use firedrill_core::event::{Event, Record};
 use firedrill_core::plan::{self, Plan};
 use firedrill_core::scenario::{Scenario, parse};
+use firedrill_core::stack::{self, Stack};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,7 +74,8 @@ impl FakeRun {
             expires_after: Duration::from_secs(1),
         };
         let (source, interrupts): (InterruptSource, Interrupts) = InterruptSource::new();
-        let drill = Drill { scenario, variant: "pod".to_owned(), seed: None, noop: false, agent_image: String::new() };
+        let (variant_name, agent_image, stack) = ("pod".to_owned(), String::new(), Arc::new(stack()));
+        let drill = Drill { scenario, stack, variant: variant_name, seed: None, noop: false, agent_image };
         let mark = RunMark { run_id: "r1".to_owned(), expires_unix: 0 };
         let undo = UndoLog::new(recorder.clone(), Records::new(&cluster, "u", &mark, recorder.clock()));
         let context = Context {
@@ -103,10 +105,16 @@ impl FakeRun {
     }
 }
 
+/// The stack of the shipped scenarios.
+pub(super) fn stack() -> Stack {
+    let text = include_str!("../../../../fixtures/stack/ironflow/stack.toml");
+    stack::parse("ironflow", ("stack.toml", text)).unwrap()
+}
+
 fn scenario() -> Scenario {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios/postgres-primary-down");
     let read = |file: &str| std::fs::read_to_string(folder.join(file));
-    parse("postgres-primary-down", ("scenario.toml", &read("scenario.toml").unwrap()), read).unwrap()
+    parse("postgres-primary-down", ("scenario.toml", &read("scenario.toml").unwrap()), read, &stack()).unwrap()
 }
 
 /// In this runtime, so that paused time stands still while it works.

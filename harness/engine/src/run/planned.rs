@@ -7,7 +7,9 @@ use crate::runbook::{PlannedStep, plan_steps};
 use crate::{fault, stack};
 use firedrill_core::plan::{self, Plan, PlannedFault, Target};
 use firedrill_core::scenario::{Fault, Recovery, Scenario, TargetNames};
+use firedrill_core::stack::Stack;
 use firedrill_core::time::At;
+use std::sync::Arc;
 use thiserror::Error;
 
 /// What to drill.
@@ -15,6 +17,8 @@ use thiserror::Error;
 pub struct Drill {
     /// The scenario.
     pub scenario: Scenario,
+    /// The stack that it is for.
+    pub stack: Arc<Stack>,
     /// One of its variants.
     pub variant: String,
     /// What random choices are drawn from; from the clock where it is not given.
@@ -115,10 +119,10 @@ pub async fn plan(drill: &Drill, cluster: &Cluster) -> Result<Plan, RunError> {
 
 /// A stack that firedrill installed says in which layout it is; of another one its targets would just not be found.
 async fn in_its_layout(drill: &Drill, cluster: &Cluster) -> Result<(), RunError> {
-    let installed = stack::installed(cluster).await.map_err(|error| environment(error.to_string()))?;
-    let (name, wanted) = (&drill.scenario.name, drill.scenario.needs.layout);
+    let installed = stack::installed(cluster, &drill.stack).await.map_err(|error| environment(error.to_string()))?;
+    let (name, wanted) = (&drill.scenario.name, &drill.scenario.needs.layout);
     match installed {
-        Some(installed) if installed.layout != wanted => Err(RunError::Environment {
+        Some(installed) if installed.layout != *wanted => Err(RunError::Environment {
             message: format!(
                 "{name}/{} needs the {wanted} layout, and the stack is there in the {} one",
                 drill.variant, installed.layout
@@ -155,5 +159,5 @@ pub fn planned_steps(drill: &Drill, targets: &[Target]) -> Vec<PlannedStep> {
     nodes.dedup();
     let volumes: Vec<&str> = targets.iter().filter_map(Target::volume).collect();
     let targets = TargetNames { pods: &pods, nodes: &nodes, volumes: &volumes };
-    plan_steps(runbook, &drill.scenario.corrections, &drill.variant, variant.layout, targets)
+    plan_steps(runbook, &drill.scenario.corrections, &drill.variant, &variant.layout, targets)
 }

@@ -234,16 +234,20 @@ fn nothing_to_act_on(planned: &PlannedStep, what: &str) -> Stop {
 /// # Errors
 /// Where it cannot be made, or the chart cannot be copied.
 pub(super) fn make_workplace(context: &Context) -> Result<(), ClusterError> {
-    workplace(&context.folder, &context.chart).map(drop)
+    let at = context.drill.stack.runbooks.chart.as_deref();
+    workplace(&context.folder, &context.chart, at).map(drop)
 }
 
-fn workplace(folder: &Path, chart: &Path) -> Result<std::path::PathBuf, ClusterError> {
+/// `at`: where runbooks name the chart; without it they name none.
+fn workplace(folder: &Path, chart: &Path, at: Option<&str>) -> Result<std::path::PathBuf, ClusterError> {
     let io = |error: std::io::Error| ClusterError::Other(format!("{}: {error}", folder.display()));
     let directory = folder.join(WORKPLACE);
-    let helm = directory.join("deploy/helm");
-    crate::files::create_dir_all(&helm).map_err(io)?;
-    copy_tree(chart, &helm.join("ironflow"), CopyLimits::CHART)
-        .map_err(|error| ClusterError::Other(format!("the chart cannot be copied: {error}")))?;
+    crate::files::create_dir_all(&directory).map_err(io)?;
+    if let Some(at) = at.map(|at| directory.join(at)) {
+        crate::files::create_dir_all(at.parent().unwrap_or(&directory)).map_err(io)?;
+        copy_tree(chart, &at, CopyLimits::CHART)
+            .map_err(|error| ClusterError::Other(format!("the chart cannot be copied: {error}")))?;
+    }
     std::path::absolute(&directory).map_err(io)
 }
 
@@ -294,7 +298,7 @@ pub(super) async fn redundancy(context: &Context, watching: &Watching, effect_at
     Ok(((), format!("{by} since {} after the effect", human(since.since(effect_at)))))
 }
 
-/// Waits until what had piled up for Ironflow's workers is done, the last of all: redundancy is back by then, and the service
+/// Waits until what had piled up in the work queue is done, the last of all: redundancy is back by then, and the service
 /// without a break since: one that came later counts, and its end has to be seen.
 ///
 /// # Errors
@@ -333,7 +337,7 @@ mod tests {
         let chart = folder.path().join("chart");
         fs::create_dir(&chart).unwrap();
         fs::write(chart.join("Chart.yaml"), "name: x\n").unwrap();
-        let directory = workplace(&folder.path().join("run"), &chart).unwrap();
+        let directory = workplace(&folder.path().join("run"), &chart, Some("deploy/helm/ironflow")).unwrap();
         let variables = vec![("PATH".into(), crate::env::raw("PATH").unwrap())];
         let environment = Environment { variables, directory };
         let command = "cd deploy/helm/ironflow && echo bad >> Chart.yaml && cat Chart.yaml && rm Chart.yaml";

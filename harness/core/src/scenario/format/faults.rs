@@ -3,7 +3,7 @@
 use super::super::parts::NEW_NODE;
 use super::super::text::Rule;
 use super::signs::PODS_ONLY;
-use super::{CONTAINER, COUNT, Kind, M, NAMESPACE, PODS, S, Shape, default, optional, required};
+use super::{CONTAINER, COUNT, Kind, M, NAMESPACE, PODS, S, Shape, default, of_stack, optional, required};
 
 /// Faults that take more than a word.
 pub(super) const FAULTS: &[(&str, &Shape)] = &[
@@ -23,7 +23,7 @@ pub(super) const FAULTS: &[(&str, &Shape)] = &[
 
 static HELM_VALUES: Shape = Shape {
     keys: &[
-        default("release", "ironflow", Kind::Text(Rule::Kubernetes), "the Helm release"),
+        of_stack("release", "release", Kind::Text(Rule::Kubernetes), "the Helm release"),
         NAMESPACE,
         required(
             "set",
@@ -43,7 +43,7 @@ static END_CONNECTIONS: Shape = Shape {
         PODS,
         NAMESPACE,
         required("peers", Kind::Text(Rule::Selector), "label selector of the pods at the other end"),
-        default("peers-namespace", "ironflow", Kind::Text(Rule::Kubernetes), "their namespace"),
+        of_stack("peers-namespace", "namespace", Kind::Text(Rule::Kubernetes), "their namespace"),
     ],
 };
 

@@ -1,7 +1,7 @@
 //! The format of probes.
 
 use super::super::text::Rule;
-use super::{Kind, M, MS, NAMESPACE, PORT, Shape, default, optional, required};
+use super::{Kind, M, MS, NAMESPACE, PORT, Shape, default, of_stack, optional, required};
 
 pub(super) static PROBE: Shape = Shape {
     keys: &[
@@ -48,7 +48,7 @@ static HTTP: Shape = Shape {
     keys: &[
         required("service", Kind::Text(Rule::Kubernetes), "the Service asked"),
         NAMESPACE,
-        default("port", "9123", PORT, "its port"),
+        of_stack("port", "port", PORT, "its port"),
         required("path", Kind::Text(Rule::Path), "path and query"),
         default("status", "200", Kind::Whole { min: 100, max: 599 }, "the status expected"),
         optional("body", Kind::Text(Rule::Output), "what the body must contain"),
@@ -57,7 +57,7 @@ static HTTP: Shape = Shape {
 
 static JETSTREAM: Shape = Shape {
     keys: &[
-        default("service", "ironflow-nats", Kind::Text(Rule::Kubernetes), "the Service for NATS clients"),
+        of_stack("service", "nats-service", Kind::Text(Rule::Kubernetes), "the Service for NATS clients"),
         NAMESPACE,
         default("port", "4222", PORT, "its port"),
         required("stream", Kind::Text(Rule::Word), "the stream that must acknowledge"),
@@ -71,22 +71,22 @@ static JETSTREAM: Shape = Shape {
 
 static POSTGRES: Shape = Shape {
     keys: &[
-        default(
+        of_stack(
             "cluster",
-            "ironflow-postgresql",
+            "postgres-cluster",
             Kind::Text(Rule::Kubernetes),
             "the CNPG cluster whose read-write Service is asked",
         ),
         NAMESPACE,
-        default("database", "ironflow", Kind::Text(Rule::Word), "the database"),
+        of_stack("database", "database", Kind::Text(Rule::Word), "the database"),
     ],
 };
 
 static IRONFLOW: Shape = Shape {
     keys: &[
-        default("service", "ironflow", Kind::Text(Rule::Kubernetes), "the Ironflow Service"),
+        of_stack("service", "service", Kind::Text(Rule::Kubernetes), "the Ironflow Service"),
         NAMESPACE,
-        default("port", "9123", PORT, "its port"),
+        of_stack("port", "port", PORT, "its port"),
         required("event", Kind::Text(Rule::Word), "the event that triggers the run"),
         default(
             "payload-kib",
