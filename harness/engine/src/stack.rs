@@ -6,6 +6,8 @@ mod monitoring;
 mod releases;
 mod switch;
 mod told;
+#[cfg(test)]
+mod words_tests;
 
 pub use inputs::StackOptions;
 
