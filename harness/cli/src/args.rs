@@ -92,6 +92,23 @@ pub(crate) struct Folders {
     /// The folder of runs.
     #[arg(long, value_name = "DIR", default_value = "runs", env = "FIREDRILL_RUNS")]
     pub(crate) runs: PathBuf,
+    /// Which stack.
+    #[command(flatten)]
+    pub(crate) stack: StackFile,
+}
+
+/// Which stack.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct StackFile {
+    /// The stack's definition: its stack.toml, or the folder of that.
+    #[arg(
+        id = "stack_file",
+        long = "stack",
+        value_name = "PATH",
+        default_value = "fixtures/stack/ironflow/stack.toml",
+        env = "FIREDRILL_STACK"
+    )]
+    pub(crate) path: PathBuf,
 }
 
 /// Which drill.
@@ -210,6 +227,8 @@ pub(crate) enum SchemaOf {
     Scenario,
     /// A suite's file.
     Suite,
+    /// `stack.toml`.
+    Stack,
 }
 
 /// `plan`

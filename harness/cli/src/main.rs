@@ -77,6 +77,7 @@ async fn dispatch(command: Command, printer: &mut Printer) -> Result<u8, CliErro
             let schema = match of {
                 SchemaOf::Scenario => firedrill_core::scenario::schema(),
                 SchemaOf::Suite => firedrill_core::suite::schema(),
+                SchemaOf::Stack => firedrill_core::stack::schema(),
             };
             let schema = serde_json::to_string_pretty(&schema);
             printer.line(&schema.map_err(CliError::environment)?);

@@ -7,6 +7,7 @@ mod diagnostics;
 mod escape;
 
 use firedrill_core::scenario::{self, Scenario};
+use firedrill_core::stack::{self, Stack};
 use firedrill_core::suite::{self, Catalog};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,11 @@ const FILES_MIN: usize = 40;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn stack() -> Stack {
+    let text = fs::read_to_string(root().join("fixtures/stack/ironflow/stack.toml")).unwrap();
+    stack::parse("ironflow", ("stack.toml", &text)).unwrap()
 }
 
 fn bad_files() -> Vec<PathBuf> {
@@ -38,7 +44,7 @@ fn every_bad_file_is_refused_with_its_mistakes_shown() {
         let shown = format!("fixtures/invalid/{name}.toml");
         let read = |file: &str| fs::read_to_string(root().join("fixtures/invalid").join(file));
         let runbook = |file: &str| read(file).ok();
-        let mistakes = match scenario::parse("bad", (&shown, &text), read) {
+        let mistakes = match scenario::parse("bad", (&shown, &text), read, &stack()) {
             Ok(_) => panic!("{name}: no mistake was found"),
             Err(mistakes) => mistakes,
         };
@@ -60,7 +66,7 @@ fn the_shipped_scenarios_have_no_mistake() {
         let shown = format!("scenarios/{name}/scenario.toml");
         let read = |file: &str| fs::read_to_string(folder.join(file));
         let runbook = |file: &str| read(file).ok();
-        if let Err(mistakes) = scenario::parse(&name, (&shown, &text), read) {
+        if let Err(mistakes) = scenario::parse(&name, (&shown, &text), read, &stack()) {
             panic!("{}", diagnostics::render(&mistakes, &shown, &text, runbook));
         }
         count += 1;
@@ -73,7 +79,8 @@ fn catalog() -> Catalog {
     let read = |folder: PathBuf| -> Scenario {
         let name = folder.file_name().unwrap().to_str().unwrap();
         let text = fs::read_to_string(folder.join("scenario.toml")).unwrap();
-        scenario::parse(name, ("scenario.toml", &text), |file| fs::read_to_string(folder.join(file))).unwrap()
+        let runbook = |file: &str| fs::read_to_string(folder.join(file));
+        scenario::parse(name, ("scenario.toml", &text), runbook, &stack()).unwrap()
     };
     let folders = fs::read_dir(root().join("scenarios")).unwrap().map(|entry| entry.unwrap().path());
     let scenarios = folders.filter(|path| path.join("scenario.toml").is_file()).map(read);

@@ -183,9 +183,10 @@ fn kubeconfig(folder: &Path, server: &str, user: &str) -> PathBuf {
 
 /// `firedrill plan` of any drill: it asks for the mark that drills are allowed before anything else.
 fn plan(kubeconfig: &Path) -> Command {
-    let scenarios = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut command = firedrill(&["plan", "nats-quorum-loss", "--context", "x", "--agent-image", "none"]);
-    command.arg("--scenarios").arg(scenarios).arg("--kubeconfig").arg(kubeconfig);
+    command.arg("--scenarios").arg(root.join("scenarios")).arg("--stack").arg(root.join("fixtures/stack/ironflow"));
+    command.arg("--kubeconfig").arg(kubeconfig);
     command
 }
 

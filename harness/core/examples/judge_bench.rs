@@ -12,6 +12,7 @@ use firedrill_core::scenario::{
     Accepted, DataPolicy, DeletePodsFault, Detector, Effect, Failing, Fault, Layout, Moment, Needs, Objective,
     PodSelector, ProbeKind, Recovery, Scenario, ServiceRef, Shown, SteadyState, TcpProbe, Vantage, Variant,
 };
+use firedrill_core::stack::Watch;
 use firedrill_core::time::At;
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -105,7 +106,7 @@ fn journal(end: At) -> Result<Journal, Box<dyn Error>> {
         because: String::new(),
     };
     let variant = Variant {
-        layout: Layout::Bundled,
+        layout: Layout::default(),
         about: String::new(),
         expected: Duration::from_secs(60),
         fault: Fault::DeletePods(DeletePodsFault { pods: pods.clone(), count: 1 }),
@@ -128,7 +129,7 @@ fn journal(end: At) -> Result<Journal, Box<dyn Error>> {
         title: String::new(),
         needs: Needs {
             template: "medium".into(),
-            layout: Layout::Bundled,
+            layout: Layout::default(),
             nats_servers: None,
             postgres_instances: None,
         },
@@ -140,6 +141,8 @@ fn journal(end: At) -> Result<Journal, Box<dyn Error>> {
         },
         probes: BTreeMap::new(),
         probes_in: BTreeMap::new(),
+        templates_in: BTreeMap::new(),
+        watch: Watch::default(),
         variants: BTreeMap::from([("v".into(), variant)]),
         default_variant: "v".into(),
         objectives: (0..SERIES).map(objective).collect(),

@@ -13,6 +13,7 @@ pub mod plan;
 pub mod sample;
 pub mod scenario;
 pub mod shell;
+pub mod stack;
 mod statements;
 pub mod suite;
 pub mod time;

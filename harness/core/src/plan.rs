@@ -332,7 +332,7 @@ pub fn phases(scenario: &Scenario, variant: &str) -> Option<Vec<PlannedPhase>> {
         Recovery::StaysBroken => "nobody acts: it has to stay broken, since it needs its runbook".to_owned(),
         Recovery::Runbook { file, start, without } => {
             let steps = scenario.runbooks.get(file).map_or(0, |runbook| {
-                runbook.steps.iter().filter(|step| step.is_run_for(variant, chosen.layout)).count()
+                runbook.steps.iter().filter(|step| step.is_run_for(variant, &chosen.layout)).count()
             });
             match without {
                 None => format!("the {steps} commands of {file}, starting at {start}"),

@@ -3,8 +3,9 @@
 use firedrill_core::sample::Connection;
 use firedrill_core::scenario::{
     Accepted, Condition, ExpectedAlert, Fault, FreezeFault, HttpProbe, IronflowProbe, JetstreamProbe, Layout, Mistake,
-    PodSelector, ProbeKind, Recovery, Scenario, Start, Vantage, parse, schema,
+    PodSelector, PostgresProbe, ProbeKind, Recovery, Scenario, Start, Vantage, parse, schema,
 };
+use firedrill_core::stack::{self, Stack};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -16,10 +17,21 @@ const RUNBOOK: &str = "# Book\n\n## 1. Delete\n\n```sh variants=hung\nkubectl de
 /// Every key of the format, once at least.
 const FULL: &str = include_str!("everything/scenario.toml");
 
+/// The stack of the shipped scenarios.
+const STACK: &str = include_str!("../../../fixtures/stack/ironflow/stack.toml");
+
+fn stack() -> Stack {
+    stack::parse("ironflow", ("stack.toml", STACK)).unwrap()
+}
+
 fn read(text: &str) -> Result<Scenario, Vec<Mistake>> {
-    parse("everything", ("scenarios/everything/scenario.toml", text), |file| {
-        (file == "runbook.md").then(|| RUNBOOK.to_owned()).ok_or_else(|| ErrorKind::NotFound.into())
-    })
+    read_for(&stack(), text)
+}
+
+fn read_for(stack: &Stack, text: &str) -> Result<Scenario, Vec<Mistake>> {
+    let runbook =
+        |file: &str| (file == "runbook.md").then(|| RUNBOOK.to_owned()).ok_or_else(|| ErrorKind::NotFound.into());
+    parse("everything", ("scenarios/everything/scenario.toml", text), runbook, stack)
 }
 
 #[test]
@@ -118,9 +130,9 @@ fn every_key_is_read() {
 fn carriage_returns_change_nothing() {
     let windows = |text: &str| text.replace('\n', "\r\n");
     let of = |text: &str, runbook: &str| {
-        parse("everything", ("scenarios/everything/scenario.toml", text), |file| {
-            (file == "runbook.md").then(|| runbook.to_owned()).ok_or_else(|| ErrorKind::NotFound.into())
-        })
+        let read =
+            |file: &str| (file == "runbook.md").then(|| runbook.to_owned()).ok_or_else(|| ErrorKind::NotFound.into());
+        parse("everything", ("scenarios/everything/scenario.toml", text), read, &stack())
     };
     // A text of several lines keeps no carriage return either.
     let one_line = "instead = \"kubectl delete pod -n ironflow --grace-period=1 <target-pods>\"";
@@ -139,7 +151,7 @@ fn a_runbook_that_is_no_text_is_refused_with_the_place() {
         let error = firedrill_core::utf8::text(b"# Book\n\xe9\n".to_vec()).unwrap_err();
         Err(std::io::Error::new(ErrorKind::InvalidData, error))
     };
-    let mistakes = parse("everything", ("scenarios/everything/scenario.toml", FULL), bad).unwrap_err();
+    let mistakes = parse("everything", ("scenarios/everything/scenario.toml", FULL), bad, &stack()).unwrap_err();
     let wanted = "scenarios/everything/runbook.md cannot be read: not UTF-8: byte 7 (line 2) is 0xe9";
     assert!(mistakes.iter().any(|mistake| mistake.message == wanted), "{mistakes:?}");
 }
@@ -147,7 +159,8 @@ fn a_runbook_that_is_no_text_is_refused_with_the_place() {
 #[test]
 fn only_a_section_that_is_run_can_be_left_out() {
     let by_hand = format!("{RUNBOOK}\n## 2. Console\n\n```sh manual=console\nhcloud server list\n```\n");
-    let scenario = parse("everything", ("scenarios/everything/scenario.toml", FULL), |_| Ok(by_hand.clone())).unwrap();
+    let read = |_: &str| Ok(by_hand.clone());
+    let scenario = parse("everything", ("scenarios/everything/scenario.toml", FULL), read, &stack()).unwrap();
     assert_eq!(scenario.runbooks["runbook.md"].steps.last().unwrap().section, "2. Console");
     assert_eq!(scenario.sections("hung"), ["1. Delete"]);
     let left_out = scenario.clone().without("hung", "2.").unwrap_err();
@@ -162,7 +175,7 @@ fn a_variant_in_another_layout_has_the_names_of_that() {
     let pods =
         |namespace: &str, labels: &str| PodSelector { namespace: namespace.to_owned(), labels: labels.to_owned() };
     let there = scenario.clone().for_variant("elsewhere");
-    assert_eq!((there.needs.layout, there.needs.template.as_str()), (Layout::Separate, "large"));
+    assert_eq!((there.needs.layout.name(), there.needs.template.as_str()), ("separate", "large"));
     assert_eq!(there.variants.keys().collect::<Vec<_>>(), ["elsewhere"]);
     let elsewhere = &there.variants["elsewhere"];
     assert_eq!(elsewhere.deadline, Duration::from_secs(240));
@@ -178,7 +191,8 @@ fn a_variant_in_another_layout_has_the_names_of_that() {
     let ProbeKind::Ironflow(IronflowProbe { service, .. }) = &there.probes["run"].kind else { panic!("not Ironflow") };
     assert_eq!(service.namespace, "ironflow");
     let steps = there.runbooks["runbook.md"].steps.iter();
-    let own: Vec<_> = steps.filter(|step| step.is_for("elsewhere", Layout::Separate)).map(|step| step.line).collect();
+    let separate = Layout::named("separate");
+    let own: Vec<_> = steps.filter(|step| step.is_for("elsewhere", &separate)).map(|step| step.line).collect();
     assert_eq!(own, [10]);
 
     let here = scenario.clone().for_variant("hung");
@@ -204,6 +218,34 @@ fn what_is_left_out_is_as_documented() {
     assert_eq!(scenario.variants["hung"].sustained, Duration::from_secs(5));
     assert_eq!(scenario.steady_state.hold, Duration::from_secs(30));
     assert!(matches!(scenario.variants["hung"].fault, Fault::Freeze(FreezeFault { count: 1, .. })));
+}
+
+#[test]
+fn a_key_that_is_left_out_is_as_in_the_stack() {
+    let other = STACK.replace("database = \"ironflow\"", "database = \"orders\"").replace("port = 9123", "port = 80");
+    let other = stack::parse("other", ("stack.toml", &other)).unwrap();
+    let text = FULL.replace(", database = \"app\" }\n\n[probe.run]", " }\n\n[probe.run]");
+    let ProbeKind::Postgres(PostgresProbe { database, .. }) = &read(&text).unwrap().probes["write"].kind else {
+        panic!("not SQL")
+    };
+    let scenario = read_for(&other, &text).unwrap();
+    let ProbeKind::Postgres(PostgresProbe { database: theirs, .. }) = &scenario.probes["write"].kind else {
+        panic!("not SQL")
+    };
+    assert_eq!((database.as_str(), theirs.as_str()), ("ironflow", "orders"));
+    assert_eq!(scenario.watch, other.watch);
+    let without = stack::parse("other", ("stack.toml", &STACK.replace("database = \"ironflow\"\n", ""))).unwrap();
+    let messages: Vec<_> = read_for(&without, &text).unwrap_err().into_iter().map(|mistake| mistake.message).collect();
+    assert_eq!(messages, ["`database` is missing"]);
+}
+
+#[test]
+fn a_layout_that_the_stack_lacks_is_unknown() {
+    let mut stack = stack();
+    stack.layouts.retain(|layout| layout.name.name() != "separate");
+    let mistakes = read_for(&stack, FULL).unwrap_err();
+    let message = |mistake: &Mistake| mistake.message == "unknown layout `separate`";
+    assert_eq!(mistakes.iter().filter(|mistake| message(mistake)).count(), 3, "{mistakes:?}");
 }
 
 /// The keys of a table of the schema, with their paths.
@@ -296,7 +338,7 @@ fn mistakes_have_their_places() {
 fn a_runbook_that_cannot_be_read_is_not_one_that_is_missing() {
     let message = |kind: ErrorKind| {
         let read = |_: &str| Err(kind.into());
-        let mistakes = parse("everything", ("scenarios/everything/scenario.toml", FULL), read).unwrap_err();
+        let mistakes = parse("everything", ("scenarios/everything/scenario.toml", FULL), read, &stack()).unwrap_err();
         mistakes[0].message.clone()
     };
     assert_eq!(message(ErrorKind::NotFound), "there is no scenarios/everything/runbook.md");
@@ -307,7 +349,7 @@ fn a_runbook_that_cannot_be_read_is_not_one_that_is_missing() {
 fn a_volume_is_named_only_where_the_fault_hits_one() {
     let message = |text: &str, runbook: &str| {
         let read = |_: &str| Ok(runbook.to_owned());
-        let mistakes = parse("everything", ("scenarios/everything/scenario.toml", text), read).unwrap_err();
+        let mistakes = parse("everything", ("scenarios/everything/scenario.toml", text), read, &stack()).unwrap_err();
         assert_eq!(mistakes.len(), 1, "{mistakes:?}");
         mistakes[0].message.clone()
     };

@@ -13,7 +13,7 @@ fn catalog() -> Catalog {
     let facts = |minutes: u64| Facts {
         expected: Duration::from_secs(60 * minutes),
         deadline: Duration::from_secs(300),
-        layout: Layout::Bundled,
+        layout: Layout::default(),
         irreversible: minutes == 9,
         sections: if minutes == 7 { vec!["1. Look".to_owned(), "2. Act".to_owned()] } else { Vec::new() },
         digest: String::new(),
@@ -140,7 +140,7 @@ fn suite(repeats: &[u32]) -> Suite {
     let facts = Facts {
         expected: Duration::from_secs(60),
         deadline: Duration::from_secs(60),
-        layout: Layout::Bundled,
+        layout: Layout::default(),
         irreversible: false,
         sections: Vec::new(),
         digest: String::new(),

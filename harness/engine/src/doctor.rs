@@ -2,6 +2,7 @@
 
 use crate::env;
 use crate::process::{ProcessError, Tool};
+use firedrill_core::stack::Stack;
 use serde::Serialize;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -53,8 +54,10 @@ impl Check {
     }
 }
 
-/// Looks at everything that drills need. Nothing is changed.
-pub async fn examine() -> Vec<Check> {
+/// Looks at everything that drills need, with what this stack needs. Nothing is changed.
+///
+/// `stack` is its definition, or why that cannot be read.
+pub async fn examine(stack: Result<&Stack, String>) -> Vec<Check> {
     let engine = program("Docker engine", "docker", &["version", "--format", "{{.Server.Version}}"], SETUP).await;
     let has_engine = engine.state == State::Ok;
     let mut checks = vec![engine];
@@ -73,11 +76,17 @@ pub async fn examine() -> Vec<Check> {
     checks.push(loop_devices());
     checks.push(inotify());
     checks.push(ports());
-    checks.push(manifest());
+    checks.push(match &stack {
+        Ok(stack) => Check::ok("stack", stack.title.clone()),
+        Err(error) => Check::not("stack", State::Failed, error.clone(), "name its definition with --stack"),
+    });
+    checks.extend(stack.iter().flat_map(|stack| &stack.operators).map(|operator| manifest(&operator.name)));
     if has_engine {
         checks.push(registry().await);
-        for (what, variable) in [("node", "NODE"), ("agent", "AGENT"), ("Ironflow", "IRONFLOW")] {
-            checks.push(image(what, &format!("FIREDRILL_{variable}_IMAGE")).await);
+        for name in
+            ["node", "agent"].into_iter().chain(stack.iter().flat_map(|stack| stack.images.keys()).map(String::as_str))
+        {
+            checks.push(image(name).await);
         }
     }
     checks
@@ -291,12 +300,12 @@ fn ports() -> Check {
     }
 }
 
-fn manifest() -> Check {
-    let variable = "FIREDRILL_CNPG_MANIFEST";
-    match env::raw(variable).map(PathBuf::from) {
-        Some(path) if path.is_file() => Check::ok("CNPG manifest", path.display().to_string()),
-        Some(path) => Check::not("CNPG manifest", State::Failed, format!("{} is not there", path.display()), SETUP_ENV),
-        None => Check::not("CNPG manifest", State::Warning, format!("{variable} is not set"), SETUP_ENV),
+fn manifest(operator: &str) -> Check {
+    let (name, variable) = (format!("{operator} manifest"), env::of_manifest(operator));
+    match env::raw(&variable).map(PathBuf::from) {
+        Some(path) if path.is_file() => Check::ok(&name, path.display().to_string()),
+        Some(path) => Check::not(&name, State::Failed, format!("{} is not there", path.display()), SETUP_ENV),
+        None => Check::not(&name, State::Warning, format!("{variable} is not set"), SETUP_ENV),
     }
 }
 
@@ -310,9 +319,9 @@ async fn registry() -> Check {
     }
 }
 
-async fn image(what: &str, variable: &str) -> Check {
-    let name = format!("{what} image");
-    let Some(image) = env::text(variable) else {
+async fn image(what: &str) -> Check {
+    let (name, variable) = (format!("{what} image"), env::of_image(what));
+    let Some(image) = env::text(&variable) else {
         return Check::not(&name, State::Warning, format!("{variable} is not set"), SETUP_ENV);
     };
     match ask("docker", &["image", "inspect", "--format", "{{.Id}}", &image]).await {
@@ -371,7 +380,9 @@ mod tests {
 
     #[tokio::test]
     async fn every_failing_check_says_what_to_do() {
-        for check in examine().await {
+        let text = include_str!("../../../fixtures/stack/ironflow/stack.toml");
+        let stack = firedrill_core::stack::parse("ironflow", ("stack.toml", text)).unwrap();
+        for check in examine(Ok(&stack)).await.into_iter().chain(examine(Err("gone".to_owned())).await) {
             assert_eq!(check.remedy.is_none(), check.state == State::Ok, "{check:?}");
             assert!(!check.found.is_empty(), "{check:?}");
         }

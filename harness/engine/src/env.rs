@@ -15,6 +15,20 @@ pub fn raw(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
+/// The variable that names an image of the stack, the nodes or the agent: `FIREDRILL_AGENT_IMAGE`.
+pub fn of_image(name: &str) -> String {
+    format!("FIREDRILL_{}_IMAGE", upper(name))
+}
+
+/// The variable that names an operator's release manifest: `FIREDRILL_CNPG_MANIFEST`.
+pub fn of_manifest(name: &str) -> String {
+    format!("FIREDRILL_{}_MANIFEST", upper(name))
+}
+
+fn upper(name: &str) -> String {
+    name.to_uppercase().replace('-', "_")
+}
+
 /// `${XDG_CACHE_HOME:-~/.cache}/firedrill`; `None` where neither variable is set.
 pub fn cache_dir() -> Option<PathBuf> {
     raw("XDG_CACHE_HOME")

@@ -304,7 +304,7 @@ pub trait Deployer: Send + Sync {
     /// The layout of the stack that firedrill installed, where it did.
     async fn layout(&self) -> Result<Option<Layout>, String>;
     /// How to undo an upgrade of the layout's releases that is not finished when a run ends.
-    async fn unfinished_upgrades(&self, layout: Layout) -> Result<Vec<Undo>, FaultError>;
+    async fn unfinished_upgrades(&self, layout: &Layout) -> Result<Vec<Undo>, FaultError>;
 }
 
 /// Where a run's files are written.

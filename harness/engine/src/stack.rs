@@ -1,5 +1,4 @@
-//! The stack that drills break: Ironflow, NATS and PostgreSQL by their Helm chart, the operator that runs PostgreSQL, and what
-//! watches them.
+//! Installs the stack that drills break, as its definition says: operators, Helm releases, and what watches them.
 
 mod health;
 mod inputs;
@@ -7,6 +6,8 @@ mod monitoring;
 mod releases;
 mod switch;
 mod told;
+#[cfg(test)]
+mod words_tests;
 
 pub use inputs::StackOptions;
 
@@ -15,18 +16,16 @@ use crate::cluster::{
 };
 use crate::process::{ProcessError, Progress, Tool};
 use firedrill_core::scenario::Layout;
+use firedrill_core::stack::{Handover, Operator, Release, Stack, Webhook};
 use inputs::Digests;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
-use releases::{Release, Role, SEPARATE_DATABASE, SEPARATE_LOGIN, releases};
 use serde_json::json;
 use std::path::PathBuf;
 use std::time::Duration;
 use thiserror::Error;
 
-const OPERATOR_NAMESPACE: &str = "cnpg-system";
-const OPERATOR: &str = "cnpg-controller-manager";
 /// Annotation on a namespace: the digest of what was installed into it, once that was seen to work.
 const ANNOTATION_DIGEST: &str = "firedrill.dev/installed";
 const ANNOTATION_TEMPLATE: &str = "firedrill.dev/template";
@@ -36,7 +35,7 @@ const ANNOTATION_LAYOUT: &str = "firedrill.dev/layout";
 const APPLY_LIMIT: Duration = Duration::from_secs(120);
 const OPERATOR_LIMIT: Duration = Duration::from_secs(180);
 const HEALTHY_LIMIT: Duration = Duration::from_secs(420);
-const LOGIN_LIMIT: Duration = Duration::from_secs(60);
+const HANDOVER_LIMIT: Duration = Duration::from_secs(60);
 
 /// How the stack could not be had.
 #[derive(Debug, Error)]
@@ -48,6 +47,14 @@ pub enum StackError {
         path: PathBuf,
         /// Why.
         reason: String,
+    },
+    /// Nobody said where an operator's manifest is.
+    #[error("the manifest of {title} is not known")]
+    NoManifest {
+        /// The operator's name.
+        operator: String,
+        /// What people call it.
+        title: String,
     },
     /// Something is where the layout belongs that firedrill may not take away.
     #[error("{why}")]
@@ -68,9 +75,9 @@ pub enum StackError {
 pub struct Installed {
     /// Its layout.
     pub layout: Layout,
-    /// The chart's template.
+    /// The template that it was made from.
     pub template: String,
-    /// The digest of chart, values and image.
+    /// The digest of definition, chart, values and images.
     pub digest: String,
     /// Whether it was there before.
     pub reused: bool,
@@ -80,36 +87,36 @@ pub struct Installed {
 ///
 /// # Errors
 /// Where the API server does not say.
-pub async fn installed(cluster: &Cluster) -> Result<Option<Installed>, StackError> {
-    for layout in Layout::ALL {
-        let Some(last) = releases(layout).last() else { continue };
-        let Some(digest) = note(cluster, last.namespace, ANNOTATION_DIGEST).await? else { continue };
-        let noted = note(cluster, last.namespace, ANNOTATION_LAYOUT).await?;
-        if noted.as_deref() == Some(layout.name()) {
-            let template = note(cluster, last.namespace, ANNOTATION_TEMPLATE).await?.unwrap_or_default();
+pub async fn installed(cluster: &Cluster, stack: &Stack) -> Result<Option<Installed>, StackError> {
+    for layout in &stack.layouts {
+        let Some(last) = layout.releases.last() else { continue };
+        let Some(digest) = note(cluster, &last.namespace, ANNOTATION_DIGEST).await? else { continue };
+        let noted = note(cluster, &last.namespace, ANNOTATION_LAYOUT).await?;
+        if noted.as_deref() == Some(layout.name.name()) {
+            let template = note(cluster, &last.namespace, ANNOTATION_TEMPLATE).await?.unwrap_or_default();
+            let layout = layout.name.clone();
             return Ok(Some(Installed { layout, template, digest, reused: true }));
         }
     }
     Ok(None)
 }
 
-/// What is missing until the stack that is there works, in its layout, or in the bundled one where none is noted; empty
+/// What is missing until the stack that is there works, in its layout, or in the default one where none is noted; empty
 /// where it does.
 ///
 /// # Errors
 /// Where the API server does not say.
-pub async fn missing(cluster: &Cluster) -> Result<Vec<String>, StackError> {
-    let layout = installed(cluster).await?.map_or(Layout::Bundled, |installed| installed.layout);
+pub async fn missing(cluster: &Cluster, stack: &Stack) -> Result<Vec<String>, StackError> {
+    let layout = installed(cluster, stack).await?.map_or_else(|| stack.default_layout(), |installed| installed.layout);
     let mut missing = Vec::new();
-    for release in releases(layout) {
+    for release in stack.releases(&layout) {
         missing.extend(health::missing(cluster, release).await?);
     }
     Ok(missing)
 }
 
-/// Installs the stack, or sees that it is there from the same chart, values and image, and waits until it works: every
-/// workload complete, the database clusters healthy, `/ready` answered through each Ironflow's Service, and monitoring
-/// there. A stack in another layout is taken away first, with its volumes.
+/// Installs the stack, or sees that it is there from the same definition, chart, values and images, and waits until it works:
+/// every workload complete, every release ready by its own conditions, and monitoring there. A stack in another layout is taken away first, with its volumes.
 ///
 /// # Errors
 /// Where an input is missing, something is in the way, `helm` or `kubectl` fails, or it does not work within its limits.
@@ -119,35 +126,39 @@ pub async fn install(
     progress: Progress<'_>,
 ) -> Result<Installed, StackError> {
     let digests = Digests::of(options)?;
-    switch::make_room(cluster, options.layout, progress).await?;
-    operator(cluster, options, &digests, progress).await?;
+    switch::make_room(cluster, options, progress).await?;
+    for (operator, digest) in options.stack.operators.iter().zip(&digests.operators) {
+        install_operator(cluster, options, operator, digest, progress).await?;
+    }
     monitoring::apply(cluster, options, &digests.monitoring, progress).await?;
-    let same = installed(cluster).await?.is_some_and(|installed| installed.digest == digests.stack);
-    let all = releases(options.layout);
+    let same = installed(cluster, &options.stack).await?;
+    let same = same.is_some_and(|installed| installed.digest == digests.stack);
+    let all = options.releases();
     if !same {
         for release in all {
             progress(format!("installing release {} into namespace {}", release.name, release.namespace));
-            switch::claim_namespace(cluster, release.namespace, options.layout).await?;
-            if release.role == Role::Server {
-                // Ironflow ends when a dependency is missing, and its database's password is the operator's to make.
-                healthy(cluster, all, &|of| of.role == Role::Dependencies, progress).await?;
-                hand_login_over(cluster, release).await?;
+            switch::claim_namespace(cluster, &release.namespace, &options.layout).await?;
+            if !release.after.is_empty() {
+                healthy(cluster, all, &|other| release.after.contains(&other.name), progress).await?;
+            }
+            for secret in &release.secrets {
+                hand_over(cluster, &release.namespace, secret).await?;
             }
             helm(cluster, release, options).await?;
         }
     }
     healthy(cluster, all, &|_| true, progress).await?;
     for release in all {
-        record(cluster, release.namespace, &digests.stack, Some(&options.template)).await?;
+        record(cluster, &release.namespace, &digests.stack, Some(&options.template)).await?;
     }
-    monitoring::ready(cluster, &digests.monitoring, progress).await?;
-    let (layout, template) = (options.layout, options.template.clone());
+    monitoring::ready(cluster, options, &digests.monitoring, progress).await?;
+    let (layout, template) = (options.layout.clone(), options.template.clone());
     Ok(Installed { layout, template, digest: digests.stack, reused: same })
 }
 
 /// The Helm releases of a layout: namespace and name.
-pub(crate) fn helm_releases(layout: Layout) -> impl Iterator<Item = (&'static str, &'static str)> {
-    releases(layout).iter().map(|release| (release.namespace, release.name))
+pub(crate) fn helm_releases<'a>(stack: &'a Stack, layout: &Layout) -> impl Iterator<Item = (&'a str, &'a str)> {
+    stack.releases(layout).iter().map(|release| (release.namespace.as_str(), release.name.as_str()))
 }
 
 async fn healthy(
@@ -169,7 +180,7 @@ async fn healthy(
     if let Err(ClusterError::Deadline { .. }) = &waited {
         for release in meant {
             // That nothing is told is not the mistake to end with.
-            let told = told::of_namespace(cluster, release.namespace).await;
+            let told = told::of_namespace(cluster, &release.namespace).await;
             for line in told.unwrap_or_else(|error| vec![error.to_string()]) {
                 progress(line);
             }
@@ -178,75 +189,73 @@ async fn healthy(
     waited
 }
 
-/// Writes the address of the other namespace's database, with the password that the operator made for it, into a Secret
-/// that Ironflow reads. It is kept nowhere else: no value of a release and no argument of a program holds it.
-async fn hand_login_over(cluster: &Cluster, release: &Release) -> Result<(), ClusterError> {
-    let Some(system) = releases(Layout::Separate).iter().find(|release| release.role == Role::Dependencies) else {
-        return Ok(());
-    };
-    let (database, made) = (system.namespace, format!("{SEPARATE_DATABASE}-app"));
-    let password = wait_for("the password of Ironflow's database", LOGIN_LIMIT, || async {
-        cluster.get_secret(database, &made, "password").await.map(Waiting::Done)
+/// Writes a Secret that a release reads from one that another one has made. The value is kept nowhere else: no value of a
+/// release and no argument of a program holds it.
+async fn hand_over(cluster: &Cluster, namespace: &str, secret: &Handover) -> Result<(), ClusterError> {
+    let from = &secret.from;
+    let what = format!("{} in secret {}/{}", secret.from_key, from.namespace, from.name);
+    let value = wait_for(&what, HANDOVER_LIMIT, || async {
+        cluster.get_secret(&from.namespace, &from.name, &secret.from_key).await.map(Waiting::Done)
     })
     .await?;
-    let url = format!(
-        "postgresql://ironflow:{}@{SEPARATE_DATABASE}-rw.{database}.svc.cluster.local:5432/ironflow?sslmode=require",
-        url_escaped(&password)
-    );
     let object = json!({"apiVersion": "v1", "kind": "Secret",
-        "metadata": {"name": SEPARATE_LOGIN, "labels": {LABEL_MANAGED_BY: MANAGED_BY}},
-        "stringData": {"url": url}});
-    let api: Api<Secret> = Api::namespaced(cluster.client(), release.namespace);
+        "metadata": {"name": secret.name, "labels": {LABEL_MANAGED_BY: MANAGED_BY}},
+        "stringData": {&secret.key: secret.written(&url_escaped(&value))}});
+    let api: Api<Secret> = Api::namespaced(cluster.client(), namespace);
     let params = PatchParams::apply(MANAGED_BY).force();
-    let what = format!("secret {}/{SEPARATE_LOGIN}", release.namespace);
-    cluster.ask(what, api.patch(SEPARATE_LOGIN, &params, &Patch::Apply(&object))).await?;
+    let what = format!("secret {namespace}/{}", secret.name);
+    cluster.ask(what, api.patch(&secret.name, &params, &Patch::Apply(&object))).await?;
     Ok(())
 }
 
-/// The operator that runs PostgreSQL: its own release manifest, placed off the nodes that drills break, and its webhook
-/// proven by a request that it has to answer.
-async fn operator(
+/// Installs an operator by its own release manifest, places it off the nodes that drills break, and proves its webhook by a
+/// request that it has to answer.
+async fn install_operator(
     cluster: &Cluster,
     options: &StackOptions,
-    digests: &Digests,
+    operator: &Operator,
+    digest: &str,
     progress: Progress<'_>,
 ) -> Result<(), StackError> {
-    if note(cluster, OPERATOR_NAMESPACE, ANNOTATION_DIGEST).await?.as_deref() == Some(digests.operator.as_str()) {
+    if note(cluster, &operator.namespace, ANNOTATION_DIGEST).await?.as_deref() == Some(digest) {
         return Ok(());
     }
-    progress("installing the CloudNativePG operator".to_owned());
+    progress(format!("installing {}", operator.title));
     let kubectl = Tool::new("kubectl", APPLY_LIMIT).env(cluster.kubectl_env());
     let kubectl = kubectl.args(["apply", "--server-side", "--force-conflicts"]);
-    kubectl.args(["--field-manager", MANAGED_BY, "--filename"]).arg(&options.cnpg_manifest).run().await?;
-    progress("keeping the operator on the control plane".to_owned());
-    cluster.prefer_control_plane(OPERATOR_NAMESPACE, OPERATOR, OPERATOR_LIMIT).await?;
-    progress("asking the operator's webhook".to_owned());
-    wait_for("an answer of the operator's webhook", OPERATOR_LIMIT, || dry_run(cluster)).await?;
-    record(cluster, OPERATOR_NAMESPACE, &digests.operator, None).await?;
+    kubectl.args(["--field-manager", MANAGED_BY, "--filename"]).arg(options.manifest(operator)?).run().await?;
+    progress(format!("keeping {} on the control plane", operator.title));
+    cluster.prefer_control_plane(&operator.namespace, &operator.deployment, OPERATOR_LIMIT).await?;
+    if let Some(webhook) = &operator.webhook {
+        progress(format!("asking the webhook of {}", operator.title));
+        wait_for("an answer of the operator's webhook", OPERATOR_LIMIT, || dry_run(cluster, webhook)).await?;
+    }
+    record(cluster, &operator.namespace, digest, None).await?;
     Ok(())
 }
 
-/// Has the API server admit a database cluster without making it: that needs the webhook's answer.
-async fn dry_run(cluster: &Cluster) -> Result<Waiting<()>, ClusterError> {
-    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("postgresql.cnpg.io", "v1", "Cluster"));
-    let spec = json!({"spec": {"instances": 1, "storage": {"size": "1Gi"}}});
-    let object = DynamicObject::new("firedrill-webhook-check", &resource).data(spec);
+/// Has the API server admit an object without making it: that needs the webhook's answer.
+async fn dry_run(cluster: &Cluster, webhook: &Webhook) -> Result<Waiting<()>, ClusterError> {
+    let (group, version) = webhook.api_version.rsplit_once('/').unwrap_or(("", &webhook.api_version));
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, &webhook.kind));
+    let object = DynamicObject::new("firedrill-webhook-check", &resource).data(webhook.object.clone());
     let api: Api<DynamicObject> = Api::namespaced_with(cluster.client(), "default", &resource);
     let params = PostParams { dry_run: true, field_manager: None };
-    let answer = cluster.ask("a database cluster that is admitted and not made", api.create(&params, &object)).await?;
-    let defaulted = answer.data["spec"]["postgresql"].is_object();
-    Ok(if defaulted { Waiting::Done(()) } else { Waiting::Not("it was admitted without the webhook".to_owned()) })
+    let what = format!("a {} that is admitted and not made", webhook.kind);
+    let answer = cluster.ask(what, api.create(&params, &object)).await?;
+    let is_defaulted = answer.data.pointer(&webhook.defaulted).is_some_and(serde_json::Value::is_object);
+    Ok(if is_defaulted { Waiting::Done(()) } else { Waiting::Not("it was admitted without the webhook".to_owned()) })
 }
 
 async fn helm(cluster: &Cluster, release: &Release, options: &StackOptions) -> Result<(), StackError> {
     let mut helm = Tool::new("helm", APPLY_LIMIT).env(cluster.kubectl_env());
-    helm = helm.args(["upgrade", "--install", release.name]).arg(&options.chart);
-    helm = helm.args(["--namespace", release.namespace]);
-    for values in release.values_files(options) {
+    helm = helm.args(["upgrade", "--install", &release.name]).arg(options.chart_of(release));
+    helm = helm.args(["--namespace", &release.namespace]);
+    for values in options.values_files(release) {
         helm = helm.arg("--values").arg(values);
     }
-    for (key, value) in release.settings(options) {
-        helm = helm.arg("--set-string").arg(format!("{key}={value}"));
+    for setting in options.settings(release) {
+        helm = helm.arg("--set-string").arg(setting);
     }
     helm.run().await?;
     Ok(())

@@ -7,6 +7,7 @@ use firedrill_core::journal::Journal;
 use firedrill_core::judge;
 use firedrill_core::sample::SampleReader;
 use firedrill_core::scenario::{self, Scenario};
+use firedrill_core::stack::Stack;
 use firedrill_core::utf8;
 use firedrill_core::verdict::Verdict;
 use firedrill_engine::cluster::{Cluster, ClusterError};
@@ -26,17 +27,17 @@ pub(crate) fn read_text(path: &Path) -> io::Result<String> {
     utf8::text(fs::read(path)?).map_err(|error| io::Error::new(ErrorKind::InvalidData, error))
 }
 
-/// Reads and checks a scenario file with the runbooks beside it.
+/// Reads and checks a scenario file with the runbooks beside it, for a stack.
 ///
 /// # Errors
 /// With every mistake of all these files at once.
-pub(crate) fn load_scenario_file(path: &Path) -> Result<Scenario, CliError> {
+pub(crate) fn load_scenario_file(path: &Path, stack: &Stack) -> Result<Scenario, CliError> {
     let text = read_text(path).map_err(|error| CliError::input(format!("{}: {error}", path.display())))?;
     let folder = path.parent().unwrap_or(Path::new("."));
     let name = folder.file_name().map_or_else(|| "scenario".to_owned(), |name| name.to_string_lossy().into_owned());
     let shown = path.display().to_string();
     let runbook = |file: &str| read_text(&folder.join(file));
-    scenario::parse(&name, (&shown, &text), runbook)
+    scenario::parse(&name, (&shown, &text), runbook, stack)
         .map_err(|mistakes| CliError::input(diagnostics::render(&mistakes, &shown, &text, |file| runbook(file).ok())))
 }
 
@@ -70,7 +71,7 @@ fn is_scenario(folder: &Path) -> bool {
 ///
 /// # Errors
 /// Where there is none, with what there is.
-pub(crate) fn load_drill(folders: &Folders, name: &str) -> Result<(Scenario, String), CliError> {
+pub(crate) fn load_drill(folders: &Folders, stack: &Stack, name: &str) -> Result<(Scenario, String), CliError> {
     let by_path = |path: &Path| is_scenario(path).then(|| path.to_owned());
     let (folder, variant) = match by_path(Path::new(name)).or_else(|| by_path(&folders.scenarios.join(name))) {
         Some(folder) => (folder, None),
@@ -82,7 +83,7 @@ pub(crate) fn load_drill(folders: &Folders, name: &str) -> Result<(Scenario, Str
             None => return Err(no_scenario(folders, name)),
         },
     };
-    let scenario = load_scenario_file(&folder.join(SCENARIO_FILE))?;
+    let scenario = load_scenario_file(&folder.join(SCENARIO_FILE), stack)?;
     let known = || scenario.variants.keys().cloned().collect::<Vec<_>>().join(", ");
     let variant = match variant {
         Some(variant) if scenario.variants.contains_key(&variant) => variant,
@@ -128,13 +129,13 @@ pub(crate) fn scenario_folders(folders: &Folders) -> Result<Vec<PathBuf>, CliErr
 ///
 /// # Errors
 /// With all that is wrong with them, or where there is none.
-pub(crate) fn load_scenarios(folders: &Folders) -> Result<Vec<Scenario>, CliError> {
+pub(crate) fn load_scenarios(folders: &Folders, stack: &Stack) -> Result<Vec<Scenario>, CliError> {
     let found = scenario_folders(folders)?;
     if found.is_empty() {
         return Err(CliError::input(format!("{} holds no scenario", folders.scenarios.display()))
             .with_hint("name another folder with --scenarios"));
     }
-    each(found.iter().map(|folder| load_scenario_file(&folder.join(SCENARIO_FILE))))
+    each(found.iter().map(|folder| load_scenario_file(&folder.join(SCENARIO_FILE), stack)))
 }
 
 /// A run's folder, read.

@@ -1,6 +1,7 @@
 //! `firedrill doctor`: what this machine lacks, and what to do about it.
 
-use crate::args::Output;
+use super::stack_file::Definition;
+use crate::args::{Output, StackFile};
 use crate::error::{CliError, exit};
 use crate::printer::Printer;
 use crate::report::json::pretty;
@@ -14,6 +15,9 @@ pub(crate) struct DoctorArgs {
     /// Text or JSON.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) output: Output,
+    /// Which stack.
+    #[command(flatten)]
+    pub(crate) stack: StackFile,
 }
 
 /// Examines the machine and says what was found.
@@ -21,7 +25,9 @@ pub(crate) struct DoctorArgs {
 /// # Errors
 /// Where the result cannot be written as JSON.
 pub(crate) async fn doctor(args: &DoctorArgs, printer: &mut Printer) -> Result<u8, CliError> {
-    let checks = examine().await;
+    let definition = Definition::load(&args.stack);
+    let stack = definition.as_ref().map(|definition| &*definition.stack).map_err(ToString::to_string);
+    let checks = examine(stack).await;
     match args.output {
         Output::Text => printer.line(&text(&checks)),
         Output::Json => printer.line(&json(&checks)?),

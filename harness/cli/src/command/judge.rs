@@ -1,6 +1,7 @@
 //! `firedrill judge` and `firedrill report`: saved runs, without a cluster.
 
 use super::common::{SavedRun, load_scenario_file};
+use super::stack_file::Definition;
 use crate::args::{JudgeArgs, Output, ReportArgs};
 use crate::error::CliError;
 use crate::printer::Printer;
@@ -8,6 +9,7 @@ use crate::report;
 use crate::report::text::one_line;
 use firedrill_core::verdict::Verdict;
 use std::fs;
+use std::path::Path;
 
 /// Judges a saved run again and prints the verdict; the run's own files stay as they are.
 ///
@@ -15,7 +17,8 @@ use std::fs;
 /// Where the run or the objectives cannot be read.
 pub(crate) fn judge(args: &JudgeArgs, printer: &mut Printer) -> Result<u8, CliError> {
     let run = SavedRun::open(&args.folders.runs, &args.run)?;
-    let other = args.objectives.as_deref().map(load_scenario_file).transpose()?;
+    let load = |path: &Path| load_scenario_file(path, &Definition::load(&args.folders.stack)?.stack);
+    let other = args.objectives.as_deref().map(load).transpose()?;
     let verdict = run.judge(other.as_ref())?;
     match args.output {
         Output::Text => printer.line(&report::terminal::verdict_text(&verdict, &printer.style())),

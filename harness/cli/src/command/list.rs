@@ -1,11 +1,12 @@
 //! `firedrill list`: clusters or scenarios.
 
 use super::common::load_scenarios;
+use super::stack_file::Definition;
 use crate::args::{Folders, ListArgs, ListWhat};
 use crate::error::CliError;
 use crate::printer::Printer;
 use crate::report::text::one_line;
-use firedrill_core::scenario::{Layout, Recovery, Scenario};
+use firedrill_core::scenario::{Recovery, Scenario};
 use firedrill_core::verdict::Verdict;
 use firedrill_engine::provider;
 use std::collections::BTreeMap;
@@ -33,7 +34,8 @@ pub(crate) async fn list(args: &ListArgs, printer: &mut Printer) -> Result<u8, C
 }
 
 fn scenarios(folders: &Folders, printer: &mut Printer) -> Result<(), CliError> {
-    let scenarios = load_scenarios(folders)?;
+    let stack = Definition::load(&folders.stack)?.stack;
+    let (scenarios, usual) = (load_scenarios(folders, &stack)?, stack.default_layout());
     let last = last_verdicts(folders)?;
     let named = |scenario: &Scenario, variant: &str| format!("{}/{variant}", scenario.name);
     let names = scenarios.iter().flat_map(|all| all.variants.keys().map(move |variant| named(all, variant).len()));
@@ -46,8 +48,8 @@ fn scenarios(folders: &Folders, printer: &mut Printer) -> Result<(), CliError> {
                 Recovery::StaysBroken => "stays broken",
                 Recovery::Runbook { .. } => "by its runbook",
             };
-            let layout = match variant.layout {
-                Layout::Bundled => String::new(),
+            let layout = match &variant.layout {
+                layout if *layout == usual => String::new(),
                 layout => format!(", {layout} layout"),
             };
             let minutes = variant.expected.as_secs_f64() / 60.0;

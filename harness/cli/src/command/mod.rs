@@ -11,6 +11,7 @@ pub(crate) mod plan;
 pub(crate) mod rbac;
 pub(crate) mod run;
 pub(crate) mod runbook;
+pub(crate) mod stack_file;
 pub(crate) mod suite;
 pub(crate) mod sweep;
 pub(crate) mod up;

@@ -2,6 +2,7 @@
 
 use super::common::{load_drill, open_cluster};
 use super::rbac;
+use super::stack_file::Definition;
 use crate::args::{DrillArgs, FaultOverride, Output, PlanArgs};
 use crate::error::CliError;
 use crate::printer::Printer;
@@ -19,15 +20,17 @@ use std::fmt::Write;
 ///
 /// # Errors
 /// Where the scenario has mistakes or the agent's image is not named.
-pub(crate) fn drill(args: &DrillArgs) -> Result<Drill, CliError> {
-    let (mut scenario, variant) = load_drill(&args.folders, &args.name)?;
+pub(crate) fn drill(args: &DrillArgs, definition: &Definition) -> Result<Drill, CliError> {
+    let stack = definition.stack.clone();
+    let (mut scenario, variant) = load_drill(&args.folders, &stack, &args.name)?;
     if let Some(section) = &args.without {
         let of = format!("{}/{variant}", scenario.name);
         let whole = scenario.without(&variant, section);
         scenario = whole.map_err(|wrong| CliError::input(format!("--without: {of}: {wrong}")))?;
     }
     let agent_image = agent_image(args.agent_image.as_deref())?;
-    Ok(Drill { scenario, variant, seed: args.seed, noop: args.fault == Some(FaultOverride::Noop), agent_image })
+    let noop = args.fault == Some(FaultOverride::Noop);
+    Ok(Drill { scenario, stack, variant, seed: args.seed, noop, agent_image })
 }
 
 /// The agent's image as the user named it.
@@ -46,15 +49,17 @@ pub(crate) fn agent_image(named: Option<&str>) -> Result<String, CliError> {
 /// # Errors
 /// Where the scenario has mistakes or the cluster is not as it must be.
 pub(crate) async fn plan(args: &PlanArgs, printer: &mut Printer) -> Result<u8, CliError> {
+    let definition = Definition::load(&args.drill.folders.stack)?;
     if args.rbac {
-        let (scenario, variant) = load_drill(&args.drill.folders, &args.drill.name)?;
-        let drill = Drill { scenario, variant, seed: None, noop: false, agent_image: String::new() };
+        let stack = definition.stack.clone();
+        let (scenario, variant) = load_drill(&args.drill.folders, &stack, &args.drill.name)?;
+        let drill = Drill { scenario, stack, variant, seed: None, noop: false, agent_image: String::new() };
         printer.line(&rbac::manifests(&drill));
         return Ok(0);
     }
-    let drill = drill(&args.drill)?;
+    let drill = drill(&args.drill, &definition)?;
     let cluster = open_cluster(&args.drill.cluster).await?;
-    let ports = world::ports(&cluster, None, &drill.agent_image);
+    let ports = world::ports(&cluster, Some(&drill.stack), None, &drill.agent_image);
     let plan = run::plan(&drill, &ports).await.map_err(|RunError::Environment { message, hint, .. }| {
         let error = CliError::environment(message);
         match hint {

@@ -177,13 +177,16 @@ mod tests {
     use super::*;
     use firedrill_core::scenario::parse;
     use std::path::Path;
+    use std::sync::Arc;
 
     fn drill(name: &str, variant: &str) -> Drill {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios").join(name);
+        let text = include_str!("../../../../fixtures/stack/ironflow/stack.toml");
+        let stack = firedrill_core::stack::parse("ironflow", ("stack.toml", text)).unwrap();
         let read = |file: &str| std::fs::read_to_string(folder.join(file));
-        let scenario = parse(name, ("scenario.toml", &read("scenario.toml").unwrap()), read).unwrap();
+        let scenario = parse(name, ("scenario.toml", &read("scenario.toml").unwrap()), read, &stack).unwrap();
         let (variant, agent_image) = (variant.to_owned(), String::new());
-        Drill { scenario, variant, seed: None, noop: false, agent_image }
+        Drill { scenario, stack: Arc::new(stack), variant, seed: None, noop: false, agent_image }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::common::{SavedRun, open_cluster};
 use super::plan::drill;
+use super::stack_file::Definition;
 use crate::args::{Output, RunArgs};
 use crate::error::{CliError, exit};
 use crate::printer::Printer;
@@ -155,13 +156,19 @@ pub(crate) async fn drive(
 /// # Errors
 /// Where the scenario has mistakes or the cluster is not as it must be.
 pub(crate) async fn run(args: RunArgs, printer: &mut Printer) -> Result<u8, CliError> {
-    let drill = drill(&args.drill)?;
+    let definition = Definition::load(&args.drill.folders.stack)?;
+    let drill = drill(&args.drill, &definition)?;
     if args.up {
-        super::up::ensure_up(&args.drill.cluster, &drill.scenario.needs, &args.stack, printer).await?;
+        super::up::ensure_up(&args.drill.cluster, &drill.scenario.needs, (&definition, &args.stack), printer).await?;
     }
     let cluster = open_cluster(&args.drill.cluster).await?;
     let options = run::Options {
-        ports: world::ports(&cluster, Some(&args.stack.chart), &drill.agent_image),
+        ports: world::ports(
+            &cluster,
+            Some(&drill.stack),
+            Some(&definition.chart(args.stack.chart.as_deref())),
+            &drill.agent_image,
+        ),
         drill,
         runs: args.drill.folders.runs.clone(),
         accept_current_state: args.accept_current_state,

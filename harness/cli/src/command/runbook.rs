@@ -1,7 +1,8 @@
 //! `firedrill runbook check`: what in runbooks cannot work against a cluster. Breaks and changes nothing.
 
 use super::common::{SCENARIO_FILE, each, load_scenario_file, open_cluster, read_text};
-use crate::args::ClusterArgs;
+use super::stack_file::Definition;
+use crate::args::{ClusterArgs, StackFile};
 use crate::error::{CliError, exit};
 use crate::printer::Printer;
 use crate::report::check;
@@ -9,6 +10,7 @@ use crate::report::text::one_line;
 use clap::{Args, Subcommand, ValueEnum};
 use firedrill_core::document::{self, Document};
 use firedrill_core::scenario::Scenario;
+use firedrill_core::stack::Stack;
 use firedrill_engine::cluster::Cluster;
 use firedrill_engine::runbook::check::Checker;
 use firedrill_engine::stack;
@@ -50,9 +52,12 @@ struct CheckArgs {
     /// Which cluster.
     #[command(flatten)]
     cluster: ClusterArgs,
-    /// The chart that runbooks name as deploy/helm/ironflow/.
-    #[arg(long, value_name = "DIR", default_value = "fixtures/chart/ironflow")]
-    chart: PathBuf,
+    /// Which stack.
+    #[command(flatten)]
+    stack: StackFile,
+    /// The chart that runbooks name by a path of their own; the stack's without it.
+    #[arg(long, value_name = "DIR")]
+    chart: Option<PathBuf>,
     /// Text, JSON or SARIF 2.1.0.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     output: CheckOutput,
@@ -75,25 +80,26 @@ enum CheckOutput {
 /// Where a file cannot be read, its scenario has mistakes, or the cluster does not answer.
 pub(crate) async fn runbook(args: &RunbookArgs, printer: &mut Printer) -> Result<u8, CliError> {
     let RunbookCommand::Check(args) = &args.command;
-    let no_chart =
-        || CliError::input(format!("{} holds no chart", args.chart.display())).with_hint("name it with --chart");
-    let chart = if args.chart.join("Chart.yaml").is_file() { Ok(Vec::new()) } else { Err(no_chart()) };
-    let runbooks = each(args.files.iter().map(|file| read(file)).chain([chart]))?.concat();
+    let definition = Definition::load(&args.stack)?;
+    let (stack, chart) = (&definition.stack, definition.chart(args.chart.as_deref()));
+    let no_chart = || CliError::input(format!("{} holds no chart", chart.display())).with_hint("name it with --chart");
+    let has_chart = if chart.join("Chart.yaml").is_file() { Ok(Vec::new()) } else { Err(no_chart()) };
+    let runbooks = each(args.files.iter().map(|file| read(file, stack)).chain([has_chart]))?.concat();
     if runbooks.is_empty() {
         return Err(CliError::input("none of these scenarios has a runbook"));
     }
     let cluster = open_cluster(&args.cluster).await?;
-    healthy(&cluster).await?;
-    let there = stack::installed(&cluster).await.map_err(CliError::environment)?;
-    let layout = there.map(|there| there.layout).unwrap_or_default();
-    let mut checker = Checker::new(&cluster, &args.chart).await.map_err(CliError::environment)?;
+    healthy(&cluster, stack).await?;
+    let there = stack::installed(&cluster, stack).await.map_err(CliError::environment)?;
+    let layout = there.map_or_else(|| stack.default_layout(), |there| there.layout);
+    let mut checker = Checker::new(&cluster, &chart, stack).await.map_err(CliError::environment)?;
     let mut checked = Vec::new();
     for (document, scenario) in runbooks {
         printer.status(&format!("checking {}: {} commands", one_line(&document.file), document.commands.len()));
-        let report = checker.check(&document, scenario.as_ref(), layout).await.map_err(CliError::environment)?;
+        let report = checker.check(&document, scenario.as_ref(), &layout).await.map_err(CliError::environment)?;
         checked.push((document, report));
     }
-    healthy(&cluster).await?;
+    healthy(&cluster, stack).await?;
     let text = match args.output {
         CheckOutput::Text => check::text(&checked),
         CheckOutput::Json => check::json(&checked).map_err(CliError::environment)?,
@@ -105,8 +111,8 @@ pub(crate) async fn runbook(args: &RunbookArgs, printer: &mut Printer) -> Result
 }
 
 /// Sees that nothing is broken: on a stack that is, commands fail that are right.
-async fn healthy(cluster: &Cluster) -> Result<(), CliError> {
-    let missing = stack::missing(cluster).await.map_err(CliError::environment)?;
+async fn healthy(cluster: &Cluster, stack: &Stack) -> Result<(), CliError> {
+    let missing = stack::missing(cluster, stack).await.map_err(CliError::environment)?;
     match missing.is_empty() {
         true => Ok(()),
         false => Err(CliError::environment(format!("the stack does not work: {}", missing.join(", "))).with_hint(
@@ -116,12 +122,12 @@ async fn healthy(cluster: &Cluster) -> Result<(), CliError> {
 }
 
 /// The runbook of a file, or those of a scenario's folder, with the scenario that they belong to.
-fn read(path: &Path) -> Result<Vec<(Document, Option<Scenario>)>, CliError> {
+fn read(path: &Path, stack: &Stack) -> Result<Vec<(Document, Option<Scenario>)>, CliError> {
     if path.file_name().is_some_and(|name| name == SCENARIO_FILE) {
-        return read(path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new(".")));
+        return read(path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new(".")), stack);
     }
     if path.is_dir() {
-        let scenario = load_scenario_file(&path.join(SCENARIO_FILE))?;
+        let scenario = load_scenario_file(&path.join(SCENARIO_FILE), stack)?;
         let documents = scenario.runbooks.keys().map(|file| document(&path.join(file)));
         return documents.map(|document| Ok((document?, Some(scenario.clone())))).collect();
     }
@@ -131,7 +137,7 @@ fn read(path: &Path) -> Result<Vec<(Document, Option<Scenario>)>, CliError> {
     }
     let document = document(path)?;
     let beside = path.parent().unwrap_or(Path::new(".")).join(SCENARIO_FILE);
-    let scenario = if beside.is_file() { Some(load_scenario_file(&beside)?) } else { None };
+    let scenario = if beside.is_file() { Some(load_scenario_file(&beside, stack)?) } else { None };
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     Ok(vec![(document, scenario.filter(|scenario| scenario.runbooks.contains_key(&*name)))])
 }
@@ -155,16 +161,21 @@ fn document(path: &Path) -> Result<Document, CliError> {
 mod tests {
     use super::*;
 
+    fn stack() -> Stack {
+        let text = include_str!("../../../../fixtures/stack/ironflow/stack.toml");
+        firedrill_core::stack::parse("ironflow", ("stack.toml", text)).unwrap()
+    }
+
     #[test]
     fn a_scenarios_runbook_comes_with_its_scenario_however_it_is_named() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios/nats-quorum-loss");
         for path in [root.clone(), root.join("runbook.md"), root.join("scenario.toml")] {
-            let found = read(&path).unwrap();
+            let found = read(&path, &stack()).unwrap();
             assert_eq!(found.len(), 1);
             assert!(!found[0].1.as_ref().unwrap().corrections.is_empty());
             assert!(found[0].0.commands.len() >= 8);
         }
-        assert_eq!(read(Path::new("nowhere.md")).unwrap_err().exit_code(), exit::INPUT);
+        assert_eq!(read(Path::new("nowhere.md"), &stack()).unwrap_err().exit_code(), exit::INPUT);
     }
 
     #[test]
@@ -174,7 +185,7 @@ mod tests {
         for file in &files {
             fs::write(file, b"# Book\n\xe9\n").unwrap();
         }
-        let error = each(files.iter().map(|file| read(file))).map(|_| ()).unwrap_err();
+        let error = each(files.iter().map(|file| read(file, &stack()))).map(|_| ()).unwrap_err();
         assert_eq!(error.exit_code(), exit::INPUT);
         let shown = error.to_string();
         assert_eq!(shown.matches("not UTF-8: byte 7 (line 2) is 0xe9").count(), 2, "{shown}");
@@ -185,8 +196,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("a.md");
         fs::write(&file, "# Book\n\n```sh\nkind: Pod\n```\n").unwrap();
-        assert_eq!(read(&file).unwrap()[0].0.not_read.len(), 1);
+        assert_eq!(read(&file, &stack()).unwrap()[0].0.not_read.len(), 1);
         fs::write(&file, "# Book\n").unwrap();
-        assert_eq!(read(&file).unwrap_err().exit_code(), exit::INPUT);
+        assert_eq!(read(&file, &stack()).unwrap_err().exit_code(), exit::INPUT);
     }
 }

@@ -4,6 +4,7 @@ use super::common::{load_scenarios, open_cluster, read_text};
 use super::down::take_down;
 use super::plan::agent_image;
 use super::run::{CtrlC, drive};
+use super::stack_file::Definition;
 use super::up::{ensure_up, failed};
 use crate::args::{ClusterArgs, Output, SuiteArgs};
 use crate::diagnostics;
@@ -32,7 +33,8 @@ pub(crate) const SUITE_FILE: &str = "suite.json";
 /// # Errors
 /// Where the suite or a scenario has mistakes, or the folder of the results cannot be made. Nothing was run then.
 pub(crate) async fn suite(args: &SuiteArgs, printer: &mut Printer) -> Result<u8, CliError> {
-    let scenarios = load_scenarios(&args.folders)?.into_iter();
+    let definition = Definition::load(&args.folders.stack)?;
+    let scenarios = load_scenarios(&args.folders, &definition.stack)?.into_iter();
     let scenarios: BTreeMap<_, _> = scenarios.map(|scenario| (scenario.name.clone(), scenario)).collect();
     let suite = load_suite(args, &scenarios)?;
     if let Some(shard) = args.shard
@@ -48,14 +50,14 @@ pub(crate) async fn suite(args: &SuiteArgs, printer: &mut Printer) -> Result<u8,
     report::suite::write_all(&folder, &result).map_err(CliError::environment)?;
 
     let ctrl_c = CtrlC::listen();
-    let mut stage = Stage { args, cluster: args.cluster.clone(), is_own: false };
+    let mut stage = Stage { args, definition: definition.clone(), cluster: args.cluster.clone(), is_own: false };
     let drill_of = |entry: &Entry| {
         let mut scenario = scenarios[&entry.scenario].clone().for_variant(&entry.variant);
         if let Some(section) = &entry.without {
             scenario = scenario.without(&entry.variant, section).map_err(CliError::input)?;
         }
-        let (variant, agent_image) = (entry.variant.clone(), agent_image.clone());
-        Ok(Drill { scenario, variant, seed: None, noop: entry.control, agent_image })
+        let (variant, agent_image, stack) = (entry.variant.clone(), agent_image.clone(), definition.stack.clone());
+        Ok(Drill { scenario, stack, variant, seed: None, noop: entry.control, agent_image })
     };
     let drills = suite.drills.iter().map(drill_of).collect::<Result<Vec<_>, CliError>>()?;
     let first = result.results.first().map(|first| &drills[first.slot.entry].scenario.needs);
@@ -134,6 +136,7 @@ pub(crate) fn show(result: &SuiteResult, folder: &Path, output: Output, printer:
 /// The cluster that the suite runs on.
 struct Stage<'a> {
     args: &'a SuiteArgs,
+    definition: Definition,
     /// Once it was brought up, with its name.
     cluster: ClusterArgs,
     /// Whether this suite brought it up, so that it may take it away: one that was there before is somebody's.
@@ -148,7 +151,7 @@ impl Stage<'_> {
             return open_cluster(&self.cluster).await.map(drop);
         }
         let before = provider::find().await.map_err(failed)?;
-        let cluster = ensure_up(&self.cluster, needs, &self.args.stack, printer).await?;
+        let cluster = ensure_up(&self.cluster, needs, (&self.definition, &self.args.stack), printer).await?;
         self.is_own = before.iter().all(|known| known.name != cluster.name);
         self.cluster.cluster = Some(cluster.name);
         Ok(())
@@ -158,7 +161,7 @@ impl Stage<'_> {
     async fn replace(&mut self, needs: &Needs, printer: &mut Printer) -> Result<(), CliError> {
         let names: Vec<String> = self.cluster.cluster.iter().cloned().collect();
         take_down(&names, false, printer).await?;
-        ensure_up(&self.cluster, needs, &self.args.stack, printer).await.map(drop)
+        ensure_up(&self.cluster, needs, (&self.definition, &self.args.stack), printer).await.map(drop)
     }
 
     async fn run(
@@ -173,11 +176,12 @@ impl Stage<'_> {
         let ran = async {
             if self.args.up {
                 // The drill before may have needed another layout.
-                ensure_up(&self.cluster, &drill.scenario.needs, &self.args.stack, printer).await?;
+                ensure_up(&self.cluster, &drill.scenario.needs, (&self.definition, &self.args.stack), printer).await?;
             }
             let cluster = open_cluster(&self.cluster).await?;
             let runs = self.args.folders.runs.clone();
-            let ports = world::ports(&cluster, Some(&self.args.stack.chart), &drill.agent_image);
+            let chart = self.definition.chart(self.args.stack.chart.as_deref());
+            let ports = world::ports(&cluster, Some(&drill.stack), Some(&chart), &drill.agent_image);
             let accept_current_state = self.args.accept_current_state;
             let options = Options { drill, ports, runs, accept_current_state };
             let judged = drive(options, interrupts, printer).await?;

@@ -21,7 +21,7 @@ pub(crate) async fn sweep(args: &SweepArgs, printer: &mut Printer) -> Result<u8,
         trust_annotations: args.trust_annotations,
         dry_run: args.dry_run,
     };
-    let ports = world::ports(&cluster, None, args.agent_image.as_deref().unwrap_or_default());
+    let ports = world::ports(&cluster, None, None, args.agent_image.as_deref().unwrap_or_default());
     let swept = run::sweep(&ports, options, &mut |text| printer.status(&one_line(&text))).await;
     let swept = swept.map_err(CliError::environment)?;
     for warning in &swept.warnings {

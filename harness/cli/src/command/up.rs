@@ -2,20 +2,22 @@
 
 use super::common::each;
 use super::run::CtrlC;
-use crate::args::ClusterArgs;
+use super::stack_file::Definition;
+use crate::args::{ClusterArgs, StackFile};
 use crate::error::CliError;
 use crate::printer::Printer;
 use crate::report::text::one_line;
 use clap::Args;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use firedrill_core::scenario::{Layout, Needs};
 use firedrill_core::time::{At, human};
 use firedrill_engine::clock::Clock;
 use firedrill_engine::cluster::Cluster;
+use firedrill_engine::env;
 use firedrill_engine::lease::{Lease, while_held};
 use firedrill_engine::process::Progress;
 use firedrill_engine::provider::{self, ClusterOptions, FoundCluster, NAME_PREFIX, ProviderError, VolumesDriver};
 use firedrill_engine::stack::{self, Installed, StackError, StackOptions};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -36,11 +38,14 @@ pub(crate) struct UpArgs {
     pub(crate) workers: u32,
     /// Where the stack's parts are; without it as they are there, or bundled. A stack that is there in another layout is
     /// deleted first, with its volumes.
-    #[arg(long, value_name = "LAYOUT", value_parser = layouts())]
+    #[arg(long, value_name = "LAYOUT", value_parser = layout)]
     pub(crate) layout: Option<Layout>,
     /// The cluster alone, without the stack.
     #[arg(long)]
     pub(crate) no_stack: bool,
+    /// Which stack.
+    #[command(flatten)]
+    pub(crate) file: StackFile,
     /// What it is made from.
     #[command(flatten)]
     pub(crate) stack: StackArgs,
@@ -55,39 +60,43 @@ pub(crate) struct StackArgs {
     /// The image of new nodes; the provider's own default without it.
     #[arg(long, value_name = "IMAGE", env = "FIREDRILL_NODE_IMAGE")]
     pub(crate) node_image: Option<String>,
-    /// The stack's chart.
-    #[arg(long, value_name = "DIR", default_value = "fixtures/chart/ironflow")]
-    pub(crate) chart: PathBuf,
-    /// The chart's template: its values-TEMPLATE.yaml. Without it what the scenario needs, or the layout's usual one.
+    /// The folder of the stack's chart; the one that its definition names without it.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) chart: Option<PathBuf>,
+    /// The stack's template. Without it what the scenario needs, or the layout's usual one.
     #[arg(long, value_name = "TEMPLATE")]
     pub(crate) template: Option<String>,
-    /// Values files after the template's, the last one wins; fixtures/stack/TEMPLATE.yaml where none is given.
+    /// Values files in the place of those that the stack adds to a template, the last one wins.
     #[arg(long, value_name = "FILE")]
     pub(crate) values: Vec<PathBuf>,
-    /// Ironflow's image; the chart's own without it.
-    #[arg(long, value_name = "IMAGE", env = "FIREDRILL_IRONFLOW_IMAGE")]
-    pub(crate) ironflow_image: Option<String>,
+    /// An image of the stack, by its name there. Without it FIREDRILL_NAME_IMAGE, or the chart's own.
+    #[arg(long, value_name = "NAME=IMAGE", value_parser = named)]
+    pub(crate) image: Vec<(String, String)>,
     /// The image of the driver of volumes with a size, whose class becomes the default; without it a new cluster has none.
     #[arg(long, value_name = "IMAGE", env = "FIREDRILL_VOLUMES_IMAGE")]
     pub(crate) volumes_image: Option<String>,
     /// That driver's manifest.
     #[arg(long, value_name = "FILE", default_value = "fixtures/volumes/deploy/driver.yaml")]
     pub(crate) volumes_manifest: PathBuf,
-    /// The release manifest of the CloudNativePG operator.
-    #[arg(long, value_name = "FILE", env = "FIREDRILL_CNPG_MANIFEST")]
-    pub(crate) cnpg_manifest: Option<PathBuf>,
-    /// The folder of Prometheus with its alert rules, and of metrics-server.
-    #[arg(long, value_name = "DIR", default_value = "fixtures/monitoring")]
-    pub(crate) monitoring: PathBuf,
+    /// The release manifest of an operator of the stack, by its name there. Without it FIREDRILL_NAME_MANIFEST.
+    #[arg(long, value_name = "NAME=FILE", value_parser = named)]
+    pub(crate) manifest: Vec<(String, String)>,
+    /// The folder of what watches the stack; the one that its definition names without it.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) monitoring: Option<PathBuf>,
 }
 
-/// Where the values for drills are, one file a template.
-const STACK_VALUES: &str = "fixtures/stack";
-/// Among them those of the release that holds the separate layout's NATS and PostgreSQL.
-const DEPENDENCY_VALUES: &str = "separate-system";
+#[allow(clippy::unnecessary_wraps, reason = "clap asks for a result")]
+fn layout(name: &str) -> Result<Layout, String> {
+    Ok(Layout::named(name))
+}
 
-fn layouts() -> impl TypedValueParser<Value = Layout> {
-    PossibleValuesParser::new(Layout::ALL.map(Layout::name)).map(|name| Layout::of_name(&name).unwrap_or_default())
+/// `NAME=VALUE`
+fn named(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() && !value.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("expected NAME=VALUE".to_owned()),
+    }
 }
 
 /// What the stack is to be: its layout and, where that is known, its template.
@@ -109,38 +118,56 @@ impl StackArgs {
         fs::read(&driver.manifest).map(drop).map_err(|error| unread(error).with_hint("name it with --volumes-manifest"))
     }
 
-    fn options(&self, layout: Layout, needed: Option<&str>) -> Result<StackOptions, CliError> {
+    fn options(
+        &self,
+        definition: &Definition,
+        layout: &Layout,
+        needed: Option<&str>,
+    ) -> Result<StackOptions, CliError> {
+        let stack = &definition.stack;
+        let Some(of_layout) = stack.layout(layout) else {
+            let known = stack.layout_names().collect::<Vec<_>>().join(", ");
+            let error = CliError::input(format!("stack {} has no layout `{layout}`", stack.name));
+            return Err(error.with_hint(format!("it has: {known}")));
+        };
         let mut wrong = Vec::new();
-        if self.cnpg_manifest.is_none() {
-            let error = CliError::input("the manifest of the CloudNativePG operator is not known");
-            let hint = "run ci/setup, then: eval \"$(ci/setup --env)\"; or name it with --cnpg-manifest";
-            wrong.push(error.with_hint(hint));
-        }
-        let templates = layout.templates();
-        let template = self.template.as_deref().or(needed).unwrap_or(templates[0]).to_owned();
-        if !templates.contains(&template.as_str())
-            && Layout::ALL.iter().any(|of| of.templates().contains(&template.as_str()))
-        {
+        let templates = &of_layout.templates;
+        let usual = templates.first().map(String::as_str);
+        let template = self.template.as_deref().or(needed).or(usual).unwrap_or_default().to_owned();
+        if !templates.contains(&template) {
             let error = CliError::input(format!("template {template} is not of the {layout} layout"));
             wrong.push(error.with_hint(format!("it has: {}", templates.join(", "))));
         }
-        let usual =
-            |name: &str| Some(PathBuf::from(format!("{STACK_VALUES}/{name}.yaml"))).filter(|file| file.is_file());
-        let mut values = self.values.clone();
-        if values.is_empty() {
-            values.extend(usual(&template));
+        let images = stack.images.keys().map(String::as_str);
+        wrong.extend(unknown("image", &self.image, images.clone()));
+        let images = images.filter_map(|name| Some((name, given(&self.image, name, || env::of_image(name))?)));
+        let operators = || stack.operators.iter().map(|operator| operator.name.as_str());
+        wrong.extend(unknown("manifest", &self.manifest, operators()));
+        let mut manifests = BTreeMap::new();
+        for operator in &stack.operators {
+            match given(&self.manifest, &operator.name, || env::of_manifest(&operator.name)) {
+                Some(file) => {
+                    manifests.insert(operator.name.clone(), PathBuf::from(file));
+                }
+                None => wrong.push(no_manifest(&operator.name, &operator.title)),
+            }
         }
+        let monitoring = stack.monitoring.as_ref().map(|monitoring| definition.folder.join(&monitoring.folder));
         let options = StackOptions {
-            layout,
+            stack: (**stack).clone(),
+            folder: definition.folder.clone(),
+            layout: layout.clone(),
             template,
-            chart: self.chart.clone(),
-            values,
-            dependency_values: usual(DEPENDENCY_VALUES).into_iter().collect(),
-            ironflow_image: self.ironflow_image.clone(),
-            cnpg_manifest: self.cnpg_manifest.clone().unwrap_or_default(),
-            monitoring: self.monitoring.clone(),
+            chart: definition.chart(self.chart.as_deref()),
+            values: self.values.clone(),
+            images: images.map(|(name, image)| (name.to_owned(), image)).collect(),
+            manifests,
+            monitoring: monitoring.map(|usual| self.monitoring.clone().unwrap_or(usual)),
         };
-        wrong.extend(options.unreadable().into_iter().map(unreadable));
+        // The files of a template that is not the layout's are no other mistake.
+        if templates.contains(&options.template) {
+            wrong.extend(options.unreadable().into_iter().map(unreadable));
+        }
         match CliError::together(wrong) {
             None => Ok(options),
             Some(error) => Err(error),
@@ -148,10 +175,35 @@ impl StackArgs {
     }
 }
 
+/// What was given by a name, on the command line or in the environment.
+fn given(pairs: &[(String, String)], name: &str, variable: impl Fn() -> String) -> Option<String> {
+    let pair = pairs.iter().rev().find(|(of, _)| of == name).map(|(_, value)| value.clone());
+    pair.or_else(|| env::text(&variable()))
+}
+
+/// What was given by names that the stack does not have.
+fn unknown<'a>(
+    option: &str,
+    pairs: &[(String, String)],
+    known: impl Iterator<Item = &'a str> + Clone,
+) -> Vec<CliError> {
+    let strange = pairs.iter().filter(|(name, _)| !known.clone().any(|known| known == name));
+    let error = |(name, _): &(String, String)| {
+        let error = CliError::input(format!("--{option} {name}=...: the stack has none of that name"));
+        error.with_hint(format!("it has: {}", known.clone().collect::<Vec<_>>().join(", ")))
+    };
+    strange.map(error).collect()
+}
+
+fn no_manifest(operator: &str, title: &str) -> CliError {
+    let hint = format!("run ci/setup, then: eval \"$(ci/setup --env)\"; or name it with --manifest {operator}=FILE");
+    CliError::input(format!("the manifest of {title} is not known")).with_hint(hint)
+}
+
 /// A file that the stack is made from and that cannot be read.
 fn unreadable(error: StackError) -> CliError {
     CliError::input(error)
-        .with_hint("run from the repository's root, or name it: --chart, --values, --cnpg-manifest, --monitoring")
+        .with_hint("run from the repository's root, or name it: --chart, --values, --manifest, --monitoring")
 }
 
 /// Brings a cluster up, or uses the one that is up.
@@ -159,7 +211,9 @@ fn unreadable(error: StackError) -> CliError {
 /// # Errors
 /// Where it does not come up, with what to do about it.
 pub(crate) async fn up(args: &UpArgs, printer: &mut Printer) -> Result<u8, CliError> {
-    let wanted = (!args.no_stack).then_some(Wanted { layout: args.layout, template: None });
+    let definition = if args.no_stack { None } else { Some(Definition::load(&args.file)?) };
+    let wanted = Wanted { layout: args.layout.clone(), template: None };
+    let wanted = definition.as_ref().map(|definition| (definition, wanted));
     let cluster = bring_up(args.name.as_deref(), args.workers, wanted, &args.stack, printer).await?;
     printer.line(&cluster.name);
     Ok(0)
@@ -172,34 +226,38 @@ pub(crate) async fn up(args: &UpArgs, printer: &mut Printer) -> Result<u8, CliEr
 pub(crate) async fn ensure_up(
     args: &ClusterArgs,
     needs: &Needs,
-    stack: &StackArgs,
+    (definition, stack): (&Definition, &StackArgs),
     printer: &mut Printer,
 ) -> Result<Cluster, CliError> {
     if args.context.is_some() {
         return Err(CliError::input("--up brings up clusters of firedrill's own; leave it out with --context"));
     }
-    let wanted = Wanted { layout: Some(needs.layout), template: Some(needs.template.clone()) };
-    bring_up(args.cluster.as_deref(), 3, Some(wanted), stack, printer).await
+    let wanted = Wanted { layout: Some(needs.layout.clone()), template: Some(needs.template.clone()) };
+    bring_up(args.cluster.as_deref(), 3, Some((definition, wanted)), stack, printer).await
 }
 
 async fn bring_up(
     name: Option<&str>,
     workers: u32,
-    wanted: Option<Wanted>,
+    wanted: Option<(&Definition, Wanted)>,
     args: &StackArgs,
     printer: &mut Printer,
 ) -> Result<Cluster, CliError> {
-    let options = |layout: Layout, wanted: &Wanted| args.options(layout, wanted.template.as_deref());
+    let options = |definition: &Definition, layout: Option<Layout>, wanted: &Wanted| {
+        let layout = layout.unwrap_or_else(|| definition.stack.default_layout());
+        args.options(definition, &layout, wanted.template.as_deref())
+    };
     // What is wrong is said before a cluster is made.
     let named = name.map_or(Ok(()), is_own_name);
-    let wanted_options = wanted.as_ref().map(|wanted| options(wanted.layout.unwrap_or_default(), wanted).map(drop));
+    let wanted_options =
+        wanted.as_ref().map(|(definition, wanted)| options(definition, wanted.layout.clone(), wanted).map(drop));
     each([Some(named), wanted_options, Some(args.driver_is_there())].into_iter().flatten())?;
     shown(printer, async move |say| {
         let cluster = cluster_for(name, workers, args, say).await?;
-        if let Some(wanted) = &wanted {
-            let there = stack::installed(&cluster).await.map_err(CliError::environment)?;
-            let layout = wanted.layout.or(there.map(|there| there.layout)).unwrap_or_default();
-            let options = options(layout, wanted)?;
+        if let Some((definition, wanted)) = &wanted {
+            let there = stack::installed(&cluster, &definition.stack).await.map_err(CliError::environment)?;
+            let layout = wanted.layout.clone().or(there.map(|there| there.layout));
+            let options = options(definition, layout, wanted)?;
             let lease = Lease::acquire(&cluster, "up", say).await.map_err(CliError::environment)?;
             let installed = while_held(lease.lost(), stack::install(&cluster, &options, say)).await;
             let released = lease.release().await;

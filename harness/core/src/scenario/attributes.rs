@@ -58,13 +58,10 @@ pub(super) fn attribute(text: &str, word: Range<usize>, to: &mut DraftStep, mist
                 at += name.len() + 1;
             }
         }
-        "layout" => match Layout::of_name(value) {
-            Some(layout) => {
-                to.step.layout = Some(layout);
-                to.layout = Some(Placed { value: layout, span });
-            }
-            None => mistakes.add_unknown(span, "layout", value, Layout::ALL.map(Layout::name)),
-        },
+        "layout" => {
+            to.step.layout = Some(Layout::named(value));
+            to.layout = Some(Placed { value: Layout::named(value), span });
+        }
         "only-if-down" => match value.split_once(" after ").map(|(probe, after)| (probe, parse_duration(after))) {
             Some((probe, Ok(after))) => {
                 to.step.only_if = Some(StepCondition::StillDown { probe: probe.to_owned(), after });

@@ -308,20 +308,17 @@ const PRIMARY: &str = "primary";
 /// How many pods a selector can find, where that is known without a cluster.
 fn population(parts: &Parts<'_>, part: &VariantPart<'_>, pods: &PodSelector) -> Option<(u32, &'static str)> {
     let needs = parts.needs.as_ref()?;
-    let layout = part.layout.value;
-    let template = if layout == needs.layout { needs.template.as_str() } else { layout.templates()[0] };
-    let of_template = |small, medium| match template {
-        "small" | "multi-tenant" => Some(small),
-        "medium" | "large" => Some(medium),
-        _ => None,
-    };
+    let layout = &part.layout.value;
+    let is_needed = *layout == needs.layout;
+    let template = if is_needed { Some(needs.template.as_str()) } else { parts.stack.usual_template(layout) };
+    let template = template.and_then(|template| parts.stack.templates.get(template));
     let labels: Vec<&str> = pods.labels.split(',').map(str::trim).collect();
-    if labels.contains(&"app.kubernetes.io/name=nats") {
-        Some((needs.nats_servers.or(of_template(1, 3))?, "NATS servers"))
+    if parts.stack.watch.nats.as_deref().is_some_and(|nats| labels.contains(&nats)) {
+        Some((needs.nats_servers.or(template?.nats_servers)?, "NATS servers"))
     } else if labels.contains(&"cnpg.io/instanceRole=primary") {
         Some((1, PRIMARY))
     } else if labels.iter().any(|label| label.starts_with("cnpg.io/cluster=")) {
-        Some((needs.postgres_instances.or(of_template(1, 2))?, "PostgreSQL instances"))
+        Some((needs.postgres_instances.or(template?.postgres_instances)?, "PostgreSQL instances"))
     } else {
         None
     }

@@ -7,6 +7,7 @@ use super::parts;
 
 pub(super) fn layouts(parts: &Parts<'_>, mistakes: &mut Mistakes) {
     template(parts, mistakes);
+    unknown(parts, mistakes);
     for part in &parts.variants {
         like(parts, part, mistakes);
         if part.layout.value != parts.layout && !parts.names.contains_key(&part.layout.value) {
@@ -28,13 +29,31 @@ pub(super) fn layouts(parts: &Parts<'_>, mistakes: &mut Mistakes) {
 
 fn template(parts: &Parts<'_>, mistakes: &mut Mistakes) {
     let (Some(needs), Some(tab)) = (&parts.needs, parts.root.table("needs")) else { return };
-    let templates = needs.layout.templates();
-    if !templates.contains(&needs.template.as_str()) {
+    let known = parts.stack.templates.keys().map(String::as_str);
+    if !parts.stack.templates.contains_key(&needs.template) {
+        mistakes.add_unknown(tab.place("template"), "template", &needs.template, known);
+        return;
+    }
+    let Some(layout) = parts.stack.layout(&needs.layout) else { return };
+    if !layout.templates.contains(&needs.template) {
+        let templates: Vec<_> = layout.templates.iter().map(String::as_str).collect();
         mistakes.add_hint(
             tab.place("template"),
             format!("the {} layout is not made from template `{}`", needs.layout, needs.template),
-            format!("one of {}, or another `layout`", listed(templates)),
+            format!("one of {}, or another `layout`", listed(&templates)),
         );
+    }
+}
+
+/// Notes every name of a layout that the stack does not have.
+fn unknown(parts: &Parts<'_>, mistakes: &mut Mistakes) {
+    let needed = parts.root.table("needs").and_then(|tab| tab.text("layout"));
+    let of_variants = parts.root.named("variant").into_iter().filter_map(|(_, tab)| tab.text("layout"));
+    let of_names = parts.root.maps("layout").into_iter().map(|(layout, _)| layout);
+    for layout in needed.into_iter().chain(of_variants).chain(of_names) {
+        if parts.stack.layout(&Layout::named(&layout.value)).is_none() {
+            mistakes.add_unknown(layout.span, "layout", &layout.value, parts.stack.layout_names());
+        }
     }
 }
 
@@ -57,8 +76,8 @@ fn like(parts: &Parts<'_>, part: &super::parse::VariantPart<'_>, mistakes: &mut 
 }
 
 fn of_layout(parts: &Parts<'_>, names: &Names, mistakes: &mut Mistakes) {
-    let layout = names.layout.value;
-    if layout == parts.layout {
+    let layout = &names.layout.value;
+    if *layout == parts.layout {
         mistakes.add_hint(
             names.layout.span.clone(),
             format!("the scenario is written for the {layout} layout"),
@@ -66,7 +85,7 @@ fn of_layout(parts: &Parts<'_>, names: &Names, mistakes: &mut Mistakes) {
         );
         return;
     }
-    if !parts.variants.iter().any(|variant| variant.layout.value == layout) {
+    if !parts.variants.iter().any(|variant| variant.layout.value == *layout) {
         mistakes.add_hint(
             names.layout.span.clone(),
             format!("no variant is in the {layout} layout"),
@@ -92,5 +111,5 @@ fn of_layout(parts: &Parts<'_>, names: &Names, mistakes: &mut Mistakes) {
 
 /// The layouts that variants are in.
 pub(super) fn used(parts: &Parts<'_>) -> Vec<Layout> {
-    parts.variants.iter().map(|variant| variant.layout.value).collect()
+    parts.variants.iter().map(|variant| variant.layout.value.clone()).collect()
 }

@@ -40,8 +40,11 @@ pub(super) fn read_all(
         let Recovery::Runbook { file, .. } = &recovery.value else { continue };
         let Some((draft, of_runbook)) = parts.runbooks.get(file) else { continue };
         let name = variant.name.value;
-        let has_steps = draft.steps.iter().any(|draft| draft.step.is_run_for(name, variant.layout.value));
-        if !has_steps && of_runbook.is_empty() {
+        let has_steps = draft.steps.iter().any(|draft| draft.step.is_run_for(name, &variant.layout.value));
+        // A step of a layout that is not known may be meant for it.
+        let unknown = |layout: &Layout| parts.stack.layout(layout).is_none();
+        let may_have = draft.steps.iter().any(|draft| draft.step.layout.as_ref().is_some_and(unknown));
+        if !has_steps && !may_have && of_runbook.is_empty() {
             mistakes.add_hint(
                 recovery.span.clone(),
                 format!("{file} has no step for `{name}`"),
@@ -55,7 +58,7 @@ pub(super) fn read_all(
 pub(super) fn references(parts: &mut Parts<'_>) {
     let probes: Vec<String> = parts.probe_names().iter().map(|&name| name.to_owned()).collect();
     let variants: Vec<String> = parts.variant_names().iter().map(|&name| name.to_owned()).collect();
-    let layouts = check_layouts::used(parts);
+    let (layouts, stack) = (check_layouts::used(parts), parts.stack);
     let running = running(parts);
     for (file, (draft, mistakes)) in &mut parts.runbooks {
         let mut last = None;
@@ -69,7 +72,16 @@ pub(super) fn references(parts: &mut Parts<'_>) {
                     mistakes.add_unknown(variant.span.clone(), "variant", &variant.value, known);
                 }
                 if let Some(layout) = step.layout.as_ref().filter(|layout| !layouts.contains(&layout.value)) {
-                    mistakes.add(layout.span.clone(), format!("no variant is in the {} layout", layout.value));
+                    match stack.layout(&layout.value) {
+                        Some(_) => {
+                            let message = format!("no variant is in the {} layout", layout.value);
+                            mistakes.add(layout.span.clone(), message);
+                        }
+                        None => {
+                            let name = layout.value.name();
+                            mistakes.add_unknown(layout.span.clone(), "layout", name, stack.layout_names());
+                        }
+                    }
                 }
                 if let Some(probe) = step.probe.as_ref().filter(|probe| !probes.contains(&probe.value)) {
                     let known = probes.iter().map(String::as_str);
@@ -111,7 +123,7 @@ struct Running {
 
 impl Running {
     fn runs(&self, file: &str, step: &Step) -> bool {
-        self.file == file && step.is_run_for(&self.variant, self.layout)
+        self.file == file && step.is_run_for(&self.variant, &self.layout)
     }
 
     fn volumes_hit(&self) -> String {
@@ -134,7 +146,7 @@ fn running(parts: &Parts<'_>) -> Vec<Running> {
         Some(Running {
             file: file.clone(),
             variant: variant.name.value.to_owned(),
-            layout: variant.layout.value,
+            layout: variant.layout.value.clone(),
             targets: count(false)?,
             volumes: count(true)?,
             holds_volumes: variant.faults().any(|(fault, _)| fault.holds_volumes()),

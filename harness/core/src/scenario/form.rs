@@ -1,9 +1,10 @@
 //! What a file must look like: every mistake of form against its [`Shape`], each with its place.
 
-use super::format::{Kind, LIKE, NEVER_LIKE, Presence, Shape};
+use super::format::{Key, Kind, LIKE, NEVER_LIKE, Presence, Shape};
 use super::mistake::{Mistakes, closest, listed};
 use super::read::{Value, read_whole};
 use super::text;
+use crate::stack::Stack;
 use std::ops::Range;
 use std::time::Duration;
 use toml::Spanned;
@@ -14,12 +15,13 @@ const MAP_MAX: usize = 64;
 /// Bytes of a file, at most.
 const BYTES_MAX: usize = 256 * 1024;
 
-/// Reads a file and notes every mistake of form. `None` where what stands in it cannot be told: no TOML, or two tables of one
-/// name, which would be read as one.
+/// Reads a file and notes every mistake of form. `None` where what stands in it cannot be told: no TOML, two tables of one
+/// name, which would be read as one, or another format.
 pub(crate) fn document<'a>(
     mistakes: &mut Mistakes,
     shape: &'static Shape,
     text: &'a str,
+    stack: Option<&Stack>,
 ) -> Option<Spanned<DeTable<'a>>> {
     if text.len() > BYTES_MAX {
         mistakes.add(0..0, format!("{} bytes, {BYTES_MAX} at most", text.len()));
@@ -33,19 +35,45 @@ pub(crate) fn document<'a>(
         let message = if twice { "this key is there twice" } else { error.message() };
         mistakes.add(error.span().unwrap_or(0..0), message);
     }
+    if is_readable && is_of_other_format(mistakes, shape, document.get_ref()) {
+        return None;
+    }
     if is_readable {
-        check_table(mistakes, shape, document.get_ref(), 0..0);
+        check_table(mistakes, shape, document.get_ref(), 0..0, stack);
     }
     errors.is_empty().then_some(document)
 }
 
+/// Notes a format that is not the one that is read. What is wrong by the rules of this one may be right by those of the other.
+fn is_of_other_format(mistakes: &mut Mistakes, shape: &'static Shape, table: &DeTable<'_>) -> bool {
+    let format = shape.keys.iter().find_map(|key| match &key.kind {
+        Kind::Format { known } => Some((key, *known)),
+        _ => None,
+    });
+    let Some((key, known)) = format else { return false };
+    let Some((_, value)) = table.iter().find(|(name, _)| name.get_ref() == key.name) else { return false };
+    let DeValue::Integer(format) = value.get_ref() else { return false };
+    if read_whole(&key.kind, value.get_ref()).is_some() {
+        return false;
+    }
+    let hint = format!("this firedrill reads format {known}; use the firedrill that the file was written for");
+    mistakes.add_hint(value.span(), format!("format {format} is not known"), hint);
+    true
+}
+
 /// Notes every mistake of form in a table.
-fn check_table(mistakes: &mut Mistakes, shape: &'static Shape, table: &DeTable<'_>, span: Range<usize>) {
+fn check_table(
+    mistakes: &mut Mistakes,
+    shape: &'static Shape,
+    table: &DeTable<'_>,
+    span: Range<usize>,
+    stack: Option<&Stack>,
+) {
     // What an unknown key was probably meant to be is not reported as missing as well.
     let mut meant: Vec<&str> = Vec::new();
     for (key, value) in table.iter() {
         match shape.keys.iter().find(|known| key.get_ref() == known.name) {
-            Some(known) => check(mistakes, &known.kind, value),
+            Some(known) => check(mistakes, &known.kind, value, stack),
             None => {
                 mistakes.add_unknown(key.span(), "key", key.get_ref(), shape.keys.iter().map(|known| known.name));
                 meant.extend(closest(key.get_ref(), shape.keys.iter().map(|known| known.name)));
@@ -54,7 +82,12 @@ fn check_table(mistakes: &mut Mistakes, shape: &'static Shape, table: &DeTable<'
     }
     // What a table that is like another lacks, that one has, or is said to lack.
     let is_like = shape.keys.iter().any(|key| key.name == LIKE) && table.iter().any(|(key, _)| key.get_ref() == LIKE);
-    for key in shape.keys.iter().filter(|key| matches!(key.presence, Presence::Required)) {
+    let is_required = |key: &&Key| match key.presence {
+        Presence::Required => true,
+        Presence::Stack(default) => stack.and_then(|stack| stack.default(default)).is_none(),
+        Presence::Optional | Presence::Default(_) => false,
+    };
+    for key in shape.keys.iter().filter(is_required) {
         if (!is_like || key.name == NEVER_LIKE)
             && !meant.contains(&key.name)
             && !table.iter().any(|(present, _)| present.get_ref() == key.name)
@@ -64,7 +97,7 @@ fn check_table(mistakes: &mut Mistakes, shape: &'static Shape, table: &DeTable<'
     }
 }
 
-fn check(mistakes: &mut Mistakes, kind: &'static Kind, value: &Value<'_>) {
+fn check(mistakes: &mut Mistakes, kind: &'static Kind, value: &Value<'_>, stack: Option<&Stack>) {
     let span = value.span();
     match (kind, value.get_ref()) {
         (Kind::Text(_) | Kind::OneOf { .. }, DeValue::String(text)) => check_text(mistakes, kind, text, span),
@@ -73,6 +106,7 @@ fn check(mistakes: &mut Mistakes, kind: &'static Kind, value: &Value<'_>) {
                 mistakes.add_hint(span, format!("{integer} is out of bounds"), format!("{min} to {max}"));
             }
         }
+        (Kind::Format { .. }, DeValue::Integer(_)) => {}
         (Kind::Duration { min_ms, max_ms }, DeValue::String(text)) => {
             let (min, max) = (Duration::from_millis(*min_ms), Duration::from_millis(*max_ms));
             if let Err(wrong) = text::duration(text, min, max) {
@@ -85,14 +119,14 @@ fn check(mistakes: &mut Mistakes, kind: &'static Kind, value: &Value<'_>) {
         (Kind::List { of, min, max }, DeValue::Array(items)) => {
             count(mistakes, span, items.len(), *min, *max);
             for (at, item) in items.iter().enumerate() {
-                check(mistakes, of, item);
+                check(mistakes, of, item, stack);
                 let text = item.get_ref().as_str();
                 if text.is_some() && items.iter().take(at).any(|before| before.get_ref().as_str() == text) {
                     mistakes.add(item.span(), "named twice");
                 }
             }
         }
-        (Kind::Table(shape), DeValue::Table(table)) => check_table(mistakes, shape, table, span),
+        (Kind::Table(shape), DeValue::Table(table)) => check_table(mistakes, shape, table, span, stack),
         (Kind::Named { what, shape, max }, DeValue::Table(table)) => {
             count(mistakes, span, table.len(), 1, *max);
             for (name, value) in table.iter() {
@@ -100,7 +134,7 @@ fn check(mistakes: &mut Mistakes, kind: &'static Kind, value: &Value<'_>) {
                     note(mistakes, name.span(), wrong);
                 }
                 match value.get_ref() {
-                    DeValue::Table(table) => check_table(mistakes, shape, table, value.span()),
+                    DeValue::Table(table) => check_table(mistakes, shape, table, value.span(), stack),
                     other => mistakes.add_hint(
                         value.span(),
                         format!("{} where a {what} is described", article(other)),
@@ -113,7 +147,7 @@ fn check(mistakes: &mut Mistakes, kind: &'static Kind, value: &Value<'_>) {
             count(mistakes, span, items.len(), *min, *max);
             for item in items.iter() {
                 match item.get_ref() {
-                    DeValue::Table(table) => check_table(mistakes, shape, table, item.span()),
+                    DeValue::Table(table) => check_table(mistakes, shape, table, item.span(), stack),
                     other => wrong_type(mistakes, item.span(), other, "a table"),
                 }
             }
@@ -122,26 +156,26 @@ fn check(mistakes: &mut Mistakes, kind: &'static Kind, value: &Value<'_>) {
             count(mistakes, span, table.len(), 1, MAP_MAX);
             for (key, value) in table.iter() {
                 check_text(mistakes, keys, key.get_ref(), key.span());
-                check(mistakes, of, value);
+                check(mistakes, of, value, stack);
             }
         }
-        (Kind::Choice { what, words, tables }, _) => check_choice(mistakes, what, words, tables, value),
+        (Kind::Choice { what, words, tables }, _) => check_choice(mistakes, what, (words, tables), value, stack),
         (Kind::PerVariant { of, because }, DeValue::Table(table)) => {
             if table.iter().all(|(key, _)| *because && key.get_ref() == "because") {
                 mistakes.add_hint(span, "no variant is named", "`{ VARIANT = ... }`, or one figure for all");
             }
             for (key, value) in table.iter() {
                 if *because && key.get_ref() == "because" {
-                    check(mistakes, &Kind::Text(text::Rule::Prose), value);
+                    check(mistakes, &Kind::Text(text::Rule::Prose), value, stack);
                 } else {
-                    check(mistakes, of, value);
+                    check(mistakes, of, value, stack);
                 }
             }
         }
-        (Kind::PerVariant { of, .. }, _) => check(mistakes, of, value),
+        (Kind::PerVariant { of, .. }, _) => check(mistakes, of, value, stack),
         (Kind::Tables { .. }, other) => wrong_type(mistakes, span, other, "a list of tables, `[[...]]`"),
         (Kind::Text(_) | Kind::OneOf { .. }, other) => wrong_type(mistakes, span, other, "text in quotes"),
-        (Kind::Whole { .. }, other) => wrong_type(mistakes, span, other, "a whole number"),
+        (Kind::Whole { .. } | Kind::Format { .. }, other) => wrong_type(mistakes, span, other, "a whole number"),
         (Kind::Duration { .. }, other) => wrong_type(mistakes, span, other, "a duration such as `\"30s\"`"),
         (Kind::List { .. }, other) => wrong_type(mistakes, span, other, "a list, `[...]`"),
         (Kind::Table(_) | Kind::Named { .. } | Kind::Map { .. }, other) => wrong_type(mistakes, span, other, "a table"),
@@ -165,9 +199,9 @@ fn check_text(mistakes: &mut Mistakes, kind: &Kind, text: &str, span: Range<usiz
 fn check_choice(
     mistakes: &mut Mistakes,
     what: &str,
-    words: &'static [&'static str],
-    tables: &'static [(&'static str, &'static Shape)],
+    (words, tables): (&'static [&'static str], &'static [(&'static str, &'static Shape)]),
     value: &Value<'_>,
+    stack: Option<&Stack>,
 ) {
     let all = || words.iter().copied().chain(tables.iter().map(|(name, _)| *name));
     match value.get_ref() {
@@ -190,7 +224,9 @@ fn check_choice(
             }
             for (key, inner) in table.iter() {
                 match (tables.iter().find(|(name, _)| key.get_ref() == name), inner.get_ref()) {
-                    (Some((_, shape)), DeValue::Table(table)) => check_table(mistakes, shape, table, inner.span()),
+                    (Some((_, shape)), DeValue::Table(table)) => {
+                        check_table(mistakes, shape, table, inner.span(), stack)
+                    }
                     (Some(_), other) => wrong_type(mistakes, inner.span(), other, "a table"),
                     (None, _) if words.iter().any(|word| key.get_ref() == word) => {
                         let hint = format!("write it as a word: `\"{}\"`", key.get_ref());

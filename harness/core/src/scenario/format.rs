@@ -5,6 +5,7 @@ mod signs;
 
 use super::fault::TABLES as FAULTS;
 use super::text::Rule;
+use crate::stack::DEFAULT_LAYOUT;
 pub(super) use probes::PROBE;
 pub(super) use signs::PODS_ONLY;
 use signs::{ALERT_NAME, CNPG, EFFECT, EVENT, IN_NAMESPACE, NATS_CURRENT, PODS_FAILING, ROWS};
@@ -30,6 +31,8 @@ pub(crate) enum Presence {
     Optional,
     /// What it is where it is not there; words of a list joined by spaces.
     Default(&'static str),
+    /// Where it is not there it is this default of the stack. It must be there where the stack has none.
+    Stack(&'static str),
 }
 
 /// What stands behind a key.
@@ -38,6 +41,8 @@ pub(crate) enum Kind {
     Text(Rule),
     /// One of some words.
     OneOf { what: &'static str, words: &'static [&'static str] },
+    /// The version of the file's format. Of another version nothing else is read.
+    Format { known: u64 },
     /// A whole number within bounds.
     Whole { min: u64, max: u64 },
     /// A duration within bounds.
@@ -75,12 +80,15 @@ pub(crate) const fn default(name: &'static str, value: &'static str, kind: Kind,
     Key { name, presence: Presence::Default(value), kind, about }
 }
 
-pub(super) const NAMESPACE: Key = default("namespace", "ironflow", Kind::Text(Rule::Kubernetes), "its namespace");
+/// A key that the stack has a default for.
+pub(crate) const fn of_stack(name: &'static str, default: &'static str, kind: Kind, about: &'static str) -> Key {
+    Key { name, presence: Presence::Stack(default), kind, about }
+}
+
+pub(super) const NAMESPACE: Key = of_stack("namespace", "namespace", Kind::Text(Rule::Kubernetes), "its namespace");
 pub(super) const PORT: Kind = Kind::Whole { min: 1, max: 65_535 };
 pub(super) const PODS: Key = required("pods", Kind::Text(Rule::Selector), "label selector of the pods");
-const LAYOUT: Kind = Kind::OneOf { what: "layout", words: &LAYOUTS };
-/// Every layout's name.
-const LAYOUTS: [&str; 3] = ["bundled", "separate", "tenants"];
+const LAYOUT: Kind = Kind::Text(Rule::Name);
 pub(super) const COUNT: Key = default("count", "1", Kind::Whole { min: 1, max: 100 }, "how many of them");
 pub(super) const CONTAINER: Key = required("container", Kind::Text(Rule::Kubernetes), "the container in each pod");
 
@@ -113,12 +121,8 @@ pub(super) static SCENARIO: Shape = Shape {
 
 static NEEDS: Shape = Shape {
     keys: &[
-        required(
-            "template",
-            Kind::OneOf { what: "template", words: &["small", "medium", "large", "multi-tenant"] },
-            "the chart's template: `small` and `medium` are bundled, `large` is separate, `multi-tenant` is of tenants",
-        ),
-        default("layout", "bundled", LAYOUT, "the layout of the stack that the names in this file are of"),
+        required("template", Kind::Text(Rule::Name), "the template that the stack is made from, one of its layout"),
+        of_stack("layout", DEFAULT_LAYOUT, LAYOUT, "the layout of the stack that the names in this file are of"),
         optional("nats-servers", Kind::Whole { min: 1, max: 99 }, "how many NATS servers must be there"),
         optional("postgres-instances", Kind::Whole { min: 1, max: 99 }, "how many PostgreSQL instances must be there"),
     ],
@@ -365,15 +369,10 @@ static CORRECTION: Shape = Shape {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scenario::{Layout, Moment};
+    use crate::scenario::Moment;
 
     #[test]
     fn moments_are_named_as_in_reports() {
         assert_eq!(MOMENTS, Moment::ALL.map(Moment::name));
-    }
-
-    #[test]
-    fn layouts_are_named_as_on_the_command_line() {
-        assert_eq!(LAYOUTS, Layout::ALL.map(Layout::name));
     }
 }

@@ -6,44 +6,27 @@ use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Where the parts of the stack are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Layout {
-    /// Ironflow, NATS and PostgreSQL in one namespace, `ironflow`.
-    #[default]
-    Bundled,
-    /// Ironflow in `ironflow`, NATS and PostgreSQL in `ironflow-system`.
-    Separate,
-    /// Everything once for each tenant, in `tenant-acme` and `tenant-globex`.
-    Tenants,
-}
+/// The name of a layout: where the parts of the stack are. The stack's file says what layouts it has.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Layout(String);
 
 impl Layout {
-    /// All of them.
-    pub const ALL: [Layout; 3] = [Layout::Bundled, Layout::Separate, Layout::Tenants];
+    /// The layout of that name.
+    pub fn named(name: &str) -> Self {
+        Self(name.to_owned())
+    }
 
     /// Its name in scenarios and on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Layout::Bundled => "bundled",
-            Layout::Separate => "separate",
-            Layout::Tenants => "tenants",
-        }
+    pub fn name(&self) -> &str {
+        &self.0
     }
+}
 
-    /// The layout of that name.
-    pub fn of_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|layout| layout.name() == name)
-    }
-
-    /// The chart's templates that it is made from; the first is the usual one.
-    pub fn templates(self) -> &'static [&'static str] {
-        match self {
-            Layout::Bundled => &["medium", "small"],
-            Layout::Separate => &["large"],
-            Layout::Tenants => &["multi-tenant"],
-        }
+/// That of journals that name none.
+impl Default for Layout {
+    fn default() -> Self {
+        Self::named("bundled")
     }
 }
 
@@ -58,13 +41,14 @@ impl Scenario {
     /// that are in the same.
     #[must_use]
     pub fn for_variant(mut self, variant: &str) -> Self {
-        let Some(layout) = self.variants.get(variant).map(|variant| variant.layout) else { return self };
+        let Some(layout) = self.variants.get(variant).map(|variant| variant.layout.clone()) else { return self };
         if layout != self.needs.layout {
-            self.needs.layout = layout;
-            self.needs.template = layout.templates()[0].to_owned();
+            self.needs.template = self.templates_in.remove(&layout).unwrap_or_default();
             self.probes = self.probes_in.remove(&layout).unwrap_or_default();
+            self.needs.layout = layout.clone();
         }
         self.probes_in.clear();
+        self.templates_in.clear();
         self.variants.retain(|_, variant| variant.layout == layout);
         variant.clone_into(&mut self.default_variant);
         self
@@ -84,8 +68,9 @@ impl Names {
     /// Those that the file has, as far as they are well formed.
     pub(super) fn all(root: &Tab<'_>) -> BTreeMap<Layout, Names> {
         let well_formed = root.maps("layout").into_iter().filter_map(|(layout, moved)| {
-            let layout = Placed { value: Layout::of_name(&layout.value)?, span: layout.span };
-            Some((layout.value, Names { layout, moved, asked: RefCell::default() }))
+            let value = root.stack()?.layout(&Layout::named(&layout.value))?.name.clone();
+            let layout = Placed { value, span: layout.span };
+            Some((layout.value.clone(), Names { layout, moved, asked: RefCell::default() }))
         });
         well_formed.collect()
     }
@@ -137,7 +122,7 @@ mod tests {
     fn names(moved: &[(&str, &str)]) -> Names {
         let placed = |text: &str| Placed { value: text.to_owned(), span: 0..0 };
         Names {
-            layout: Placed { value: Layout::Separate, span: 0..0 },
+            layout: Placed { value: Layout::named("separate"), span: 0..0 },
             moved: moved.iter().map(|(is, to)| (placed(is), placed(to))).collect(),
             asked: RefCell::default(),
         }

@@ -3,6 +3,7 @@
 use super::Layout;
 use super::{Correction, Effect, Fault, PodSelector, ProbeKind, Query, Recovery, Runbook, Symptom};
 use crate::sample::Connection;
+use crate::stack::Watch;
 use crate::time::{as_ms, as_ms_option};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -24,6 +25,12 @@ pub struct Scenario {
     /// The probes as they are in layouts other than the one needed; see [`Scenario::for_variant`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub probes_in: BTreeMap<Layout, BTreeMap<String, Probe>>,
+    /// The templates of those layouts.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub templates_in: BTreeMap<Layout, String>,
+    /// What is watched beside the objects that it names; the stack says that.
+    #[serde(default)]
+    pub watch: Watch,
     /// The variants, by name.
     pub variants: BTreeMap<String, Variant>,
     /// The variant that runs where none is named: the first in the file.
@@ -41,7 +48,7 @@ pub struct Scenario {
 /// What the cluster must have.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Needs {
-    /// The chart's template: `small`, `medium`, `large`, `multi-tenant`.
+    /// The template that the stack is made from.
     pub template: String,
     /// The layout of the stack that names in the file are of.
     #[serde(default)]

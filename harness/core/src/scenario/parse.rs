@@ -9,12 +9,14 @@ use super::{
     Accepted, Correction, DataPolicy, Fault, Irreversible, Needs, Objective, Probe, ProviderStep, Recovery, Runbook,
     Scenario, Variant, check, check_layouts, check_objectives, check_runbooks, form, format, parts, runbook, text,
 };
+use crate::stack::Stack;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 /// Everything that could be taken out of the tables, for the checks that look at several of them.
 pub(super) struct Parts<'a> {
     pub(super) root: Tab<'a>,
+    pub(super) stack: &'a Stack,
     pub(super) needs: Option<Needs>,
     /// The layout that names in the file are of.
     pub(super) layout: Layout,
@@ -86,7 +88,7 @@ impl Parts<'_> {
 }
 
 /// Reads the scenario `name` from `scenario_file` (its path, for mistakes, and its text); `runbooks` gives the text of a
-/// runbook beside it by its file name, or says why it cannot.
+/// runbook beside it by its file name, or says why it cannot. `stack` says what is meant where a key is left out.
 ///
 /// # Errors
 /// All mistakes, in the order of the files. Those of a runbook carry its own path.
@@ -94,18 +96,19 @@ pub fn parse(
     name: &str,
     scenario_file: (&str, &str),
     runbooks: impl Fn(&str) -> io::Result<String>,
+    stack: &Stack,
 ) -> Result<Scenario, Vec<Mistake>> {
     let (path, text) = scenario_file;
     let mut mistakes = Mistakes::of(path);
     if let Err(wrong) = text::Rule::Name.check(name) {
         mistakes.add_hint(0..0, format!("the scenario's folder: {}", wrong.message), wrong.hint.unwrap_or_default());
     }
-    let Some(document) = form::document(&mut mistakes, &format::SCENARIO, text) else {
+    let Some(document) = form::document(&mut mistakes, &format::SCENARIO, text, Some(stack)) else {
         return Err(mistakes.into_sorted());
     };
-    let root = Tab::new(document.get_ref(), &format::SCENARIO, 0..0);
+    let root = Tab::new(document.get_ref(), &format::SCENARIO, 0..0).for_stack(stack);
     let names = Names::all(&root);
-    let mut parts = take(root, &names);
+    let mut parts = take(root, &names, stack);
     check_runbooks::read_all(&mut parts, &mut mistakes, path, runbooks);
     check_layouts::layouts(&parts, &mut mistakes);
     check::probes(&parts, &mut mistakes);
@@ -131,14 +134,14 @@ pub fn parse(
     }
 }
 
-fn take<'a>(root: Tab<'a>, names: &'a BTreeMap<Layout, Names>) -> Parts<'a> {
+fn take<'a>(root: Tab<'a>, names: &'a BTreeMap<Layout, Names>, stack: &'a Stack) -> Parts<'a> {
     let needs = root.table("needs").and_then(|tab| parts::needs(&tab));
-    let needed = needs.as_ref().map(|needs| needs.layout).unwrap_or_default();
+    let needed = needs.as_ref().map_or_else(|| stack.default_layout(), |needs| needs.layout.clone());
     let named = root.named("variant");
     let variants = named.iter().map(|(name, tab)| {
         let base = tab.text("like").and_then(|like| named.iter().find(|(other, _)| other.value == like.value));
         let tab = base.iter().fold(tab.clone(), |tab, (_, base)| tab.like(base));
-        let layout = parts::layout(&tab).unwrap_or_else(|| Placed { value: needed, span: name.span.clone() });
+        let layout = parts::layout(&tab).unwrap_or_else(|| Placed { value: needed.clone(), span: name.span.clone() });
         let tab = tab.in_layout(names.get(&layout.value).filter(|_| layout.value != needed));
         VariantPart {
             fault: tab.choice("fault"),
@@ -157,13 +160,13 @@ fn take<'a>(root: Tab<'a>, names: &'a BTreeMap<Layout, Names>) -> Parts<'a> {
     });
     let variants: Vec<_> = variants.collect();
     let others: BTreeSet<_> =
-        variants.iter().map(|part| part.layout.value).filter(|layout| *layout != needed).collect();
+        variants.iter().map(|part| part.layout.value.clone()).filter(|layout| *layout != needed).collect();
     let probes = root.named("probe").into_iter().map(|(name, tab)| {
-        let elsewhere = |layout: &Layout| (*layout, parts::probe(&tab.clone().in_layout(names.get(layout))));
+        let elsewhere = |layout: &Layout| (layout.clone(), parts::probe(&tab.clone().in_layout(names.get(layout))));
         ProbePart { probe: parts::probe(&tab), elsewhere: others.iter().map(elsewhere).collect(), name, tab }
     });
     let probes = probes.collect();
-    Parts { needs, layout: needed, names, probes, variants, runbooks: BTreeMap::new(), root }
+    Parts { needs, stack, layout: needed, names, probes, variants, runbooks: BTreeMap::new(), root }
 }
 
 fn assemble(name: &str, parts: &Parts<'_>) -> Option<Scenario> {
@@ -174,9 +177,12 @@ fn assemble(name: &str, parts: &Parts<'_>) -> Option<Scenario> {
     let mut probes_in: BTreeMap<Layout, BTreeMap<String, Probe>> = BTreeMap::new();
     for part in &parts.probes {
         for (layout, probe) in &part.elsewhere {
-            probes_in.entry(*layout).or_default().insert(part.name.value.to_owned(), probe.clone()?);
+            probes_in.entry(layout.clone()).or_default().insert(part.name.value.to_owned(), probe.clone()?);
         }
     }
+    let others = parts.variants.iter().map(|part| &part.layout.value).filter(|layout| **layout != parts.layout);
+    let template = |layout: &Layout| Some((layout.clone(), parts.stack.usual_template(layout)?.to_owned()));
+    let templates_in = others.map(template).collect::<Option<BTreeMap<_, _>>>()?;
     let first = parts.variants.iter().min_by_key(|part| part.name.span.start)?;
     let corrections: Option<Vec<_>> = parts.root.tables("correction").iter().map(correction).collect();
     let runbooks = parts.runbooks.iter().map(|(file, (draft, _))| {
@@ -190,6 +196,8 @@ fn assemble(name: &str, parts: &Parts<'_>) -> Option<Scenario> {
         steady_state: parts::steady_state(&parts.root.table("steady-state")?)?,
         probes: probes?,
         probes_in,
+        templates_in,
+        watch: parts.stack.watch.clone(),
         variants: variants?,
         default_variant: first.name.value.to_owned(),
         objectives: parts.root.tables("objective").iter().map(|tab| objective(parts, tab)).collect::<Option<_>>()?,
@@ -203,7 +211,7 @@ fn variant(part: &VariantPart<'_>) -> Option<Variant> {
     let tab = &part.tab;
     let redundancy = tab.choices("redundancy");
     Some(Variant {
-        layout: part.layout.value,
+        layout: part.layout.value.clone(),
         about: tab.text("about")?.value,
         expected: tab.duration("expected")?.value,
         fault: part.fault()?,

@@ -20,10 +20,11 @@ pub(super) fn needs(tab: &Tab<'_>) -> Option<Needs> {
     })
 }
 
-/// The layout that a table names.
+/// The layout of the stack that a table names.
 pub(super) fn layout(tab: &Tab<'_>) -> Option<Placed<Layout>> {
     let named = tab.text("layout")?;
-    Some(Placed { value: Layout::of_name(&named.value)?, span: named.span })
+    let layout = tab.stack()?.layout(&Layout::named(&named.value))?;
+    Some(Placed { value: layout.name.clone(), span: named.span })
 }
 
 pub(super) fn steady_state(tab: &Tab<'_>) -> Option<SteadyState> {

@@ -3,6 +3,7 @@
 use super::format::{Key, Kind, Presence, Shape};
 use super::layout::Names;
 use super::text;
+use crate::stack::Stack;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
@@ -31,10 +32,12 @@ pub(crate) struct Tab<'a> {
     base: Option<&'a DeTable<'a>>,
     /// The names of the layout that it is read for, where they are not those in the file.
     names: Option<&'a Names>,
+    /// The stack whose defaults hold.
+    stack: Option<&'a Stack>,
 }
 
 /// One of a choice: a word, or a table by its name.
-pub(super) enum Chosen<'a> {
+pub(crate) enum Chosen<'a> {
     Word(&'a str),
     Table(&'a str, Tab<'a>),
 }
@@ -51,7 +54,7 @@ pub(super) struct PerVariant<T> {
 
 impl<'a> Tab<'a> {
     pub(crate) fn new(table: &'a DeTable<'a>, shape: &'static Shape, span: Range<usize>) -> Self {
-        Self { table, shape, span, base: None, names: None }
+        Self { table, shape, span, base: None, names: None, stack: None }
     }
 
     /// The same table, with another that has the keys that this one lacks.
@@ -64,8 +67,18 @@ impl<'a> Tab<'a> {
         Self { names, ..self }
     }
 
+    /// The same table, read for a stack.
+    pub(super) fn for_stack(self, stack: &'a Stack) -> Self {
+        Self { stack: Some(stack), ..self }
+    }
+
+    /// The stack that it is read for.
+    pub(super) fn stack(&self) -> Option<&'a Stack> {
+        self.stack
+    }
+
     fn inner(&self, table: &'a DeTable<'a>, shape: &'static Shape, span: Range<usize>) -> Self {
-        Self { names: self.names, ..Self::new(table, shape, span) }
+        Self { names: self.names, stack: self.stack, ..Self::new(table, shape, span) }
     }
 
     fn key(&self, name: &str) -> Option<&'static Key> {
@@ -80,11 +93,17 @@ impl<'a> Tab<'a> {
         tables.find_map(|table| table.iter().find(|(key, _)| key.get_ref() == name)).map(|(_, value)| value)
     }
 
-    fn default(&self, name: &str) -> Option<&'static str> {
+    fn default(&self, name: &str) -> Option<&'a str> {
         match self.key(name)?.presence {
             Presence::Default(value) => Some(value),
+            Presence::Stack(default) => self.stack?.default(default),
             Presence::Required | Presence::Optional => None,
         }
+    }
+
+    /// Every key that the format has here.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &'static str> {
+        self.shape.keys.iter().map(|key| key.name)
     }
 
     /// Whether the format has this key here.
@@ -137,7 +156,7 @@ impl<'a> Tab<'a> {
     }
 
     /// The items of a list of texts that are well formed.
-    pub(super) fn texts(&self, name: &str) -> Vec<Placed<String>> {
+    pub(crate) fn texts(&self, name: &str) -> Vec<Placed<String>> {
         match self.value(name).map(|value| (value.get_ref(), value.span())) {
             Some((DeValue::Array(items), _)) => items
                 .iter()
@@ -153,7 +172,7 @@ impl<'a> Tab<'a> {
         }
     }
 
-    pub(super) fn table(&self, name: &str) -> Option<Tab<'a>> {
+    pub(crate) fn table(&self, name: &str) -> Option<Tab<'a>> {
         let Kind::Table(shape) = &self.key(name)?.kind else { return None };
         let value = self.value(name)?;
         Some(self.inner(value.get_ref().as_table()?, shape, value.span()))
@@ -191,7 +210,7 @@ impl<'a> Tab<'a> {
     }
 
     /// Tables by name, with where each name stands.
-    pub(super) fn named(&self, name: &str) -> Vec<(Placed<&'a str>, Tab<'a>)> {
+    pub(crate) fn named(&self, name: &str) -> Vec<(Placed<&'a str>, Tab<'a>)> {
         let (Some(key), Some(value)) = (self.key(name), self.value(name)) else { return Vec::new() };
         let (Kind::Named { shape, .. }, Some(table)) = (&key.kind, value.get_ref().as_table()) else {
             return Vec::new();
@@ -218,7 +237,7 @@ impl<'a> Tab<'a> {
     }
 
     /// The items of a list of choices that are well formed.
-    pub(super) fn choices(&self, name: &str) -> Vec<Placed<Chosen<'a>>> {
+    pub(crate) fn choices(&self, name: &str) -> Vec<Placed<Chosen<'a>>> {
         let (Some(key), Some(value)) = (self.key(name), self.value(name)) else { return Vec::new() };
         match (&key.kind, value.get_ref()) {
             (Kind::List { of, .. }, DeValue::Array(items)) => {
@@ -297,7 +316,12 @@ pub(super) fn read_duration(kind: &Kind, text: &str) -> Option<Duration> {
 }
 
 pub(super) fn read_whole(kind: &Kind, value: &DeValue<'_>) -> Option<u64> {
-    let (Kind::Whole { min, max }, DeValue::Integer(integer)) = (kind, value) else { return None };
+    let DeValue::Integer(integer) = value else { return None };
     let value = u64::from_str_radix(integer.as_str(), integer.radix()).ok()?;
-    (*min..=*max).contains(&value).then_some(value)
+    let is_within = match kind {
+        Kind::Whole { min, max } => (*min..=*max).contains(&value),
+        Kind::Format { known } => value == *known,
+        _ => false,
+    };
+    is_within.then_some(value)
 }

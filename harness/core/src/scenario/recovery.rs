@@ -131,14 +131,14 @@ pub struct Step {
 
 impl Step {
     /// Whether a variant, which is in this layout, runs it: it is for it, and not left to people.
-    pub fn is_run_for(&self, variant: &str, layout: Layout) -> bool {
+    pub fn is_run_for(&self, variant: &str, layout: &Layout) -> bool {
         self.manual.is_none() && self.is_for(variant, layout)
     }
 
     /// Whether it is for a variant, which is in this layout; it may be left to people there.
-    pub fn is_for(&self, variant: &str, layout: Layout) -> bool {
+    pub fn is_for(&self, variant: &str, layout: &Layout) -> bool {
         let by_name = self.variants.is_empty() || self.variants.iter().any(|name| name == variant);
-        by_name && self.layout.is_none_or(|only| only == layout)
+        by_name && self.layout.as_ref().is_none_or(|only| only == layout)
     }
 }
 

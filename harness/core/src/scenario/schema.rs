@@ -22,10 +22,14 @@ fn of_shape(shape: &Shape) -> Map<String, Value> {
     let mut required = Vec::new();
     for key in shape.keys {
         let mut schema = of_kind(&key.kind);
-        schema.insert("description".to_owned(), json!(key.about));
+        let about = match key.presence {
+            Presence::Stack(default) => format!("{}; without it the stack's {default}", key.about),
+            _ => key.about.to_owned(),
+        };
+        schema.insert("description".to_owned(), json!(about));
         match key.presence {
             Presence::Required => required.push(key.name),
-            Presence::Optional => {}
+            Presence::Optional | Presence::Stack(_) => {}
             Presence::Default(value) => {
                 schema.insert("default".to_owned(), default(&key.kind, value));
             }
@@ -46,7 +50,7 @@ fn of_shape(shape: &Shape) -> Map<String, Value> {
 
 fn default(kind: &Kind, value: &str) -> Value {
     match kind {
-        Kind::Whole { .. } => json!(value.parse::<u64>().unwrap_or_default()),
+        Kind::Whole { .. } | Kind::Format { .. } => json!(value.parse::<u64>().unwrap_or_default()),
         Kind::PerVariant { of, .. } => default(of, value),
         Kind::List { .. } => json!(value.split_whitespace().collect::<Vec<_>>()),
         _ => json!(value),
@@ -60,6 +64,7 @@ fn of_kind(kind: &Kind) -> Map<String, Value> {
             None => json!({ "type": "string", "minLength": 1 }),
         },
         Kind::OneOf { words, .. } => json!({ "enum": words }),
+        Kind::Format { known } => json!({ "const": known }),
         Kind::Whole { min, max } => json!({ "type": "integer", "minimum": min, "maximum": max }),
         Kind::Duration { .. } => json!({ "type": "string", "pattern": "^([0-9]+(ms|s|m|h))+$" }),
         Kind::List { of, min, max } => {

@@ -11,7 +11,7 @@ impl Scenario {
         });
         let Some((chosen, runbook)) = runbook else { return Vec::new() };
         let mut sections: Vec<_> =
-            runbook.steps.iter().filter(|step| step.is_run_for(variant, chosen.layout)).collect();
+            runbook.steps.iter().filter(|step| step.is_run_for(variant, &chosen.layout)).collect();
         sections.dedup_by_key(|step| &step.section);
         sections.into_iter().map(|step| step.section.clone()).collect()
     }

@@ -68,7 +68,7 @@ pub fn parse(name: &str, file: (&str, &str), catalog: &Catalog) -> Result<Suite,
     if let Err(wrong) = Rule::Name.check(name) {
         mistakes.add_hint(0..0, format!("the suite's file: {}", wrong.message), wrong.hint.unwrap_or_default());
     }
-    let Some(document) = document(&mut mistakes, &SUITE, text) else { return Err(mistakes.into_sorted()) };
+    let Some(document) = document(&mut mistakes, &SUITE, text, None) else { return Err(mistakes.into_sorted()) };
     let root = Tab::new(document.get_ref(), &SUITE, 0..0);
     let mut drills: Vec<Placed<Entry>> = Vec::new();
     for tab in root.tables("drill") {

@@ -36,7 +36,7 @@ pub fn facts(scenario: &Scenario) -> BTreeMap<String, Facts> {
         let facts = Facts {
             expected: variant.expected,
             deadline: variant.deadline,
-            layout: variant.layout,
+            layout: variant.layout.clone(),
             irreversible: variant.irreversible.is_some(),
             sections: scenario.sections(name),
             digest: digest.clone(),
@@ -118,13 +118,13 @@ impl Suite {
     /// control of the drill that is expected to be shortest.
     pub fn all(catalog: &Catalog) -> Self {
         let all = catalog.iter().flat_map(|(scenario, variants)| {
-            variants.iter().map(move |(variant, facts)| (facts.layout, Entry::once(scenario, variant, facts)))
+            variants.iter().map(move |(variant, facts)| (facts.layout.clone(), Entry::once(scenario, variant, facts)))
         });
         let mut all: Vec<_> = all.collect();
         let shortest = all.iter().min_by_key(|(_, entry)| entry.expected).cloned();
         all.extend(shortest.map(|(layout, entry)| (layout, Entry { control: true, irreversible: false, ..entry })));
         // Changing the layout of the stack takes minutes.
-        all.sort_by_key(|(layout, _)| *layout);
+        all.sort_by(|(a, _), (b, _)| a.cmp(b));
         let drills = all.into_iter().map(|(_, entry)| entry).collect();
         Self { name: "all".to_owned(), title: "every drill, and a control".to_owned(), budget: None, drills }
     }
@@ -176,7 +176,7 @@ pub(super) mod tests {
         let facts = Facts {
             expected,
             deadline: expected,
-            layout: Layout::Bundled,
+            layout: Layout::default(),
             irreversible: false,
             sections: Vec::new(),
             digest: String::new(),
@@ -196,7 +196,7 @@ pub(super) mod tests {
         let facts = |minutes| Facts {
             expected: Duration::from_secs(60 * minutes),
             deadline: Duration::from_secs(300),
-            layout: if minutes == 8 { Layout::Separate } else { Layout::Bundled },
+            layout: if minutes == 8 { Layout::named("separate") } else { Layout::default() },
             irreversible: true,
             sections: Vec::new(),
             digest: String::new(),

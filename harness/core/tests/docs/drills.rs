@@ -2,6 +2,7 @@
 
 use super::{assert_current, entries, head, root, row};
 use firedrill_core::scenario::{Fault, Recovery, Scenario, Start, Variant, parse};
+use firedrill_core::stack::{self, Stack};
 use std::fs;
 use std::path::Path;
 
@@ -21,11 +22,18 @@ Each scenario is a folder in [scenarios/](../scenarios) with a `scenario.toml` a
 [results.md](results.md) has what was measured.
 ";
 
+/// The stack that the scenarios are for.
+fn stack() -> Stack {
+    let path = root().join("fixtures/stack/ironflow/stack.toml");
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    stack::parse("ironflow", ("stack.toml", &text)).unwrap_or_else(|mistakes| panic!("{mistakes:?}"))
+}
+
 fn load(folder: &Path) -> Scenario {
     let name = folder.file_name().unwrap().to_str().unwrap();
     let path = folder.join("scenario.toml");
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    parse(name, ("scenario.toml", &text), |file| fs::read_to_string(folder.join(file)))
+    parse(name, ("scenario.toml", &text), |file| fs::read_to_string(folder.join(file)), &stack())
         .unwrap_or_else(|mistakes| panic!("{}: {mistakes:?}", path.display()))
 }
 

@@ -13,6 +13,7 @@ use firedrill_core::scenario::{
     Needs, Objective, PodSelector, Probe, ProbeKind, Recovery, Runbook, Scenario, ServiceRef, Shown, Start,
     SteadyState, Step, TcpProbe, Vantage, Variant,
 };
+use firedrill_core::stack::Watch;
 use firedrill_core::time::At;
 use firedrill_core::verdict::Verdict;
 use std::collections::BTreeMap;
@@ -107,7 +108,7 @@ fn scenario() -> Scenario {
         step(15, "5. The server answers again", WGET, Some(0)),
     ];
     let variant = Variant {
-        layout: Layout::Bundled,
+        layout: Layout::default(),
         about: "two of three servers stop answering".into(),
         expected: Duration::from_secs(180),
         fault: Fault::Freeze(FreezeFault { pods: pods(), container: "nats".into(), count: 2, lasts: None }),
@@ -130,7 +131,7 @@ fn scenario() -> Scenario {
         title: "NATS cluster loses quorum".into(),
         needs: Needs {
             template: "medium".into(),
-            layout: Layout::Bundled,
+            layout: Layout::default(),
             nats_servers: Some(3),
             postgres_instances: None,
         },
@@ -145,6 +146,8 @@ fn scenario() -> Scenario {
             ("tcp".into(), probe(ProbeKind::Tcp(TcpProbe { service: service("ironflow-nats", 4222) }))),
         ]),
         probes_in: BTreeMap::new(),
+        templates_in: BTreeMap::new(),
+        watch: Watch::default(),
         default_variant: "hung".into(),
         variants: BTreeMap::from([("hung".into(), variant)]),
         objectives: vec![

@@ -13,17 +13,16 @@ use tokio::time::{MissedTickBehavior, interval};
 
 /// Time between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// The work queue whose messages are steps that nobody has done yet.
-const WORK_QUEUE: &str = "STEPS";
 
-/// How many steps wait in Ironflow's work queues, one for each namespace that has its own; `None` where there is none.
+/// How many messages wait in the stack's work queues, one for each namespace that has its own; `None` where there is none.
 ///
 /// # Errors
 /// Where that cannot be told now.
 pub async fn backlog(cluster: &Cluster, scenario: &Scenario) -> Result<Option<u64>, ClusterError> {
+    let Some(queue) = &scenario.watch.work_queue else { return Ok(None) };
     let mut all = None;
     for servers in &Subjects::of(scenario).nats {
-        let found = messages(&views(cluster, servers).await?, WORK_QUEUE);
+        let found = messages(&views(cluster, servers).await?, queue);
         if let Some(waiting) = found.map_err(ClusterError::Other)? {
             all = Some(all.unwrap_or(0) + waiting);
         }

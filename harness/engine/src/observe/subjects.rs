@@ -3,9 +3,6 @@
 use firedrill_core::scenario::{Condition, Detector, Fault, PodSelector, Scenario};
 use std::collections::BTreeSet;
 
-/// The label of NATS servers, which their chart fixes.
-const NATS_LABELS: &str = "app.kubernetes.io/name=nats";
-
 /// What is watched beside the nodes and the API server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Subjects {
@@ -75,12 +72,11 @@ impl Subjects {
         subjects.namespaces.extend(named.collect::<Vec<_>>());
         subjects.namespaces.extend(servers.iter().map(|pods| pods.namespace.clone()));
         // A scenario about PostgreSQL names no NATS server, and its stack has some all the same.
-        let usual = |namespace: &String| PodSelector { namespace: namespace.clone(), labels: NATS_LABELS.to_owned() };
-        subjects.nats = if servers.is_empty() {
-            subjects.namespaces.iter().map(usual).collect()
-        } else {
-            servers.into_iter().collect()
-        };
+        let usual = scenario.watch.nats.iter().flat_map(|labels| {
+            let of = |namespace: &String| PodSelector { namespace: namespace.clone(), labels: labels.clone() };
+            subjects.namespaces.iter().map(of)
+        });
+        subjects.nats = if servers.is_empty() { usual.collect() } else { servers.into_iter().collect() };
         subjects
     }
 }

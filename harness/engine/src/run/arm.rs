@@ -107,7 +107,7 @@ async fn unfinished_upgrades(context: &Context) -> Result<Vec<Undo>, Stop> {
     if !matches!(context.variant.recovery, Recovery::Runbook { .. }) {
         return Ok(Vec::new());
     }
-    let layout = context.drill.scenario.needs.layout;
+    let layout = &context.drill.scenario.needs.layout;
     context.ports.deployer.unfinished_upgrades(layout).await.map_err(Stop::failed)
 }
 

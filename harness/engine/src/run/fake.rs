@@ -13,6 +13,7 @@ use crate::world;
 use firedrill_core::event::{Event, Record};
 use firedrill_core::plan::{self, Plan};
 use firedrill_core::scenario::{Scenario, parse};
+use firedrill_core::stack::{self, Stack};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,7 +59,7 @@ impl FakeRun {
         std::fs::write(&kubeconfig, text).unwrap();
         let cluster = Cluster::connect("test", &kubeconfig, "x").await.unwrap();
         let (progress, _seen) = tokio::sync::mpsc::channel(64);
-        let ports = world::ports(&cluster, None, "");
+        let ports = world::ports(&cluster, None, None, "");
         let journal = folder.path().join("events.jsonl");
         let recorder = Recorder::create(&*ports.store, &journal, ports.clock, progress).unwrap();
         let scenario = scenario();
@@ -76,7 +77,8 @@ impl FakeRun {
             expires_after: Duration::from_secs(1),
         };
         let (source, interrupts): (InterruptSource, Interrupts) = InterruptSource::new();
-        let drill = Drill { scenario, variant: "pod".to_owned(), seed: None, noop: false, agent_image: String::new() };
+        let (variant_name, agent_image, stack) = ("pod".to_owned(), String::new(), Arc::new(stack()));
+        let drill = Drill { scenario, stack, variant: variant_name, seed: None, noop: false, agent_image };
         let mark = RunMark { run_id: "r1".to_owned(), expires_unix: 0 };
         let records = RunRecords { cluster: ports.cluster.clone(), uid: "u".to_owned(), mark: mark.clone() };
         let undo = UndoLog::new(recorder.clone(), records);
@@ -106,10 +108,16 @@ impl FakeRun {
     }
 }
 
+/// The stack of the shipped scenarios.
+pub(crate) fn stack() -> Stack {
+    let text = include_str!("../../../../fixtures/stack/ironflow/stack.toml");
+    stack::parse("ironflow", ("stack.toml", text)).unwrap()
+}
+
 fn scenario() -> Scenario {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios/postgres-primary-down");
     let read = |file: &str| std::fs::read_to_string(folder.join(file));
-    parse("postgres-primary-down", ("scenario.toml", &read("scenario.toml").unwrap()), read).unwrap()
+    parse("postgres-primary-down", ("scenario.toml", &read("scenario.toml").unwrap()), read, &stack()).unwrap()
 }
 
 /// In this runtime, so that paused time stands still while it works.

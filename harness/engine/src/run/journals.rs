@@ -230,6 +230,7 @@ fn is_about(line: &str, undo: &Undo) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::before::Before;
+    use super::super::fake;
     use super::super::recorder::Recorder;
     use super::*;
     use crate::clock::Clock;
@@ -240,7 +241,8 @@ mod tests {
     fn scenario() -> Scenario {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios/postgres-primary-down");
         let read = |file: &str| std::fs::read_to_string(folder.join(file));
-        parse("postgres-primary-down", ("scenario.toml", &read("scenario.toml").unwrap()), read).unwrap()
+        parse("postgres-primary-down", ("scenario.toml", &read("scenario.toml").unwrap()), read, &fake::stack())
+            .unwrap()
     }
 
     /// A saved run on the cluster `here` that recorded this.

@@ -10,7 +10,7 @@ mod compare;
 mod context;
 mod drill;
 #[cfg(test)]
-mod fake;
+pub(crate) mod fake;
 mod finish;
 mod heartbeat;
 mod interrupt;

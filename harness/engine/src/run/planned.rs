@@ -4,7 +4,9 @@ use crate::clock::Clock;
 use crate::port::{ClusterError, MARKER, PlannedStep, Ports, Refusal, plan_steps};
 use firedrill_core::plan::{self, Plan, PlannedFault, Target};
 use firedrill_core::scenario::{Fault, ProviderStep, Recovery, Scenario, TargetNames};
+use firedrill_core::stack::Stack;
 use firedrill_core::time::At;
+use std::sync::Arc;
 use thiserror::Error;
 
 /// What to drill.
@@ -12,6 +14,8 @@ use thiserror::Error;
 pub struct Drill {
     /// The scenario.
     pub scenario: Scenario,
+    /// The stack that it is for.
+    pub stack: Arc<Stack>,
     /// One of its variants.
     pub variant: String,
     /// What random choices are drawn from; from the clock where it is not given.
@@ -132,9 +136,9 @@ fn provider_steps(drill: &Drill) -> Vec<(u32, ProviderStep)> {
 /// A stack that firedrill installed says in which layout it is; of another one its targets would just not be found.
 async fn in_its_layout(drill: &Drill, ports: &Ports) -> Result<(), RunError> {
     let installed = ports.deployer.layout().await.map_err(environment)?;
-    let (name, wanted) = (&drill.scenario.name, drill.scenario.needs.layout);
+    let (name, wanted) = (&drill.scenario.name, &drill.scenario.needs.layout);
     match installed {
-        Some(installed) if installed != wanted => Err(RunError::Environment {
+        Some(installed) if installed != *wanted => Err(RunError::Environment {
             message: format!(
                 "{name}/{} needs the {wanted} layout, and the stack is there in the {installed} one",
                 drill.variant
@@ -171,5 +175,5 @@ pub fn planned_steps(drill: &Drill, targets: &[Target]) -> Vec<PlannedStep> {
     nodes.dedup();
     let volumes: Vec<&str> = targets.iter().filter_map(Target::volume).collect();
     let targets = TargetNames { pods: &pods, nodes: &nodes, volumes: &volumes };
-    plan_steps(runbook, &drill.scenario.corrections, &drill.variant, variant.layout, targets)
+    plan_steps(runbook, &drill.scenario.corrections, &drill.variant, &variant.layout, targets)
 }

@@ -260,7 +260,7 @@ pub(super) async fn redundancy(context: &Context, watching: &Watching, effect_at
     Ok(((), format!("{by} since {} after the effect", human(since.since(effect_at)))))
 }
 
-/// Waits until what had piled up for Ironflow's workers is done, the last of all: redundancy is back by then, and the service
+/// Waits until what had piled up in the work queue is done, the last of all: redundancy is back by then, and the service
 /// without a break since: one that came later counts, and its end has to be seen.
 ///
 /// # Errors

@@ -45,7 +45,7 @@ impl World {
     }
 
     fn ports(&self) -> Ports {
-        world::ports(&self.cluster, None, "")
+        world::ports(&self.cluster, None, None, "")
     }
 
     fn tools(&self) -> Tools {

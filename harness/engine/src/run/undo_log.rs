@@ -183,7 +183,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (progress, _seen) = tokio::sync::mpsc::channel(8);
         let cluster = Cluster::connect("c", &api.kubeconfig(folder.path()), "x").await.unwrap();
-        let ports = world::ports(&cluster, None, "");
+        let ports = world::ports(&cluster, None, None, "");
         let journal = folder.path().join("events.jsonl");
         let recorder = Recorder::create(&*ports.store, &journal, ports.clock, progress).unwrap();
         let mark = RunMark { run_id: "r1".to_owned(), expires_unix: 9 };

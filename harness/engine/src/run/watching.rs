@@ -36,7 +36,7 @@ pub(super) struct Seen {
     pub(super) lacks: Lacks,
     /// When the look began that saw that.
     pub(super) looked_at: At,
-    /// What waits for Ironflow's workers.
+    /// What waits in the work queue.
     pub(super) backlog: Backlog,
 }
 
@@ -76,7 +76,7 @@ impl std::fmt::Display for Lacks {
     }
 }
 
-/// What waits for Ironflow's workers.
+/// What waits in the work queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Backlog {
     /// The stack has no work queue.

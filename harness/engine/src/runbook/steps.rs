@@ -18,7 +18,7 @@ pub fn plan_steps(
     runbook: &Runbook,
     corrections: &[Correction],
     variant: &str,
-    layout: Layout,
+    layout: &Layout,
     targets: TargetNames<'_>,
 ) -> Vec<PlannedStep> {
     runbook
@@ -69,7 +69,7 @@ mod tests {
                 step("one", "kubectl delete pod <target-pods>", &[]),
                 step("two", "only killed", &["killed"]),
                 step("three", "pg_isready", &["hung"]),
-                Step { layout: Some(Layout::Separate), ..step("three", "elsewhere", &[]) },
+                Step { layout: Some(Layout::named("separate")), ..step("three", "elsewhere", &[]) },
             ],
         };
         let correction = Correction {
@@ -82,12 +82,12 @@ mod tests {
             because: "x".to_owned(),
         };
         let hit = TargetNames { pods: &["nats-0", "nats-2"], ..TargetNames::default() };
-        let steps = plan_steps(&runbook, &[correction], "hung", Layout::Bundled, hit);
+        let steps = plan_steps(&runbook, &[correction], "hung", &Layout::default(), hit);
         assert_eq!(steps.iter().map(|s| s.number).collect::<Vec<_>>(), [1, 2]);
         assert_eq!(steps[0].step.command, "kubectl delete pod nats-0 nats-2");
         assert_eq!(steps[1].correction.as_ref().unwrap().instead, "pg_isready -h nats-0 nats-2");
         assert!(steps[0].correction.is_none());
-        let steps = plan_steps(&runbook, &[], "separate", Layout::Separate, TargetNames::default());
+        let steps = plan_steps(&runbook, &[], "separate", &Layout::named("separate"), TargetNames::default());
         assert_eq!(steps.iter().map(|s| s.step.command.as_str()).collect::<Vec<_>>()[1..], ["elsewhere"]);
     }
 }

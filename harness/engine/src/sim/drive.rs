@@ -2,6 +2,7 @@
 
 use super::{Script, Sim, World};
 use crate::clock::simulated;
+use crate::run::fake::stack;
 use crate::run::{Drill, InterruptSource, Options, Ran, RunError, SweepOptions, Swept, run, sweep};
 use firedrill_core::scenario::{Scenario, parse};
 use std::path::{Path, PathBuf};
@@ -46,7 +47,7 @@ pub(super) fn scenario() -> Scenario {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/sim");
     let read = |file: &str| std::fs::read_to_string(folder.join(file));
     let text = read("scenario.toml").unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    parse("simulated", ("scenario.toml", &text), read)
+    parse("simulated", ("scenario.toml", &text), read, &stack())
         .unwrap_or_else(|mistakes| panic!("the simulated scenario: {mistakes:?}"))
 }
 
@@ -99,6 +100,7 @@ async fn first_process(
 ) -> Option<Result<Ran, RunError>> {
     let drill = Drill {
         scenario: scenario.clone(),
+        stack: Arc::new(stack()),
         variant: script.variant.to_owned(),
         seed: Some(seed),
         noop: false,

@@ -180,10 +180,10 @@ impl ArmedFaults for Sim {
 #[async_trait]
 impl Deployer for Sim {
     async fn layout(&self) -> Result<Option<Layout>, String> {
-        self.ask("the layout").await.map(|()| Some(Layout::Bundled)).map_err(|error| error.to_string())
+        self.ask("the layout").await.map(|()| Some(Layout::default())).map_err(|error| error.to_string())
     }
 
-    async fn unfinished_upgrades(&self, _layout: Layout) -> Result<Vec<Undo>, FaultError> {
+    async fn unfinished_upgrades(&self, _layout: &Layout) -> Result<Vec<Undo>, FaultError> {
         self.ask("the releases").await?;
         Ok(Vec::new())
     }

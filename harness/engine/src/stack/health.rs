@@ -1,7 +1,7 @@
 //! Whether the stack works, as clients and operators would find out.
 
-use super::releases::{Release, Role};
 use crate::cluster::{Cluster, ClusterError};
+use firedrill_core::stack::{Ready, Release};
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::Service;
 use kube::api::{Api, DynamicObject, ListParams};
@@ -11,14 +11,14 @@ const HEALTHY: &str = "Cluster in healthy state";
 
 /// What is missing until a release works; empty where it does.
 pub(super) async fn missing(cluster: &Cluster, release: &Release) -> Result<Vec<String>, ClusterError> {
-    let namespace = release.namespace;
+    let namespace = release.namespace.as_str();
     let all = ListParams::default();
     let deployments: Api<Deployment> = Api::namespaced(cluster.client(), namespace);
     let found = cluster.ask("the stack's deployments", deployments.list(&all)).await?;
     let mut missing: Vec<_> = found.iter().filter_map(of_deployment).collect();
     let sets: Api<StatefulSet> = Api::namespaced(cluster.client(), namespace);
     missing.extend(cluster.ask("the stack's stateful sets", sets.list(&all)).await?.iter().filter_map(of_set));
-    if release.role != Role::Server {
+    if release.has_cnpg() {
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("postgresql.cnpg.io", "v1", "Cluster"));
         let clusters: Api<DynamicObject> = Api::namespaced_with(cluster.client(), namespace, &resource);
         let found = cluster.ask("the stack's database clusters", clusters.list(&all)).await?;
@@ -27,25 +27,34 @@ pub(super) async fn missing(cluster: &Cluster, release: &Release) -> Result<Vec<
         }
         missing.extend(found.iter().filter_map(of_database));
     }
-    if let (true, Some(service)) = (missing.is_empty(), release.service) {
-        missing.extend(ready(cluster, namespace, service).await?);
+    // Before its workloads are complete nobody answers.
+    let is_complete = missing.is_empty();
+    for ready in release.ready.iter().filter(|_| is_complete) {
+        if let Ready::Http { service, path } = ready {
+            missing.extend(answers(cluster, namespace, service, path).await?);
+        }
     }
     Ok(missing)
 }
 
-/// Asks Ironflow itself, through its Service.
-async fn ready(cluster: &Cluster, namespace: &str, service: &str) -> Result<Option<String>, ClusterError> {
+/// Asks a Service for a path, by way of the API server.
+async fn answers(
+    cluster: &Cluster,
+    namespace: &str,
+    service: &str,
+    asked: &str,
+) -> Result<Option<String>, ClusterError> {
     let services: Api<Service> = Api::namespaced(cluster.client(), namespace);
     let found = cluster.ask(format!("service {namespace}/{service}"), services.get(service)).await?;
     let port = found.spec.and_then(|spec| spec.ports).and_then(|ports| ports.first().map(|port| port.port));
     let Some(port) = port else { return Ok(Some(format!("service {service} has no port"))) };
-    let path = format!("/api/v1/namespaces/{namespace}/services/{service}:{port}/proxy/ready");
+    let path = format!("/api/v1/namespaces/{namespace}/services/{service}:{port}/proxy{asked}");
     let request = http::Request::get(&path).body(Vec::new());
     let request = request.map_err(|error| ClusterError::Other(format!("{path}: {error}")))?;
-    match cluster.ask("Ironflow's /ready", cluster.client().request_text(request)).await {
+    match cluster.ask(format!("{asked} of service {service}"), cluster.client().request_text(request)).await {
         Ok(_) => Ok(None),
         Err(error) if error.is_transient() && !error.is_unreachable() => {
-            Ok(Some(format!("{service}'s /ready refuses ({error})")))
+            Ok(Some(format!("{service}'s {asked} refuses ({error})")))
         }
         Err(error) => Err(error),
     }

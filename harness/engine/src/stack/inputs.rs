@@ -1,70 +1,80 @@
 //! What a stack is made from, and a digest that tells whether an installed one was made from the same.
 
 use super::StackError;
-use super::releases::releases;
 use firedrill_core::scenario::Layout;
+use firedrill_core::stack::{Operator, Stack};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// What a stack is made from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StackOptions {
+    /// Its definition.
+    pub stack: Stack,
+    /// The folder that paths in the definition begin at.
+    pub folder: PathBuf,
     /// Where its parts are.
     pub layout: Layout,
-    /// The chart's template: `small`, `medium`, `large`, `multi-tenant`. Its values are the chart's `values-TEMPLATE.yaml`.
+    /// The template that it is made from, one of the layout's.
     pub template: String,
-    /// The chart's folder.
+    /// The folder of the chart, for releases that name none of their own.
     pub chart: PathBuf,
-    /// Values files that come after the template's wherever Ironflow is, the last one wins.
+    /// Values files in the place of the template's; empty where these hold.
     pub values: Vec<PathBuf>,
-    /// Values files of the release that holds NATS and PostgreSQL alone, in the separate layout.
-    pub dependency_values: Vec<PathBuf>,
-    /// Ironflow's image, where it is not the chart's own.
-    pub ironflow_image: Option<String>,
-    /// The release manifest of the PostgreSQL operator.
-    pub cnpg_manifest: PathBuf,
-    /// The folder (of a kustomization) of Prometheus and metrics-server.
-    pub monitoring: PathBuf,
+    /// Images that are not the chart's own, by name.
+    pub images: BTreeMap<String, String>,
+    /// The operators' release manifests, by name.
+    pub manifests: BTreeMap<String, PathBuf>,
+    /// The folder of what watches the stack, where it has that.
+    pub monitoring: Option<PathBuf>,
 }
 
 impl StackOptions {
     /// What of it cannot be read; empty where all can.
     pub fn unreadable(&self) -> Vec<StackError> {
-        let folders = [self.chart.clone(), self.monitoring.clone()];
+        let folders: Vec<_> = self.charts().into_iter().chain(self.monitoring.clone()).collect();
         let unread = folders.iter().filter_map(|folder| walk(folder, &mut Vec::new()).err());
-        // One that is in a folder which cannot be read is no other mistake; without a name it was none of anybody's.
+        // One that is in a folder which cannot be read is no other mistake.
         let alone = |file: &PathBuf| {
             let inside = |folder: &PathBuf| file.starts_with(folder) && !folder.is_dir();
-            !file.as_os_str().is_empty() && !folders.iter().any(inside)
+            !folders.iter().any(inside)
         };
-        let mut files: Vec<_> = releases(self.layout).iter().flat_map(|release| release.values_files(self)).collect();
-        files.push(self.cnpg_manifest.clone());
+        let mut files: Vec<_> = self.releases().iter().flat_map(|release| self.values_files(release)).collect();
+        files.extend(self.manifests.values().cloned());
         files.sort();
         files.dedup();
         unread.chain(files.iter().filter(|file| alone(file)).filter_map(|file| read(file).err())).collect()
     }
 
-    /// The chart's values for the image.
-    pub(super) fn image_values(&self) -> Vec<(String, String)> {
-        let Some(image) = &self.ironflow_image else { return Vec::new() };
-        // A colon belongs to a port where a slash comes after it.
-        let (repository, tag) = match image.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')) {
-            Some((repository, tag)) => (repository, Some(tag)),
-            None => (image.as_str(), None),
-        };
-        let repository = ("image.repository".to_owned(), repository.to_owned());
-        std::iter::once(repository).chain(tag.map(|tag| ("image.tag".to_owned(), tag.to_owned()))).collect()
+    /// The charts, the one for releases that name none first.
+    fn charts(&self) -> Vec<PathBuf> {
+        let mut charts = vec![self.chart.clone()];
+        for chart in self.releases().iter().map(|release| self.chart_of(release)) {
+            if !charts.contains(&chart) {
+                charts.push(chart);
+            }
+        }
+        charts
+    }
+
+    /// The release manifest of an operator.
+    pub(super) fn manifest(&self, operator: &Operator) -> Result<&Path, StackError> {
+        self.manifests
+            .get(&operator.name)
+            .map(PathBuf::as_path)
+            .ok_or_else(|| StackError::NoManifest { operator: operator.name.clone(), title: operator.title.clone() })
     }
 }
 
 /// What tells whether something was made from the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Digests {
-    /// Of chart, values and image.
+    /// Of definition, chart, values and images.
     pub(super) stack: String,
-    /// Of the operator's manifest.
-    pub(super) operator: String,
-    /// Of the folder of Prometheus and metrics-server.
+    /// Of the operators' manifests, in their order.
+    pub(super) operators: Vec<String>,
+    /// Of the folder of what watches it.
     pub(super) monitoring: String,
 }
 
@@ -74,18 +84,30 @@ impl Digests {
         let mut stack = Sha256::new();
         add(&mut stack, options.layout.name().as_bytes());
         add(&mut stack, options.template.as_bytes());
-        add(&mut stack, options.ironflow_image.as_deref().unwrap_or_default().as_bytes());
-        add_folder(&mut stack, &options.chart)?;
-        for release in releases(options.layout) {
-            for file in release.values_files(options) {
+        for name in options.stack.images.keys() {
+            add(&mut stack, options.images.get(name).map_or(&[], |image| image.as_bytes()));
+        }
+        for chart in options.charts() {
+            add_folder(&mut stack, &chart)?;
+        }
+        for release in options.releases() {
+            for file in options.values_files(release) {
                 add(&mut stack, &read(&file)?);
             }
+            // Names, values and texts alone, which can always be written.
+            add(&mut stack, &serde_json::to_vec(release).unwrap_or_default());
         }
-        let mut operator = Sha256::new();
-        add(&mut operator, &read(&options.cnpg_manifest)?);
+        let operator = |operator: &Operator| {
+            let mut hash = Sha256::new();
+            add(&mut hash, &read(options.manifest(operator)?)?);
+            Ok(text(hash))
+        };
+        let operators = options.stack.operators.iter().map(operator).collect::<Result<_, StackError>>()?;
         let mut monitoring = Sha256::new();
-        add_folder(&mut monitoring, &options.monitoring)?;
-        Ok(Self { stack: text(stack), operator: text(operator), monitoring: text(monitoring) })
+        if let Some(folder) = &options.monitoring {
+            add_folder(&mut monitoring, folder)?;
+        }
+        Ok(Self { stack: text(stack), operators, monitoring: text(monitoring) })
     }
 }
 
@@ -127,75 +149,83 @@ fn unreadable(path: &Path, error: &std::io::Error) -> StackError {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn options(folder: &Path) -> StackOptions {
-        let chart = folder.join("chart");
-        std::fs::create_dir_all(chart.join("templates")).unwrap();
-        for (name, text) in [("Chart.yaml", "a"), ("values-medium.yaml", "b"), ("templates/x.yaml", "c")] {
-            std::fs::write(chart.join(name), text).unwrap();
-        }
-        std::fs::write(folder.join("cnpg.yaml"), "d").unwrap();
-        std::fs::create_dir_all(folder.join("monitoring")).unwrap();
-        std::fs::write(folder.join("monitoring/rules.yml"), "e").unwrap();
+    /// The shipped stack, with a folder for its files.
+    pub(crate) fn options(folder: &Path) -> StackOptions {
+        let text = include_str!("../../../../fixtures/stack/ironflow/stack.toml");
+        let manifests = [("cnpg".to_owned(), folder.join("cnpg.yaml"))].into();
         StackOptions {
-            layout: Layout::Bundled,
+            stack: firedrill_core::stack::parse("ironflow", ("stack.toml", text)).unwrap(),
+            folder: folder.to_owned(),
+            layout: Layout::default(),
             template: "medium".into(),
-            chart,
+            chart: folder.join("chart"),
             values: Vec::new(),
-            dependency_values: Vec::new(),
-            ironflow_image: Some("firedrill.local/ironflow:1".into()),
-            cnpg_manifest: folder.join("cnpg.yaml"),
-            monitoring: folder.join("monitoring"),
+            images: [("ironflow".to_owned(), "firedrill.local/ironflow:1".to_owned())].into(),
+            manifests,
+            monitoring: Some(folder.join("monitoring")),
         }
+    }
+
+    fn with_files(folder: &Path) -> StackOptions {
+        let options = options(folder);
+        std::fs::create_dir_all(options.chart.join("templates")).unwrap();
+        for (name, text) in [("Chart.yaml", "a"), ("values-medium.yaml", "b"), ("templates/x.yaml", "c")] {
+            std::fs::write(options.chart.join(name), text).unwrap();
+        }
+        std::fs::create_dir_all(folder.join("monitoring")).unwrap();
+        for (name, text) in [("cnpg.yaml", "d"), ("monitoring/rules.yml", "e"), ("medium.yaml", "f")] {
+            std::fs::write(folder.join(name), text).unwrap();
+        }
+        options
+    }
+
+    fn texts(errors: &[StackError]) -> Vec<String> {
+        errors.iter().map(ToString::to_string).collect()
     }
 
     #[test]
     fn any_change_of_an_input_changes_the_digest() {
         let folder = tempfile::tempdir().unwrap();
-        let options = options(folder.path());
+        let options = with_files(folder.path());
         let before = Digests::of(&options).unwrap();
         assert_eq!(Digests::of(&options).unwrap(), before);
-        let other = StackOptions { ironflow_image: Some("firedrill.local/ironflow:2".into()), ..options.clone() };
-        let other = Digests::of(&other).unwrap();
-        assert!(other.stack != before.stack && other.operator == before.operator);
+        let images = [("ironflow".to_owned(), "firedrill.local/ironflow:2".to_owned())].into();
+        let other = Digests::of(&StackOptions { images, ..options.clone() }).unwrap();
+        assert!(other.stack != before.stack && other.operators == before.operators);
+        let mut other = options.clone();
+        other.stack.layouts[0].releases[0].set.push("a=b".to_owned());
+        assert_ne!(Digests::of(&other).unwrap().stack, before.stack);
         std::fs::write(options.chart.join("templates/x.yaml"), "C").unwrap();
         assert_ne!(Digests::of(&options).unwrap().stack, before.stack);
-        std::fs::write(options.monitoring.join("rules.yml"), "E").unwrap();
+        std::fs::write(folder.path().join("monitoring/rules.yml"), "E").unwrap();
         assert_ne!(Digests::of(&options).unwrap().monitoring, before.monitoring);
     }
 
     #[test]
     fn a_missing_input_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        let options = StackOptions { template: "huge".into(), ..options(folder.path()) };
+        let options = StackOptions { template: "huge".into(), ..with_files(folder.path()) };
         let error = Digests::of(&options).unwrap_err().to_string();
         assert!(error.contains("values-huge.yaml"), "{error}");
-        let all = options.unreadable().iter().map(ToString::to_string).collect::<Vec<_>>();
-        assert_eq!(all, [error]);
+        assert_eq!(texts(&options.unreadable()), [error]);
+        let options = StackOptions { manifests: BTreeMap::new(), ..with_files(folder.path()) };
+        let error = Digests::of(&options).unwrap_err().to_string();
+        assert_eq!(error, "the manifest of the CloudNativePG operator is not known");
     }
 
     #[test]
     fn all_that_cannot_be_read_is_named_at_once() {
         let folder = tempfile::tempdir().unwrap();
-        let good = options(folder.path());
+        let good = with_files(folder.path());
         assert!(good.unreadable().is_empty());
         let nowhere = |name: &str| folder.path().join(name);
-        let bad = StackOptions { chart: nowhere("a"), values: vec![nowhere("b")], monitoring: nowhere("c"), ..good };
-        let bad = StackOptions { cnpg_manifest: nowhere("d"), ..bad };
-        let all = bad.unreadable().iter().map(ToString::to_string).collect::<Vec<_>>();
+        let (values, monitoring) = (vec![nowhere("b")], Some(nowhere("c")));
+        let bad = StackOptions { chart: nowhere("a"), values, monitoring, ..good };
+        let bad = StackOptions { manifests: [("cnpg".to_owned(), nowhere("d"))].into(), ..bad };
+        let all = texts(&bad.unreadable());
         assert_eq!(all.len(), 4, "{all:?}");
-    }
-
-    #[test]
-    fn images_split_at_the_tag() {
-        let folder = tempfile::tempdir().unwrap();
-        let values = |image: &str| {
-            let options = StackOptions { ironflow_image: Some(image.into()), ..options(folder.path()) };
-            options.image_values().into_iter().map(|(_, value)| value).collect::<Vec<_>>()
-        };
-        assert_eq!(values("localhost:5000/a/b:1.2"), ["localhost:5000/a/b", "1.2"]);
-        assert_eq!(values("localhost:5000/a/b"), ["localhost:5000/a/b"]);
     }
 }

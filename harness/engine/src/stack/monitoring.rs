@@ -1,4 +1,4 @@
-//! What watches the stack: Prometheus with the product's alert rules, and the source of `kubectl top`.
+//! What watches the stack, such as Prometheus with alert rules, and the source of `kubectl top`.
 
 use super::health::of_deployment;
 use super::{ANNOTATION_DIGEST, APPLY_LIMIT, StackError, StackOptions, note, record};
@@ -8,9 +8,6 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::Api;
 use std::time::Duration;
 
-/// The Deployments of the folder, with their namespaces.
-const DEPLOYMENTS: [(&str, &str); 2] = [("monitoring", "prometheus"), ("kube-system", "metrics-server")];
-const NAMESPACE: &str = "monitoring";
 const READY_LIMIT: Duration = Duration::from_secs(180);
 
 /// Applies the folder, unless the same was applied before. It starts while the stack does; [`ready`] waits for it.
@@ -20,28 +17,35 @@ pub(super) async fn apply(
     digest: &str,
     progress: Progress<'_>,
 ) -> Result<(), StackError> {
-    if note(cluster, NAMESPACE, ANNOTATION_DIGEST).await?.as_deref() == Some(digest) {
+    let (Some(monitoring), Some(folder)) = (&options.stack.monitoring, &options.monitoring) else { return Ok(()) };
+    if note(cluster, &monitoring.namespace, ANNOTATION_DIGEST).await?.as_deref() == Some(digest) {
         return Ok(());
     }
-    progress("installing Prometheus and metrics-server".to_owned());
+    progress(format!("installing {}", monitoring.title));
     let kubectl = Tool::new("kubectl", APPLY_LIMIT).env(cluster.kubectl_env());
     let kubectl = kubectl.args(["apply", "--server-side", "--force-conflicts"]);
-    kubectl.args(["--field-manager", MANAGED_BY, "--kustomize"]).arg(&options.monitoring).run().await?;
+    kubectl.args(["--field-manager", MANAGED_BY, "--kustomize"]).arg(folder).run().await?;
     Ok(())
 }
 
 /// Waits until it works, and notes that.
-pub(super) async fn ready(cluster: &Cluster, digest: &str, progress: Progress<'_>) -> Result<(), StackError> {
+pub(super) async fn ready(
+    cluster: &Cluster,
+    options: &StackOptions,
+    digest: &str,
+    progress: Progress<'_>,
+) -> Result<(), StackError> {
+    let Some(monitoring) = &options.stack.monitoring else { return Ok(()) };
     let mut told = |missing: String| progress(format!("waiting for monitoring: {missing}"));
     wait_and_tell("monitoring to be there", READY_LIMIT, &mut told, || async {
         let mut missing = Vec::new();
-        for (namespace, name) in DEPLOYMENTS {
-            missing.extend(missing_of(cluster, namespace, name).await?);
+        for place in &monitoring.deployments {
+            missing.extend(missing_of(cluster, &place.namespace, &place.name).await?);
         }
         Ok(if missing.is_empty() { Waiting::Done(()) } else { Waiting::Not(missing.join(", ")) })
     })
     .await?;
-    record(cluster, NAMESPACE, digest, None).await?;
+    record(cluster, &monitoring.namespace, digest, None).await?;
     Ok(())
 }
 

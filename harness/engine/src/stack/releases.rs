@@ -1,150 +1,134 @@
-//! What each layout of the stack is made of: its Helm releases, their namespaces and their values.
+//! What a release of the stack is installed with: its chart and its values.
 
 use super::StackOptions;
-use firedrill_core::scenario::Layout;
+use firedrill_core::stack::Release;
 use std::path::PathBuf;
 
-/// What a release holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
-    /// Ironflow with NATS and PostgreSQL.
-    Whole,
-    /// NATS and PostgreSQL alone.
-    Dependencies,
-    /// Ironflow alone.
-    Server,
-}
-
-/// One Helm release.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Release {
-    /// Its name.
-    pub(super) name: &'static str,
-    /// Its namespace.
-    pub(super) namespace: &'static str,
-    /// What it holds.
-    pub(super) role: Role,
-    /// Ironflow's Service; none where it holds no Ironflow.
-    pub(super) service: Option<&'static str>,
-}
-
-/// Every namespace that some layout uses.
-pub(super) const NAMESPACES: [&str; 4] = ["ironflow", "ironflow-system", "tenant-acme", "tenant-globex"];
-/// The PostgreSQL cluster of the separate layout.
-pub(super) const SEPARATE_DATABASE: &str = "ironflow-db";
-/// The Secret with which Ironflow of the separate layout finds its database, key `url`.
-pub(super) const SEPARATE_LOGIN: &str = "ironflow-database-login";
-
-const BUNDLED: [Release; 1] =
-    [Release { name: "ironflow", namespace: "ironflow", role: Role::Whole, service: Some("ironflow") }];
-const SEPARATE: [Release; 2] = [
-    Release { name: "ironflow-system", namespace: "ironflow-system", role: Role::Dependencies, service: None },
-    Release { name: "ironflow", namespace: "ironflow", role: Role::Server, service: Some("ironflow") },
-];
-const TENANTS: [Release; 2] = [
-    Release { name: "acme", namespace: "tenant-acme", role: Role::Whole, service: Some("acme-ironflow") },
-    Release { name: "globex", namespace: "tenant-globex", role: Role::Whole, service: Some("globex-ironflow") },
-];
-
-/// The releases of a layout, in the order of their installation.
-pub(super) fn releases(layout: Layout) -> &'static [Release] {
-    match layout {
-        Layout::Bundled => &BUNDLED,
-        Layout::Separate => &SEPARATE,
-        Layout::Tenants => &TENANTS,
+impl StackOptions {
+    /// The releases of the layout, in the order of their installation.
+    pub(super) fn releases(&self) -> &[Release] {
+        self.stack.releases(&self.layout)
     }
-}
 
-impl Release {
-    /// Its values files, the last one wins.
-    pub(super) fn values_files(&self, options: &StackOptions) -> Vec<PathBuf> {
-        let of_chart = |name: &str| options.chart.join(format!("values-{name}.yaml"));
-        let mut files = match self.role {
-            Role::Whole => vec![of_chart(&options.template)],
-            Role::Dependencies => vec![of_chart("separate-system")],
-            Role::Server => vec![of_chart(&options.template), of_chart("separate")],
-        };
-        let more = if self.role == Role::Dependencies { &options.dependency_values } else { &options.values };
-        files.extend(more.iter().cloned());
+    /// The chart of a release.
+    pub(super) fn chart_of(&self, release: &Release) -> PathBuf {
+        release.chart.as_ref().map_or_else(|| self.chart.clone(), |chart| self.folder.join(chart))
+    }
+
+    /// The values files of a release, the last one wins.
+    pub(super) fn values_files(&self, release: &Release) -> Vec<PathBuf> {
+        let chart = self.chart_of(release);
+        let mut files: Vec<_> = release.chart_values(&self.template).map(|file| chart.join(file)).collect();
+        if release.is_of_template() {
+            files.extend(self.template_values());
+        }
+        files.extend(release.values.iter().map(|file| self.folder.join(file)));
         files
     }
 
-    /// Values of its own beside the files, none of them secret.
-    pub(super) fn settings(&self, options: &StackOptions) -> Vec<(String, String)> {
-        let mut settings: Vec<_> = match self.role {
-            Role::Dependencies => Vec::new(),
-            Role::Whole | Role::Server => options.image_values(),
+    /// The values files that come with the template, or those that were given in their place.
+    fn template_values(&self) -> Vec<PathBuf> {
+        if !self.values.is_empty() {
+            return self.values.clone();
+        }
+        let template = self.stack.templates.get(&self.template);
+        template.iter().flat_map(|template| &template.values).map(|file| self.folder.join(file)).collect()
+    }
+
+    /// Values of a release beside the files, none of them secret.
+    pub(super) fn settings(&self, release: &Release) -> Vec<String> {
+        let images = release.images.iter().flat_map(|name| self.image_values(name));
+        images.chain(release.set.iter().cloned()).collect()
+    }
+
+    /// The chart's values for an image, where one was given.
+    fn image_values(&self, name: &str) -> Vec<String> {
+        let (Some(image), Some(given)) = (self.stack.images.get(name), self.images.get(name)) else {
+            return Vec::new();
         };
-        if self.role == Role::Server {
-            settings.push(("externalDatabase.existingSecret.name".to_owned(), SEPARATE_LOGIN.to_owned()));
-        }
-        if options.layout == Layout::Tenants {
-            settings.push(("ingress.host".to_owned(), format!("{}.ironflow.example.com", self.name)));
-        }
-        settings
+        // A colon belongs to a port where a slash comes after it.
+        let (repository, tag) = match given.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')) {
+            Some((repository, tag)) => (repository, Some(tag)),
+            None => (given.as_str(), None),
+        };
+        let repository = format!("{}={repository}", image.repository);
+        std::iter::once(repository).chain(tag.map(|tag| format!("{}={tag}", image.tag))).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::inputs::tests::options;
     use super::*;
+    use firedrill_core::scenario::Layout;
 
-    fn options(layout: Layout) -> StackOptions {
-        StackOptions {
-            layout,
-            template: layout.templates()[0].to_owned(),
-            chart: "chart".into(),
-            values: vec!["own.yaml".into()],
-            dependency_values: vec!["deps.yaml".into()],
-            ironflow_image: Some("a/b:1".into()),
-            cnpg_manifest: "cnpg.yaml".into(),
-            monitoring: "monitoring".into(),
-        }
+    fn in_layout(layout: &str) -> StackOptions {
+        let options = options(std::path::Path::new("s"));
+        let layout = Layout::named(layout);
+        let template = options.stack.usual_template(&layout).unwrap().to_owned();
+        StackOptions { layout, template, chart: "chart".into(), ..options }
+    }
+
+    fn of_each<T>(options: &StackOptions, of: impl Fn(&Release) -> T) -> Vec<T> {
+        options.releases().iter().map(of).collect()
     }
 
     #[test]
     fn every_release_has_its_values_in_order() {
-        let files = |layout| {
-            let options = options(layout);
-            let all = releases(layout).iter().map(|release| {
-                let files = release.values_files(&options);
+        let files = |options: &StackOptions| {
+            of_each(options, |release| {
+                let files = options.values_files(release);
                 let files: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
                 format!("{}@{}: {}", release.name, release.namespace, files.join(" "))
-            });
-            all.collect::<Vec<_>>()
+            })
         };
-        assert_eq!(files(Layout::Bundled), ["ironflow@ironflow: chart/values-medium.yaml own.yaml"]);
+        assert_eq!(files(&in_layout("bundled")), ["ironflow@ironflow: chart/values-medium.yaml s/medium.yaml"]);
+        let own = StackOptions { values: vec!["own.yaml".into()], ..in_layout("separate") };
         assert_eq!(
-            files(Layout::Separate),
+            files(&own),
             [
-                "ironflow-system@ironflow-system: chart/values-separate-system.yaml deps.yaml",
+                "ironflow-system@ironflow-system: chart/values-separate-system.yaml s/separate-system.yaml",
                 "ironflow@ironflow: chart/values-large.yaml chart/values-separate.yaml own.yaml"
             ]
         );
         assert_eq!(
-            files(Layout::Tenants),
+            files(&in_layout("tenants")),
             [
-                "acme@tenant-acme: chart/values-multi-tenant.yaml own.yaml",
-                "globex@tenant-globex: chart/values-multi-tenant.yaml own.yaml"
+                "acme@tenant-acme: chart/values-multi-tenant.yaml",
+                "globex@tenant-globex: chart/values-multi-tenant.yaml"
             ]
         );
     }
 
     #[test]
-    fn every_namespace_of_a_layout_is_known() {
-        for layout in Layout::ALL {
-            assert!(releases(layout).iter().all(|release| NAMESPACES.contains(&release.namespace)));
-        }
+    fn every_release_has_its_settings() {
+        let settings = |layout: &str| {
+            let options = in_layout(layout);
+            of_each(&options, |release| options.settings(release).join(" "))
+        };
+        let image = "image.repository=firedrill.local/ironflow image.tag=1";
+        assert_eq!(settings("bundled"), [image]);
+        let secret = "externalDatabase.existingSecret.name=ironflow-database-login";
+        assert_eq!(settings("separate"), [String::new(), format!("{image} {secret}")]);
+        let hosts = ["acme", "globex"].map(|name| format!("{image} ingress.host={name}.ironflow.example.com"));
+        assert_eq!(settings("tenants"), hosts);
     }
 
     #[test]
-    fn no_setting_is_secret() {
-        for layout in Layout::ALL {
-            for release in releases(layout) {
-                let settings = release.settings(&options(layout));
-                let names: Vec<_> = settings.iter().map(|(name, _)| name.as_str()).collect();
-                assert!(!names.contains(&"externalDatabase.url") && !names.contains(&"postgresql.auth.password"));
-            }
-        }
+    fn images_split_at_the_tag() {
+        let values = |image: &str| {
+            let images = [("ironflow".to_owned(), image.to_owned())].into();
+            StackOptions { images, ..in_layout("bundled") }.image_values("ironflow")
+        };
+        assert_eq!(values("localhost:5000/a/b:1.2"), ["image.repository=localhost:5000/a/b", "image.tag=1.2"]);
+        assert_eq!(values("localhost:5000/a/b"), ["image.repository=localhost:5000/a/b"]);
+    }
+
+    #[test]
+    fn a_release_may_have_a_chart_of_its_own() {
+        let options = in_layout("bundled");
+        let own = Release { chart: Some("other".to_owned()), ..options.releases()[0].clone() };
+        assert_eq!(options.chart_of(&own), std::path::Path::new("s/other"));
+        assert_eq!(options.values_files(&own)[0], std::path::Path::new("s/other/values-medium.yaml"));
     }
 }

@@ -1,10 +1,10 @@
 //! One layout in the place of another: what is there is taken away whole, volumes included.
 
-use super::releases::{NAMESPACES, releases};
-use super::{ANNOTATION_LAYOUT, StackError, note};
+use super::{ANNOTATION_LAYOUT, StackError, StackOptions, note};
 use crate::cluster::{Cluster, ClusterError};
 use crate::process::Progress;
 use firedrill_core::scenario::Layout;
+use firedrill_core::stack::Stack;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::json;
@@ -19,16 +19,20 @@ const GONE_LIMIT: Duration = Duration::from_secs(300);
 /// # Errors
 /// Where a namespace in the way is not known to be of a stack that firedrill installed, the cluster is not firedrill's
 /// own, or something does not go.
-pub(super) async fn make_room(cluster: &Cluster, wanted: Layout, progress: Progress<'_>) -> Result<(), StackError> {
+pub(super) async fn make_room(
+    cluster: &Cluster,
+    options: &StackOptions,
+    progress: Progress<'_>,
+) -> Result<(), StackError> {
     let mut others = Vec::new();
-    for namespace in NAMESPACES {
+    for namespace in options.stack.namespaces() {
         let api: Api<Namespace> = Api::all(cluster.client());
         let asked = cluster.ask(format!("namespace {namespace}"), api.get_metadata_opt(namespace)).await?;
         if asked.is_none() {
             continue;
         }
         let noted = note(cluster, namespace, ANNOTATION_LAYOUT).await?;
-        match claim(namespace, noted.as_deref(), wanted) {
+        match claim(&options.stack, namespace, noted.as_deref(), &options.layout) {
             Claim::Wanted | Claim::NotInTheWay => {}
             Claim::Other(layout) => others.push((namespace, layout)),
             Claim::Unknown => {
@@ -70,7 +74,7 @@ async fn end_pods(cluster: &Cluster, namespace: &str) -> Result<(), ClusterError
 
 /// Makes a namespace of a layout, or notes that it is of that layout, before anything is in it: what breaks off half-way is
 /// known for what it is.
-pub(super) async fn claim_namespace(cluster: &Cluster, namespace: &str, layout: Layout) -> Result<(), ClusterError> {
+pub(super) async fn claim_namespace(cluster: &Cluster, namespace: &str, layout: &Layout) -> Result<(), ClusterError> {
     let api: Api<Namespace> = Api::all(cluster.client());
     let notes = json!({ANNOTATION_LAYOUT: layout.name()});
     let object = json!({"apiVersion": "v1", "kind": "Namespace",
@@ -81,7 +85,7 @@ pub(super) async fn claim_namespace(cluster: &Cluster, namespace: &str, layout: 
 }
 
 /// Whose a namespace is that is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Claim {
     /// The wanted layout's own.
     Wanted,
@@ -93,11 +97,12 @@ enum Claim {
     Unknown,
 }
 
-fn claim(namespace: &str, noted: Option<&str>, wanted: Layout) -> Claim {
-    let is_of = |layout: Layout| releases(layout).iter().any(|release| release.namespace == namespace);
-    match noted.and_then(Layout::of_name) {
+fn claim(stack: &Stack, namespace: &str, noted: Option<&str>, wanted: &Layout) -> Claim {
+    let is_of = |layout: &Layout| stack.releases(layout).iter().any(|release| release.namespace == namespace);
+    let noted = noted.and_then(|name| stack.layout(&Layout::named(name)));
+    match noted.map(|layout| &layout.name) {
         Some(layout) if layout == wanted => Claim::Wanted,
-        Some(layout) => Claim::Other(layout),
+        Some(layout) => Claim::Other(layout.clone()),
         None if is_of(wanted) => Claim::Unknown,
         None => Claim::NotInTheWay,
     }
@@ -109,13 +114,18 @@ mod tests {
 
     #[test]
     fn only_what_is_known_to_be_a_layout_is_taken_away() {
-        assert_eq!(claim("ironflow", Some("separate"), Layout::Separate), Claim::Wanted);
-        assert_eq!(claim("ironflow", Some("separate"), Layout::Bundled), Claim::Other(Layout::Separate));
-        assert_eq!(claim("ironflow", None, Layout::Bundled), Claim::Unknown, "somebody's own Ironflow is not upgraded");
-        assert_eq!(claim("ironflow", None, Layout::Tenants), Claim::NotInTheWay);
-        assert_eq!(claim("ironflow-system", Some("separate"), Layout::Tenants), Claim::Other(Layout::Separate));
-        assert_eq!(claim("ironflow-system", None, Layout::Separate), Claim::Unknown);
-        assert_eq!(claim("ironflow-system", None, Layout::Bundled), Claim::NotInTheWay);
-        assert_eq!(claim("tenant-acme", Some("what"), Layout::Tenants), Claim::Unknown);
+        let stack = super::super::inputs::tests::options(std::path::Path::new("")).stack;
+        let claim = |namespace: &str, noted: Option<&str>, wanted: &str| {
+            super::claim(&stack, namespace, noted, &Layout::named(wanted))
+        };
+        let other = |layout: &str| Claim::Other(Layout::named(layout));
+        assert_eq!(claim("ironflow", Some("separate"), "separate"), Claim::Wanted);
+        assert_eq!(claim("ironflow", Some("separate"), "bundled"), other("separate"));
+        assert_eq!(claim("ironflow", None, "bundled"), Claim::Unknown, "somebody's own Ironflow is not upgraded");
+        assert_eq!(claim("ironflow", None, "tenants"), Claim::NotInTheWay);
+        assert_eq!(claim("ironflow-system", Some("separate"), "tenants"), other("separate"));
+        assert_eq!(claim("ironflow-system", None, "separate"), Claim::Unknown);
+        assert_eq!(claim("ironflow-system", None, "bundled"), Claim::NotInTheWay);
+        assert_eq!(claim("tenant-acme", Some("what"), "tenants"), Claim::Unknown);
     }
 }

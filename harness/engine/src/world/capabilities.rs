@@ -79,7 +79,7 @@ mod tests {
     use crate::fake_api::FakeApi;
     use crate::provider::Support;
     use crate::provider::fake::{FakeMachines, FakeVolumes};
-    use crate::run::{Drill, RunError, plan};
+    use crate::run::{Drill, RunError, fake::stack, plan};
     use crate::world::ports;
     use firedrill_core::scenario::{Scenario, parse};
     use std::path::Path;
@@ -88,14 +88,17 @@ mod tests {
     fn drill(scenario: &str, variant: &str) -> Drill {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios").join(scenario);
         let read = |file: &str| std::fs::read_to_string(folder.join(file));
-        let parsed = parse(scenario, ("scenario.toml", &read("scenario.toml").unwrap()), read);
+        let parsed = parse(scenario, ("scenario.toml", &read("scenario.toml").unwrap()), read, &stack());
         let scenario: Scenario = parsed.unwrap_or_else(|mistakes| panic!("{mistakes:?}")).for_variant(variant);
-        Drill { scenario, variant: variant.to_owned(), seed: Some(1), noop: false, agent_image: String::new() }
+        let stack = Arc::new(stack());
+        Drill { scenario, stack, variant: variant.to_owned(), seed: Some(1), noop: false, agent_image: String::new() }
     }
 
     /// Why the drill is refused on a cluster; empty where it is refused for nothing that this test knows.
     async fn refusal(drill: &Drill, cluster: &Cluster) -> String {
-        let Err(RunError::Environment { message, .. }) = plan(drill, &ports(cluster, None, "")).await else {
+        let Err(RunError::Environment { message, .. }) =
+            plan(drill, &ports(cluster, Some(&drill.stack), None, "")).await
+        else {
             return String::new();
         };
         if message.contains(" needs ") { message } else { String::new() }

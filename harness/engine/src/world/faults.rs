@@ -11,7 +11,9 @@ use async_trait::async_trait;
 use firedrill_core::event::Undo;
 use firedrill_core::plan::{PlannedFault, Target};
 use firedrill_core::scenario::{Fault, Layout, PodSelector, ProviderStep};
+use firedrill_core::stack::Stack;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub(super) struct RealFaults {
@@ -108,20 +110,25 @@ impl ArmedFaults for Armed {
     }
 }
 
-/// The Helm releases of the stack.
-pub(super) struct Releases(pub(super) Cluster);
+/// The Helm releases of a stack.
+pub(super) struct Releases {
+    pub(super) cluster: Cluster,
+    pub(super) stack: Option<Arc<Stack>>,
+}
 
 #[async_trait]
 impl Deployer for Releases {
     async fn layout(&self) -> Result<Option<Layout>, String> {
-        let installed = stack::installed(&self.0).await.map_err(|error| error.to_string())?;
+        let Some(stack) = &self.stack else { return Ok(None) };
+        let installed = stack::installed(&self.cluster, stack).await.map_err(|error| error.to_string())?;
         Ok(installed.map(|installed| installed.layout))
     }
 
-    async fn unfinished_upgrades(&self, layout: Layout) -> Result<Vec<Undo>, FaultError> {
+    async fn unfinished_upgrades(&self, layout: &Layout) -> Result<Vec<Undo>, FaultError> {
         let mut undos = Vec::new();
-        for (namespace, release) in stack::helm_releases(layout) {
-            undos.extend(fault::undo_of_unfinished(&self.0, namespace, release).await?);
+        let Some(stack) = &self.stack else { return Ok(undos) };
+        for (namespace, release) in stack::helm_releases(stack, layout) {
+            undos.extend(fault::undo_of_unfinished(&self.cluster, namespace, release).await?);
         }
         Ok(undos)
     }

@@ -17,13 +17,15 @@ const WORKPLACE: &str = "work";
 pub(super) struct Bash {
     pub(super) cluster: Cluster,
     pub(super) chart: PathBuf,
+    /// Where runbooks name the chart; without it they name none.
+    pub(super) chart_at: Option<String>,
 }
 
 #[async_trait]
 impl Shell for Bash {
     /// A copy of the chart stands where the runbook's commands name it, so that no command reaches the chart itself.
     fn prepare(&self, folder: &Path) -> Result<(), String> {
-        workplace(folder, &self.chart).map(drop)
+        workplace(folder, &self.chart, self.chart_at.as_deref()).map(drop)
     }
 
     async fn run(
@@ -46,13 +48,15 @@ impl Shell for Bash {
     }
 }
 
-fn workplace(folder: &Path, chart: &Path) -> Result<PathBuf, String> {
+/// `at` is where runbooks name the chart, below the folder.
+fn workplace(folder: &Path, chart: &Path, at: Option<&str>) -> Result<PathBuf, String> {
     let io = |error: std::io::Error| format!("{}: {error}", folder.display());
     let directory = folder.join(WORKPLACE);
-    let helm = directory.join("deploy/helm");
-    crate::files::create_dir_all(&helm).map_err(io)?;
-    copy_tree(chart, &helm.join("ironflow"), CopyLimits::CHART)
-        .map_err(|error| format!("the chart cannot be copied: {error}"))?;
+    crate::files::create_dir_all(&directory).map_err(io)?;
+    if let Some(at) = at.map(|at| directory.join(at)) {
+        crate::files::create_dir_all(at.parent().unwrap_or(&directory)).map_err(io)?;
+        copy_tree(chart, &at, CopyLimits::CHART).map_err(|error| format!("the chart cannot be copied: {error}"))?;
+    }
     std::path::absolute(&directory).map_err(io)
 }
 
@@ -67,7 +71,7 @@ mod tests {
         let chart = folder.path().join("chart");
         fs::create_dir(&chart).unwrap();
         fs::write(chart.join("Chart.yaml"), "name: x\n").unwrap();
-        let directory = workplace(&folder.path().join("run"), &chart).unwrap();
+        let directory = workplace(&folder.path().join("run"), &chart, Some("deploy/helm/ironflow")).unwrap();
         let variables = vec![("PATH".into(), crate::env::raw("PATH").unwrap())];
         let environment = Environment { variables, directory };
         let command = "cd deploy/helm/ironflow && echo bad >> Chart.yaml && cat Chart.yaml && rm Chart.yaml";

@@ -10,6 +10,7 @@ use firedrill_core::judge::judge;
 use firedrill_core::plan::{Phase, Plan, PlannedFault, PlannedPhase, Series, Target};
 use firedrill_core::sample::{Cause, Connection, Outcome, Sample, SampleReader, write_header};
 use firedrill_core::scenario::{self, Moment, Scenario, Vantage};
+use firedrill_core::stack::{self, Stack};
 use firedrill_core::time::At;
 use firedrill_core::verdict::Verdict;
 use std::time::Duration;
@@ -36,9 +37,15 @@ const DOWN_MS: u64 = INJECT_MS + 640;
 const UP_MS: u64 = 72_900;
 const END_MS: u64 = 150_000;
 
+/// The stack of the shipped scenarios.
+pub(crate) fn stack() -> Stack {
+    let text = include_str!("../../../../../fixtures/stack/ironflow/stack.toml");
+    stack::parse("ironflow", ("stack.toml", text)).unwrap()
+}
+
 fn scenario() -> Scenario {
     let runbook = |_: &str| Ok(include_str!("runbook.md").to_owned());
-    scenario::parse("nats-quorum-loss", ("scenario.toml", include_str!("scenario.toml")), runbook).unwrap()
+    scenario::parse("nats-quorum-loss", ("scenario.toml", include_str!("scenario.toml")), runbook, &stack()).unwrap()
 }
 
 fn series(scenario: &Scenario) -> Vec<Series> {

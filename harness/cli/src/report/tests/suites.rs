@@ -164,7 +164,7 @@ fn no_two_cases_of_a_shipped_suite_have_the_same_name() {
             let name = folder.file_name().unwrap().to_str().unwrap();
             let text = fs::read_to_string(folder.join("scenario.toml")).unwrap();
             let read = |file: &str| fs::read_to_string(folder.join(file));
-            let scenario = scenario::parse(name, ("scenario.toml", &text), read).unwrap();
+            let scenario = scenario::parse(name, ("scenario.toml", &text), read, &super::drill::stack()).unwrap();
             (scenario.name.clone(), facts(&scenario))
         })
         .collect();

@@ -1,7 +1,7 @@
 //! Tracked connections between pods ended.
 
 use super::{Declared, FaultKind};
-use crate::scenario::format::{Kind, NAMESPACE, PODS, Shape, default, required};
+use crate::scenario::format::{Kind, NAMESPACE, PODS, Shape, of_stack, required};
 use crate::scenario::read::Tab;
 use crate::scenario::text::Rule;
 use crate::scenario::{PodSelector, parts};
@@ -16,7 +16,7 @@ pub(super) static DECLARED: Declared = Declared {
             PODS,
             NAMESPACE,
             required("peers", Kind::Text(Rule::Selector), "label selector of the pods at the other end"),
-            default("peers-namespace", "ironflow", Kind::Text(Rule::Kubernetes), "their namespace"),
+            of_stack("peers-namespace", "namespace", Kind::Text(Rule::Kubernetes), "their namespace"),
         ],
     },
 };

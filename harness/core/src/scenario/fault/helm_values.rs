@@ -2,7 +2,7 @@
 
 use super::{Declared, FaultKind, Right};
 use crate::event::{UndoKind, is_known};
-use crate::scenario::format::{Kind, NAMESPACE, Shape, default, optional, required};
+use crate::scenario::format::{Kind, NAMESPACE, Shape, of_stack, optional, required};
 use crate::scenario::read::Tab;
 use crate::scenario::text::Rule;
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ pub(super) static DECLARED: Declared = Declared {
     example: r#"{ release = "ironflow", namespace = "ironflow", set = ["server.replicas=0"], set-json = ["server.env=[]"] }"#,
     shape: Shape {
         keys: &[
-            default("release", "ironflow", Kind::Text(Rule::Kubernetes), "the Helm release"),
+            of_stack("release", "release", Kind::Text(Rule::Kubernetes), "the Helm release"),
             NAMESPACE,
             required(
                 "set",

@@ -264,7 +264,7 @@ mod tests {
 
     fn read(text: &str) -> Fault {
         let mut mistakes = Mistakes::of("example");
-        let document = form::document(&mut mistakes, &FILE, text).unwrap();
+        let document = form::document(&mut mistakes, &FILE, text, None).unwrap();
         let chosen = Tab::new(document.get_ref(), &FILE, 0..0).choice("fault").map(|chosen| Fault::read(&chosen.value));
         assert_eq!(mistakes.into_sorted(), [], "{text}");
         chosen.flatten().unwrap_or_else(|| panic!("not read: {text}"))

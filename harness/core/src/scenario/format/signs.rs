@@ -1,7 +1,7 @@
 //! The format of what is looked at: effects, detectors, conditions.
 
 use super::super::text::Rule;
-use super::{Kind, M, MS, NAMESPACE, PODS, Shape, default, optional, required};
+use super::{Kind, M, MS, NAMESPACE, PODS, Shape, default, of_stack, optional, required};
 
 pub(super) static PODS_FAILING: Shape = Shape {
     keys: &[
@@ -27,7 +27,7 @@ pub(super) static ROWS: Shape = Shape {
     keys: &[
         required("cluster", Kind::Text(Rule::Kubernetes), "the CNPG cluster whose primary is asked"),
         NAMESPACE,
-        default("database", "ironflow", Kind::Text(Rule::Word), "the database"),
+        of_stack("database", "database", Kind::Text(Rule::Word), "the database"),
         required("select", Kind::Text(Rule::Select), "one query, in a transaction that cannot write"),
         required("what", Kind::Text(Rule::Line), "what its rows are, for people"),
     ],

@@ -1,7 +1,7 @@
 //! GET over HTTP.
 
 use super::{Declared, ProbeFormat};
-use crate::scenario::format::{Kind, NAMESPACE, PORT, Shape, default, optional, required};
+use crate::scenario::format::{Kind, NAMESPACE, PORT, Shape, default, of_stack, optional, required};
 use crate::scenario::read::Tab;
 use crate::scenario::text::Rule;
 use crate::scenario::{ServiceRef, parts};
@@ -15,7 +15,7 @@ pub(in crate::scenario) static DECLARED: Declared = Declared {
         keys: &[
             required("service", Kind::Text(Rule::Kubernetes), "the Service asked"),
             NAMESPACE,
-            default("port", "9123", PORT, "its port"),
+            of_stack("port", "port", PORT, "its port"),
             required("path", Kind::Text(Rule::Path), "path and query"),
             default("status", "200", Kind::Whole { min: 100, max: 599 }, "the status expected"),
             optional("body", Kind::Text(Rule::Output), "what the body must contain"),

@@ -1,7 +1,7 @@
 //! An Ironflow run, triggered and completed end to end.
 
 use super::{Declared, ProbeFormat};
-use crate::scenario::format::{Kind, NAMESPACE, PORT, Shape, default, required};
+use crate::scenario::format::{Kind, NAMESPACE, PORT, Shape, default, of_stack, required};
 use crate::scenario::read::Tab;
 use crate::scenario::text::Rule;
 use crate::scenario::{ServiceRef, parts};
@@ -13,9 +13,9 @@ pub(in crate::scenario) static DECLARED: Declared = Declared {
     example: r#"{ service = "ironflow", namespace = "ironflow", port = 9123, event = "firedrill.drill", payload-kib = 0 }"#,
     shape: Shape {
         keys: &[
-            default("service", "ironflow", Kind::Text(Rule::Kubernetes), "the Ironflow Service"),
+            of_stack("service", "service", Kind::Text(Rule::Kubernetes), "the Ironflow Service"),
             NAMESPACE,
-            default("port", "9123", PORT, "its port"),
+            of_stack("port", "port", PORT, "its port"),
             required("event", Kind::Text(Rule::Word), "the event that triggers the run"),
             default(
                 "payload-kib",

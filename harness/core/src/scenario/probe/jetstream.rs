@@ -1,7 +1,7 @@
 //! A JetStream publish, acknowledged.
 
 use super::{Declared, ProbeFormat};
-use crate::scenario::format::{Kind, NAMESPACE, PORT, Shape, default, required};
+use crate::scenario::format::{Kind, NAMESPACE, PORT, Shape, default, of_stack, required};
 use crate::scenario::read::Tab;
 use crate::scenario::text::Rule;
 use crate::scenario::{ServiceRef, parts};
@@ -13,7 +13,7 @@ pub(in crate::scenario) static DECLARED: Declared = Declared {
     example: r#"{ service = "ironflow-nats", namespace = "ironflow", port = 4222, stream = "EVENTS", subject = "ironflow.firedrill.drill.events" }"#,
     shape: Shape {
         keys: &[
-            default("service", "ironflow-nats", Kind::Text(Rule::Kubernetes), "the Service for NATS clients"),
+            of_stack("service", "nats-service", Kind::Text(Rule::Kubernetes), "the Service for NATS clients"),
             NAMESPACE,
             default("port", "4222", PORT, "its port"),
             required("stream", Kind::Text(Rule::Word), "the stream that must acknowledge"),

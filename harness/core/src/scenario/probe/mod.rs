@@ -152,7 +152,7 @@ mod tests {
         for (name, declared) in DECLARED {
             let text = format!("{name} = {}", declared.example);
             let mut mistakes = Mistakes::of("example");
-            let document = form::document(&mut mistakes, &PROBE, &text).unwrap();
+            let document = form::document(&mut mistakes, &PROBE, &text, None).unwrap();
             let tab = Tab::new(document.get_ref(), &PROBE, 0..0).table(name).unwrap();
             let kind = ProbeKind::read(name, &tab).unwrap();
             assert_eq!(mistakes.into_sorted(), [], "{text}");

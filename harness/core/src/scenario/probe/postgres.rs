@@ -2,7 +2,7 @@
 
 use super::{Declared, ProbeFormat};
 use crate::scenario::ServiceRef;
-use crate::scenario::format::{Kind, NAMESPACE, Shape, default};
+use crate::scenario::format::{Kind, NAMESPACE, Shape, of_stack};
 use crate::scenario::read::Tab;
 use crate::scenario::text::Rule;
 use serde::{Deserialize, Serialize};
@@ -13,14 +13,14 @@ pub(in crate::scenario) static DECLARED: Declared = Declared {
     example: r#"{ cluster = "ironflow-postgresql", namespace = "ironflow", database = "ironflow" }"#,
     shape: Shape {
         keys: &[
-            default(
+            of_stack(
                 "cluster",
-                "ironflow-postgresql",
+                "postgres-cluster",
                 Kind::Text(Rule::Kubernetes),
                 "the CNPG cluster whose read-write Service is asked",
             ),
             NAMESPACE,
-            default("database", "ironflow", Kind::Text(Rule::Word), "the database"),
+            of_stack("database", "database", Kind::Text(Rule::Word), "the database"),
         ],
     },
 };

@@ -96,6 +96,14 @@ pub(super) fn place(text: &str) -> Result<(), Wrong> {
     }
 }
 
+/// A namespace with a name in it.
+pub(super) fn object(text: &str) -> Result<(), Wrong> {
+    match text.split_once('/') {
+        Some((namespace, name)) => kubernetes(namespace).and_then(|()| kubernetes(name)),
+        None => Err(Wrong::hint(format!("`{text}` names no namespace"), "`NAMESPACE/NAME`")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,7 +5,7 @@ mod kubernetes;
 use super::Moment;
 use super::mistake::listed;
 use crate::time::parse_duration;
-use kubernetes::{kubernetes, part, place, selector};
+use kubernetes::{kubernetes, object, part, place, selector};
 use std::time::Duration;
 
 /// What is wrong with a text, and what to do about it.
@@ -51,6 +51,10 @@ pub(crate) enum Rule {
     Part,
     /// A namespace, and a name or a label in it.
     Place,
+    /// A namespace and a name in it.
+    Object,
+    /// A file or a folder, from the folder of the file that names it.
+    LocalPath,
     /// A shell command.
     Command,
     /// Text that output must contain.
@@ -115,6 +119,9 @@ impl Rule {
             Rule::File => file(text),
             Rule::Part => part(text),
             Rule::Place => place(text),
+            Rule::Object => object(text),
+            Rule::LocalPath if text.contains(char::is_control) => Err(Wrong::new("not a path")),
+            Rule::LocalPath => Ok(()),
             Rule::Rate => rate(text).map(|_| ()),
             Rule::Start => start(text).map(|_| ()),
             Rule::Setting => setting(text),
@@ -135,6 +142,8 @@ impl Rule {
             Rule::Kubernetes => Some("^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"),
             Rule::Selector | Rule::Part => None,
             Rule::Place => Some("^[a-z0-9-]+/\\S+$"),
+            Rule::Object => Some("^[a-z0-9-]+/[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"),
+            Rule::LocalPath => Some("^[^\\n]+$"),
             Rule::Path => Some("^/\\S*$"),
             Rule::Subject => Some("^[^\\s.*>{}]+(\\.[^\\s.*>{}]+)*$"),
             Rule::Word => Some("^[A-Za-z0-9_.-]+$"),

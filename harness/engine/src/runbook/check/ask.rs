@@ -1,6 +1,5 @@
 //! Questions to the real programs, each asked once.
 
-use super::CHART;
 use super::judge::{Judge, Judged, Stage};
 use super::spawn::{Ended, spawn};
 use crate::cluster::{Cluster, ClusterError};
@@ -72,6 +71,8 @@ pub(super) struct Asker {
     /// The only variables that kubectl and helm see; filters see none.
     variables: Vec<(OsString, OsString)>,
     directory: PathBuf,
+    /// Where runbooks name the chart, in that directory.
+    chart: Option<String>,
     answers: BTreeMap<Judged, Answer>,
     /// What was run, for tests.
     #[cfg(test)]
@@ -80,16 +81,16 @@ pub(super) struct Asker {
 
 impl Asker {
     /// Programs see this cluster alone and run in `directory`.
-    pub(super) fn new(cluster: &Cluster, directory: &Path) -> Self {
-        Self::with(cluster.kubectl_env(), directory)
+    pub(super) fn new(cluster: &Cluster, directory: &Path, chart: Option<String>) -> Self {
+        Self::with(cluster.kubectl_env(), directory, chart)
     }
 
     /// The same with these variables. Programs are found in its PATH, of which they then see nothing: kubectl and helm run
     /// no plugin. Only where the kubeconfig names a program that logs in, that one may be found.
-    pub(super) fn with(mut variables: Vec<(OsString, OsString)>, directory: &Path) -> Self {
+    pub(super) fn with(mut variables: Vec<(OsString, OsString)>, directory: &Path, chart: Option<String>) -> Self {
         let path =
             variables.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.clone()).unwrap_or_default();
-        let judge = Judge::new(&path, directory, CHART);
+        let judge = Judge::new(&path, directory, chart.as_deref());
         if !logs_in_by_program(&variables) {
             for (_, value) in variables.iter_mut().filter(|(name, _)| name == "PATH") {
                 *value = directory.join(NO_PROGRAMS).into();
@@ -99,6 +100,7 @@ impl Asker {
             judge,
             variables,
             directory: directory.to_owned(),
+            chart,
             answers: BTreeMap::new(),
             #[cfg(test)]
             log: Vec::new(),
@@ -109,12 +111,25 @@ impl Asker {
     pub(super) fn without_cluster() -> Self {
         let variables =
             vec![("PATH".into(), crate::env::raw("PATH").unwrap()), ("KUBECONFIG".into(), "/dev/null".into())];
-        Self::with(variables, &std::env::temp_dir())
+        Self::with(variables, &std::env::temp_dir(), None)
     }
 
     /// Where programs run.
     pub(super) fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// Whether a runbook's path is one of the chart's.
+    pub(super) fn is_of_chart(&self, path: &str) -> bool {
+        self.chart.as_ref().is_some_and(|chart| path.trim_start_matches("./").starts_with(chart))
+    }
+
+    /// Why a path outside of the chart is not looked at.
+    pub(super) fn outside_of_chart(&self) -> String {
+        match &self.chart {
+            Some(chart) => format!("only `{chart}/` stands where commands run"),
+            None => "no file stands where commands run".to_owned(),
+        }
     }
 
     /// Says what may be run.

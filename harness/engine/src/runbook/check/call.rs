@@ -175,7 +175,7 @@ fn taken_apart(rest: &[Word], help: &Help, other: Option<&Help>) -> Parts {
             given.push(flag);
             continue;
         }
-        // `-it`, `-nironflow`, `-n ironflow`, `-n=ironflow`
+        // `-it`, `-nNAME`, `-n NAME`, `-n=NAME`
         for (offset, letter) in text.char_indices() {
             let (flag, is_known) = named(&letter.to_string());
             let (name, takes) = flag.unwrap_or((letter.to_string(), false));

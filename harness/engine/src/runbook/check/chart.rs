@@ -3,7 +3,7 @@
 use super::ask::{Answer, Asker, Trouble};
 use super::call::{self, Call, open_word};
 use super::found::Found;
-use super::{CHART, Way, objects, webhooks};
+use super::{Way, objects, webhooks};
 use firedrill_core::document::FindingKind;
 use firedrill_core::scenario::closest;
 use firedrill_core::shell::Word;
@@ -82,7 +82,7 @@ async fn values(asker: &mut Asker, call: &Call, found: &mut Found) -> Result<(),
     let files = call.given.iter().filter(|given| given.name == "values").filter_map(|given| given.value.as_ref());
     let before = found.findings.len() + found.unchecked.len();
     for word in chart.into_iter().chain(files) {
-        file(asker.directory(), word, found);
+        file(asker, word, found);
     }
     let Some(chart) = chart.filter(|_| found.findings.len() + found.unchecked.len() == before) else { return Ok(()) };
     let sets: Vec<_> = call.given.iter().filter(|given| FLAGS.contains(&given.name.as_str())).collect();
@@ -131,12 +131,12 @@ async fn values(asker: &mut Asker, call: &Call, found: &mut Found) -> Result<(),
 }
 
 /// A file relative to where commands run. Only the chart stands there; of what else an operator has, nothing is known.
-fn file(directory: &Path, word: &Word, found: &mut Found) {
+fn file(asker: &Asker, word: &Word, found: &mut Found) {
     if let Some(reason) = open_word(&[word]) {
         found.skip(word.span.clone(), reason);
-    } else if !word.text.trim_start_matches("./").starts_with(CHART) {
-        found.skip(word.span.clone(), format!("only `{CHART}/` stands where commands run"));
-    } else if !directory.join(&word.text).exists() {
+    } else if !asker.is_of_chart(&word.text) {
+        found.skip(word.span.clone(), asker.outside_of_chart());
+    } else if !asker.directory().join(&word.text).exists() {
         found.add(FindingKind::MissingFile, word.span.clone(), format!("there is no `{}`", word.text), None);
     }
 }

@@ -26,21 +26,16 @@ use expected::CnpgCluster;
 use firedrill_core::document::{Corrected, Document, FindingKind, Language, Report, Written};
 use firedrill_core::scenario::{Correction, Fault, Layout, Scenario, TargetNames, Variant, bind_targets};
 use firedrill_core::shell::{Pipeline, SimpleCommand, literal_pipelines, placeholders, simple_commands};
+use firedrill_core::stack::{NotAsked, Runbooks, Stack};
 use found::Found;
 use sql::Database;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 use tempfile::TempDir;
 
-/// Where a runbook's commands find the chart.
-const CHART: &str = "deploy/helm/ironflow";
-/// Programs that nothing is asked of, why, and what stands in for them.
-const STAND_INS: [(&str, &str, &str); 4] = [
-    (
-        "ironflow",
-        "`ironflow` is not public, so it cannot be asked",
-        "`helm upgrade` with the same values; `firedrill up` for a cluster",
-    ),
+/// Programs that nothing is asked of, why, and what stands in for them, beside those that the stack names.
+const STAND_INS: [(&str, &str, &str); 3] = [
     (
         "terraform",
         "it changes machines, not the cluster",
@@ -67,6 +62,8 @@ enum Way {
 /// Checks runbooks against one cluster.
 pub struct Checker {
     asker: Asker,
+    /// Programs that the stack says are not asked.
+    not_asked: BTreeMap<String, NotAsked>,
     /// Where commands run: the chart is in it.
     _directory: TempDir,
 }
@@ -74,15 +71,16 @@ pub struct Checker {
 /// The layout that a scenario's runbook gives a command for, where it is not for all.
 fn layout_of(scenario: &Scenario, written: &Written) -> Option<Layout> {
     let mut steps = scenario.runbooks.values().flat_map(|runbook| &runbook.steps);
-    steps.find(|step| step.section == written.section && step.command == written.text)?.layout
+    steps.find(|step| step.section == written.section && step.command == written.text)?.layout.clone()
 }
 
-/// Where commands run: the chart stands in it, and nothing else of this machine.
-fn folder(chart: &Path) -> std::io::Result<TempDir> {
+/// Where commands run: the chart stands in it where runbooks name it, and nothing else of this machine.
+fn folder(chart: &Path, at: Option<&str>) -> std::io::Result<TempDir> {
     let directory = tempfile::Builder::new().prefix("firedrill-check-").tempdir()?;
-    let at = directory.path().join(CHART);
-    std::fs::create_dir_all(at.parent().unwrap_or(directory.path()))?;
-    std::os::unix::fs::symlink(chart.canonicalize()?, at)?;
+    if let Some(at) = at.map(|at| directory.path().join(at)) {
+        std::fs::create_dir_all(at.parent().unwrap_or(directory.path()))?;
+        std::os::unix::fs::symlink(chart.canonicalize()?, at)?;
+    }
     chart::write_show(directory.path())?;
     std::fs::create_dir(directory.path().join(NO_PROGRAMS))?;
     Ok(directory)
@@ -112,13 +110,14 @@ impl Checker {
     ///
     /// # Errors
     /// Where the cluster does not answer or the chart is not there.
-    pub async fn new(cluster: &Cluster, chart: &Path) -> Result<Self, ClusterError> {
+    pub async fn new(cluster: &Cluster, chart: &Path, stack: &Stack) -> Result<Self, ClusterError> {
         cluster.info().await?;
         let other = |error: std::io::Error| ClusterError::Other(format!("{}: {error}", chart.display()));
-        let directory = folder(chart).map_err(other)?;
-        let mut asker = Asker::new(cluster, directory.path());
+        let Runbooks { chart: at, not_asked } = stack.runbooks.clone();
+        let directory = folder(chart, at.as_deref()).map_err(other)?;
+        let mut asker = Asker::new(cluster, directory.path(), at);
         asker.look_around().await.map_err(of_cluster)?;
-        Ok(Self { asker, _directory: directory })
+        Ok(Self { asker, not_asked, _directory: directory })
     }
 
     /// Checks every command of a runbook. For one of a scenario, its corrections count: a finding whose command has one is
@@ -130,7 +129,7 @@ impl Checker {
         &mut self,
         document: &Document,
         scenario: Option<&Scenario>,
-        layout: Layout,
+        layout: &Layout,
     ) -> Result<Report, ClusterError> {
         self.check_all(document, scenario, layout).await.map_err(of_cluster)
     }
@@ -139,7 +138,7 @@ impl Checker {
         &mut self,
         document: &Document,
         scenario: Option<&Scenario>,
-        layout: Layout,
+        layout: &Layout,
     ) -> Result<Report, Trouble> {
         let (targets, volumes) = match scenario {
             Some(scenario) => (self.targets(scenario).await?, self.volumes().await?),
@@ -159,7 +158,7 @@ impl Checker {
         let mut database = None;
         for written in &document.commands {
             let mut found = Found::default();
-            if let Some(other) = scenario.and_then(|scenario| layout_of(scenario, written)).filter(|of| *of != layout) {
+            if let Some(other) = scenario.and_then(|scenario| layout_of(scenario, written)).filter(|of| of != layout) {
                 let (other, here) = (other.name(), layout.name());
                 found.skip(written.span(), format!("a command of the {other} layout, and the {here} one is there"));
                 report.unchecked.append(&mut found.unchecked);
@@ -281,6 +280,12 @@ impl Checker {
         match program.text.as_str() {
             "kubectl" => kubectl::check(&mut self.asker, &part.words, database, found).await,
             "helm" => chart::check(&mut self.asker, &part.words, found).await,
+            name if self.not_asked.contains_key(name) => {
+                if let Some(not_asked) = self.not_asked.get(name) {
+                    found.skip_for(span.clone(), not_asked.because.clone(), &not_asked.instead);
+                }
+                Ok(Way::Left)
+            }
             name if STAND_INS.iter().any(|(program, ..)| *program == name) => {
                 for (_, reason, stand_in) in STAND_INS.iter().filter(|(program, ..)| *program == name) {
                     found.skip_for(span.clone(), *reason, stand_in);
@@ -288,7 +293,7 @@ impl Checker {
                 Ok(Way::Left)
             }
             "cd" => {
-                found.skip(span, format!("only `{CHART}/` stands where commands run"));
+                found.skip(span, self.asker.outside_of_chart());
                 Ok(Way::Left)
             }
             name => {

@@ -9,6 +9,8 @@ use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
+/// Where this project's runbooks name the chart.
+const CHART: &str = "deploy/helm/ironflow";
 /// Writes its name and its arguments to a file, and answers as if all were there.
 const RECORDER: &str = r#"#!/bin/sh
 { printf '%s\0' "${0##*/}" "$@"; printf '\n'; } >> 'LOG'
@@ -74,8 +76,9 @@ impl Recorders {
         }
         let variables: Vec<(OsString, OsString)> =
             vec![("PATH".into(), bin.into()), ("HOME".into(), folder.path().into())];
-        let directory = super::folder(&root().join("fixtures/chart/ironflow")).unwrap();
-        let checker = Checker { asker: Asker::with(variables, directory.path()), _directory: directory };
+        let directory = super::folder(&root().join("fixtures/chart/ironflow"), Some(CHART)).unwrap();
+        let asker = Asker::with(variables, directory.path(), Some(CHART.to_owned()));
+        let checker = Checker { asker, not_asked: BTreeMap::new(), _directory: directory };
         Self { folder, checker }
     }
 
@@ -228,7 +231,7 @@ fn object(argv: &[String]) -> Option<&'static str> {
 
 async fn check(recorders: &mut Recorders, file: &str, text: &str) -> Report {
     let document = read(file, text);
-    recorders.checker.check(&document, None, Layout::default()).await.unwrap()
+    recorders.checker.check(&document, None, &Layout::default()).await.unwrap()
 }
 
 fn hostile() -> impl Strategy<Value = String> {
@@ -419,8 +422,8 @@ async fn a_change_is_tried_and_not_made() {
 /// shorter here loses drift; one more reason is one more line that nobody checks.
 #[test]
 fn what_is_refused_of_the_projects_own_runbooks() {
-    let directory = super::folder(&root().join("fixtures/chart/ironflow")).unwrap();
-    let mut judge = judge::Judge::new(std::ffi::OsStr::new(""), directory.path(), CHART);
+    let directory = super::folder(&root().join("fixtures/chart/ironflow"), Some(CHART)).unwrap();
+    let mut judge = judge::Judge::new(std::ffi::OsStr::new(""), directory.path(), Some(CHART));
     judge.namespaces = ["tenant-globex".to_owned()].into();
     let targets = TargetNames { pods: &["pod-0", "pod-1"], nodes: &["node-0"], volumes: &["volume-0"] };
     let (mut all, mut refused) = (0, std::collections::BTreeSet::new());

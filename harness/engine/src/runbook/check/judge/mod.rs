@@ -72,11 +72,11 @@ pub(super) struct Judge {
 
 impl Judge {
     /// Looks up every program once, in the folders of `path`. Commands run in `directory`, in which the chart is.
-    pub(super) fn new(path: &OsStr, directory: &Path, chart: &str) -> Self {
+    pub(super) fn new(path: &OsStr, directory: &Path, chart: Option<&str>) -> Self {
         let path: Vec<PathBuf> = std::env::split_paths(path).filter(|folder| folder.is_absolute()).collect();
         let names = ["kubectl", "helm"].into_iter().chain(filters::PROGRAMS);
         let programs = names.filter_map(|name| Some((name, find(&path, name)?))).collect();
-        let chart = directory.join(chart).canonicalize().ok();
+        let chart = chart.and_then(|chart| directory.join(chart).canonicalize().ok());
         Self { programs, path, directory: directory.to_owned(), chart, namespaces: BTreeSet::new() }
     }
 

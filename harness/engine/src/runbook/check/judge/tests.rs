@@ -9,7 +9,7 @@ fn judge() -> (Judge, tempfile::TempDir) {
     std::fs::create_dir_all(directory.path().join("deploy/helm")).unwrap();
     std::os::unix::fs::symlink(&chart, directory.path().join("deploy/helm/ironflow")).unwrap();
     std::os::unix::fs::symlink("/etc/passwd", chart.join("values-out.yaml")).unwrap();
-    let mut judge = Judge::new(OsStr::new("/usr/bin:/bin"), directory.path(), "deploy/helm/ironflow");
+    let mut judge = Judge::new(OsStr::new("/usr/bin:/bin"), directory.path(), Some("deploy/helm/ironflow"));
     judge.namespaces = ["tenant-b".to_owned()].into();
     (judge, directory)
 }
