@@ -248,6 +248,16 @@ fn a_layout_that_the_stack_lacks_is_unknown() {
     assert_eq!(mistakes.iter().filter(|mistake| message(mistake)).count(), 3, "{mistakes:?}");
 }
 
+#[test]
+fn of_another_format_nothing_else_is_read() {
+    let text = FULL.replace("format = 1", "format = 2").replace("\"runbook-start\"", "\"runbok-start\"");
+    let mistakes = read(&text).unwrap_err();
+    assert_eq!(mistakes.len(), 1, "{mistakes:?}");
+    assert_eq!((&text[mistakes[0].span.clone()], mistakes[0].message.as_str()), ("2", "format 2 is not known"));
+    let without = FULL.replace("format = 1\n", "");
+    assert_eq!(read(&without).unwrap(), read(FULL).unwrap(), "a file without a number has format 1");
+}
+
 /// The keys of a table of the schema, with their paths.
 fn keys_of(schema: &Value, path: &str, found: &mut Vec<String>) {
     if let Some(properties) = schema["properties"].as_object() {

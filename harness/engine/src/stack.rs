@@ -116,7 +116,8 @@ pub async fn missing(cluster: &Cluster, stack: &Stack) -> Result<Vec<String>, St
 }
 
 /// Installs the stack, or sees that it is there from the same definition, chart, values and images, and waits until it works:
-/// every workload complete, every release ready by its own conditions, and monitoring there. A stack in another layout is taken away first, with its volumes.
+/// every workload complete, every release ready by its own conditions, and monitoring there. A stack in another layout is taken
+/// away first, with its volumes.
 ///
 /// # Errors
 /// Where an input is missing, something is in the way, `helm` or `kubectl` fails, or it does not work within its limits.

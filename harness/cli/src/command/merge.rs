@@ -7,7 +7,7 @@ use crate::error::CliError;
 use crate::printer::Printer;
 use crate::report;
 use firedrill_core::suite::{self, Outcome, Part, SuiteResult};
-use firedrill_core::verdict::Verdict;
+use firedrill_core::verdict::{VERDICT_VERSION, Verdict};
 use serde::Deserialize;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -37,6 +37,11 @@ pub(crate) fn merged(shards: &[PathBuf], into: &Path) -> Result<SuiteResult, Cli
         let path = Path::new(&ran.folder).join("verdict.json");
         let fail = |why: String| CliError::input(format!("{}: {why}", path.display()));
         let text = fs::read_to_string(&path).map_err(|error| fail(error.to_string()))?;
+        let Format { version } = serde_json::from_str(&text).map_err(|error| fail(error.to_string()))?;
+        if version != VERDICT_VERSION {
+            return Err(fail(format!("format {version} is not known"))
+                .with_hint(format!("judge the run again with this firedrill: firedrill report {}", ran.folder)));
+        }
         let verdict: Verdict = serde_json::from_str(&text).map_err(|error| fail(error.to_string()))?;
         ran.by(&verdict).map_err(fail)
     })?;
@@ -64,8 +69,8 @@ fn read(folder: &Path) -> Result<Part, CliError> {
         .map_err(|error| fail(error.to_string()).with_hint("name the folders that hold suite.json"))?;
     let Format { version } = serde_json::from_str(&text).map_err(|error| fail(error.to_string()))?;
     if version != suite::SUITE_VERSION {
-        return Err(fail(format!("format {version}, {} is read", suite::SUITE_VERSION))
-            .with_hint("another firedrill wrote it: run the suite again"));
+        return Err(fail(format!("format {version} is not known"))
+            .with_hint("another firedrill wrote it: merge with that one, or run the suite again with this one"));
     }
     let mut result: SuiteResult = serde_json::from_str(&text).map_err(|error| fail(error.to_string()))?;
     for run in &mut result.results {

@@ -95,6 +95,7 @@ pub(super) const CONTAINER: Key = required("container", Kind::Text(Rule::Kuberne
 /// The whole file.
 pub(super) static SCENARIO: Shape = Shape {
     keys: &[
+        default("format", "1", Kind::Format { known: 1 }, "the version of this file's format"),
         required("title", Kind::Text(Rule::Line), "one line for people"),
         required("needs", Kind::Table(&NEEDS), "what the cluster must have"),
         required("steady-state", Kind::Table(&STEADY_STATE), "what must hold before anything is broken"),
