@@ -5,6 +5,10 @@ use super::check::verdict_of;
 use super::drive::{play, play_script, scenario};
 use super::script::{Death, Script};
 use crate::run::planted::{ALL, Bug, plant};
+use firedrill_core::event::Event;
+use firedrill_core::journal::Journal;
+use firedrill_core::plan::Phase;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 
@@ -167,4 +171,24 @@ fn a_run_without_trouble_passes() {
         passed += 1;
     }
     assert!(passed >= 5, "{passed} seeds are without trouble");
+}
+
+/// The phases of a journal, in the order in which they began.
+fn phases(text: &str) -> Vec<Phase> {
+    let journal = Journal::parse(text).unwrap();
+    let started = journal.records.into_iter().filter_map(|record| match record.event {
+        Event::PhaseStarted { phase, .. } => Some(phase),
+        _ => None,
+    });
+    started.collect()
+}
+
+#[test]
+fn a_simulated_run_has_the_phases_of_a_real_one() {
+    let _beside_others = ALONE.read().unwrap_or_else(PoisonError::into_inner);
+    let saved = Path::new(env!("CARGO_MANIFEST_DIR")).join("../core/tests/saved/v2-killed/events.jsonl");
+    let real = std::fs::read_to_string(saved).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let outcome = play_script(7, Script::calm(7, "killed"), &scenario(), folder.path());
+    assert_eq!(phases(&outcome.journal().unwrap()), phases(&real));
 }
