@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 pub(super) static DECLARED: Declared = Declared {
     about: "deletes pods at once, without grace",
-    undone: "heals by itself: the controller makes them again",
+    undone: "none needed: their controller replaces them",
     example: r#"{ pods = "app.kubernetes.io/name=nats", namespace = "ironflow", count = 3 }"#,
     shape: Shape { keys: &[PODS, NAMESPACE, COUNT] },
 };

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 pub(super) static DECLARED: Declared = Declared {
     about: "has the nodes of all these pods forget their TCP connections with the peers, until none comes back; in `then`, after a policy",
-    undone: "heals by itself: connections that are allowed are made again",
+    undone: "none needed: allowed connections are made again",
     example: r#"{ pods = "app=api", namespace = "ironflow", peers = "app.kubernetes.io/name=nats", peers-namespace = "ironflow" }"#,
     shape: Shape {
         keys: &[

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 pub(super) static DECLARED: Declared = Declared {
     about: "sends a signal to the first process of a container, from outside its PID namespace",
-    undone: "heals by itself: the kubelet starts the container again",
+    undone: "none needed: the kubelet restarts the container",
     example: r#"{ pods = "app.kubernetes.io/name=nats", namespace = "ironflow", container = "nats", count = 1, signal = "KILL" }"#,
     shape: Shape {
         keys: &[
