@@ -139,7 +139,7 @@ fn passed(outcome: &Outcome, world: &World, verdict: &Verdict, journal: &Journal
 
 /// The effect is dated by the first attempt that failed: a later moment would flatter every time that begins with it.
 fn effect_is_early(world: &World, verdict: &Verdict, wrong: &mut Vec<String>) {
-    if world.script.suspension.is_some() || world.script.low_load {
+    if world.script.suspension.is_some() {
         return;
     }
     let effect = verdict.moments.get(&firedrill_core::scenario::Moment::Effect).map(|effect| at(*effect));
@@ -163,8 +163,8 @@ fn measured_until(journal: &Journal) -> Duration {
 
 /// The true outage is inside of every interval that is reported, and none is missing.
 fn truth_within(world: &World, verdict: &Verdict, journal: &Journal, wrong: &mut Vec<String>) {
-    // With other failures mixed in, or a clock that jumped, the service alone does not say what a probe saw.
-    if world.script.low_load || world.script.suspension.is_some() {
+    // With a clock that jumped, the times of the world are not those of the journal.
+    if world.script.suspension.is_some() {
         return;
     }
     let measured_until = measured_until(journal);

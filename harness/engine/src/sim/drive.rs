@@ -12,6 +12,9 @@ use std::time::Duration;
 /// No run may last longer.
 const RUN_MAX: Duration = Duration::from_secs(3 * 3_600);
 
+/// More than the simulated scenario's probes make together.
+const LOAD_TOO_HIGH_PER_S: f64 = 20.0;
+
 /// How a simulated run ended.
 pub(super) struct Outcome {
     pub(super) world: Arc<Mutex<World>>,
@@ -98,8 +101,12 @@ async fn first_process(
     runs: &Path,
     seed: u64,
 ) -> Option<Result<Ran, RunError>> {
+    let mut scenario = scenario.clone();
+    if script.low_load {
+        scenario.steady_state.load_min_per_s = LOAD_TOO_HIGH_PER_S;
+    }
     let drill = Drill {
-        scenario: scenario.clone(),
+        scenario,
         stack: Arc::new(stack()),
         variant: script.variant.to_owned(),
         seed: Some(seed),

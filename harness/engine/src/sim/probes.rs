@@ -232,9 +232,8 @@ async fn probe(sim: Sim, clock: Clock, series: Series, sink: mpsc::Sender<Sample
         let (fails, latency) = {
             let mut world = sim.world();
             let is_control = series.probe == CONTROL;
-            let down = world.is_down() && (!is_control || world.script.control_fails);
-            let idle = world.script.low_load && !is_control && seq % 10 != 0;
-            (down || idle, Duration::from_micros(world.within(200..3_000)))
+            let fails = world.is_down() && (!is_control || world.script.control_fails);
+            (fails, Duration::from_micros(world.within(200..3_000)))
         };
         tokio::time::sleep(latency).await;
         let refused = Outcome::Failed { cause: Cause::Refused, code: 0, maybe_applied: false };

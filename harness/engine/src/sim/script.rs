@@ -54,7 +54,7 @@ pub(crate) struct Script {
     pub(crate) runbook_useless: bool,
     /// How many acknowledged writes are lost.
     pub(crate) lost_writes: u64,
-    /// Whether only one attempt in ten succeeds before the fault.
+    /// Whether the scenario demands more load than its probes make.
     pub(crate) low_load: bool,
     /// When the stream of samples breaks.
     pub(crate) samples_lost_at: Option<Duration>,

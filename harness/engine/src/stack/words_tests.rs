@@ -22,7 +22,7 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
 
 /// Whether the whole file is for tests.
 fn is_for_tests(name: &str) -> bool {
-    name.ends_with("tests.rs") || name.ends_with("/fake.rs") || name.contains("/snapshots/")
+    name.starts_with("sim/") || name.ends_with("tests.rs") || name.ends_with("/fake.rs") || name.contains("/snapshots/")
 }
 
 /// The lines before the tests at the end of a file.
