@@ -338,7 +338,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_api_server_that_is_away_for_good_is_given_up_at_the_limit() {
-        assert_eq!(SILENCE_TIMEOUT, Duration::from_secs(120), "the README promises two minutes");
+        assert_eq!(SILENCE_TIMEOUT, Duration::from_secs(120), "docs/safety.md promises two minutes");
         let run = FakeRun::new(|_, _| None).await;
         let (finished, took) = finish(&run).await;
         assert_eq!(finished, Finished { clean: false, silent: true });

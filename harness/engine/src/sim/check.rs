@@ -73,7 +73,7 @@ fn ended(
         wrong.push(format!("{:?} is left, and the run does not end as dirty (exit {exit:?})", outcome.left));
     }
     // A journal that broke off cannot name anything any more.
-    let names_all = matches!(ran, Ok(_));
+    let names_all = ran.is_ok();
     for left in outcome.left.iter().filter(|left| names_all && !said.contains(left.as_str())) {
         wrong.push(format!("{left} is left and is not named"));
     }
