@@ -4,6 +4,7 @@
 mod drills;
 mod keys;
 mod results;
+mod safety;
 
 use std::fs;
 use std::path::{Path, PathBuf};
