@@ -22,6 +22,16 @@ fn firedrill(args: &[&str]) -> Command {
     command
 }
 
+/// The same, which does not ignore the signals that its caller ignores (`nohup`).
+#[allow(clippy::disallowed_methods, reason = "a test is not the product")]
+fn heeds_signals(args: &[&str]) -> Command {
+    let mut command = Command::new("env");
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command.args(["--default-signal=HUP,INT,QUIT,TERM", env!("CARGO_BIN_EXE_firedrill")]).args(args);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
 fn text_of(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
@@ -45,7 +55,7 @@ fn every_signal_that_ends_programs_ends_a_watch_in_order() {
     for signal in ["INT", "TERM", "HUP", "QUIT"] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let mut child = firedrill(&["watch", "--tcp", &address, "--for", "10m"]).spawn().unwrap();
+        let mut child = heeds_signals(&["watch", "--tcp", &address, "--for", "10m"]).spawn().unwrap();
         // The second attempt shows that it measures, and so that it listens for signals.
         drop((listener.accept().unwrap(), listener.accept().unwrap()));
         let sent = Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status().unwrap();
