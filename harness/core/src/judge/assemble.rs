@@ -3,7 +3,7 @@
 use super::alerts;
 use super::attribution::attribute;
 use super::moments::{History, PhaseSeen};
-use super::objectives::Court;
+use super::objectives::ObjectiveJudge;
 use super::parts;
 use super::recovery::{self, Judged};
 use super::series::{Bounds, Gather, Seen, mind_controls};
@@ -54,7 +54,7 @@ pub fn judge<R: Read>(
     let injection = parts::injection(&history, variant, &series);
     let blocked = blocked(&history, variant, scenario, &injection);
     let alerts = alerts::alerts(&history, variant, blocked.as_deref());
-    let court = Court {
+    let objective_judge = ObjectiveJudge {
         history: &history,
         series: &series,
         variant: &plan.variant,
@@ -64,7 +64,7 @@ pub fn judge<R: Read>(
     // A runbook of which a section was left out says nothing of the runbook, and no time of it has an objective.
     let is_whole = history.left_out().is_none();
     let objectives = scenario.objectives.iter().filter(|_| is_whole);
-    let objectives: Vec<_> = objectives.filter_map(|objective| court.judge(objective)).collect();
+    let objectives: Vec<_> = objectives.filter_map(|objective| objective_judge.judge(objective)).collect();
     let steps = if is_whole { recovery::steps(&history) } else { recovery::Steps::default() };
     let recovery = recovery::recovery(&history, blocked.as_deref(), &variant.recovery, &objectives, &series, &steps);
     let (data, data_findings) = parts::data(&history, &scenario.data, &plan.variant, &series);

@@ -18,7 +18,7 @@ use std::cmp::Ordering;
 use std::time::Duration;
 
 /// What objectives are judged with.
-pub(crate) struct Court<'a> {
+pub(crate) struct ObjectiveJudge<'a> {
     pub(crate) history: &'a History<'a>,
     pub(crate) series: &'a [Seen<'a>],
     pub(crate) variant: &'a str,
@@ -58,7 +58,7 @@ impl Finding {
     }
 }
 
-impl Court<'_> {
+impl ObjectiveJudge<'_> {
     /// Judges one objective; `None` where it says nothing of this variant: one that gates others and not this one is not
     /// meant for it, and so is one without any figure.
     pub(crate) fn judge(&self, objective: &Objective) -> Option<ObjectiveResult> {
