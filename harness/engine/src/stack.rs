@@ -1,11 +1,11 @@
 //! Installs the stack that drills break, as its definition says: operators, Helm releases, and what watches them.
 
+mod diagnostics;
 mod health;
 mod inputs;
 mod monitoring;
 mod releases;
 mod switch;
-mod told;
 #[cfg(test)]
 mod words_tests;
 
@@ -181,7 +181,7 @@ async fn healthy(
     if let Err(ClusterError::Deadline { .. }) = &waited {
         for release in meant {
             // That nothing is told is not the mistake to end with.
-            let told = told::of_namespace(cluster, &release.namespace).await;
+            let told = diagnostics::of_namespace(cluster, &release.namespace).await;
             for line in told.unwrap_or_else(|error| vec![error.to_string()]) {
                 progress(line);
             }

@@ -13,7 +13,7 @@ use super::recorder::{Progress, Recorder};
 use super::suspension::Suspensions;
 use super::undo_log::{RunRecords, UndoLog};
 use super::watching::Watching;
-use super::{account, alerts, before, break_it, finish, recover, steady};
+use super::{account, alerts, before, finish, inject, recover, steady};
 use crate::port::{Baseline, Lease, Ports, RunMark};
 use firedrill_core::event::{Event, JOURNAL_VERSION, Looked, RunStarted};
 use firedrill_core::plan::{Phase, Plan};
@@ -325,12 +325,12 @@ async fn drill(context: &Context, armed: &mut Armed) -> Result<(), Stop> {
     });
     let (usual, baseline) = before.await?;
     let telling = alerts::telling(&context.variant.alerts, &armed.alerts.borrow());
-    let injecting = break_it::inject(context, &*armed.faults);
+    let injecting = inject::inject(context, &*armed.faults);
     let (injected_at, injected) = context.phase(Phase::Inject, limit(Phase::Inject), 1, injecting).await?;
     let targets = context.plan.targets();
     let baseline = Arc::new(baseline);
     let watching = Watching::start(context, injected_at, baseline.clone(), usual, telling, armed.alerts.clone());
-    let proving = break_it::prove(context, &*armed.faults, injected_at, &injected, &baseline);
+    let proving = inject::prove(context, &*armed.faults, injected_at, &injected, &baseline);
     let effect_at = context.phase(Phase::Effect, limit(Phase::Effect), 1, proving).await?;
 
     let left = || left(context, effect_at);

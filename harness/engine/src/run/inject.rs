@@ -16,7 +16,7 @@ const CONTROL_WITHIN: Duration = Duration::from_secs(5);
 const PROVE_EVERY: Duration = Duration::from_millis(100);
 
 /// An injection with its fault.
-pub(super) type Put<'a> = (&'a Fault, Injected);
+pub(super) type InjectedFault<'a> = (&'a Fault, Injected);
 
 /// Puts the faults in, in order, each into all its targets at once, and each once the one before is proven at its
 /// targets. How to undo each is on disk and on the cluster before the first call.
@@ -26,17 +26,18 @@ pub(super) type Put<'a> = (&'a Fault, Injected);
 pub(super) async fn inject<'a>(
     context: &'a Context,
     armed: &dyn ArmedFaults,
-) -> Result<((At, Vec<Put<'a>>), String), Stop> {
+) -> Result<((At, Vec<InjectedFault<'a>>), String), Stop> {
     let faults = &context.plan.faults;
     if faults.is_empty() {
         return Ok(((context.at(), Vec::new()), "nothing is broken: this is the control".to_owned()));
     }
-    let mut put: Vec<Put<'_>> = Vec::new();
+    let mut put: Vec<InjectedFault<'_>> = Vec::new();
     let mut first = None;
     for (index, planned) in faults.iter().enumerate() {
         let (called_at, injected) = one(context, armed, planned).await?;
         first.get_or_insert(called_at);
-        let injected: Vec<Put<'_>> = injected.into_iter().map(|injected| (&planned.fault, injected)).collect();
+        let injected: Vec<InjectedFault<'_>> =
+            injected.into_iter().map(|injected| (&planned.fault, injected)).collect();
         if index + 1 < faults.len() {
             at_targets(context, armed, &injected).await?;
             tokio::time::sleep(context.variant.then_after).await;
@@ -94,7 +95,7 @@ pub(super) async fn prove(
     context: &Context,
     armed: &dyn ArmedFaults,
     injected_at: At,
-    put: &[Put<'_>],
+    put: &[InjectedFault<'_>],
     baseline: &Baseline,
 ) -> Result<(At, String), Stop> {
     if put.is_empty() {
@@ -120,7 +121,7 @@ pub(super) async fn prove(
     Ok((effect_at, evidence))
 }
 
-async fn at_targets(context: &Context, armed: &dyn ArmedFaults, put: &[Put<'_>]) -> Result<(), Stop> {
+async fn at_targets(context: &Context, armed: &dyn ArmedFaults, put: &[InjectedFault<'_>]) -> Result<(), Stop> {
     let within = context.deadline(Phase::Effect);
     let proofs = put.iter().map(|(fault, injected)| async move {
         let mut tick = tokio::time::interval(PROVE_EVERY);

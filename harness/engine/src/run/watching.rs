@@ -33,7 +33,7 @@ pub(super) struct Seen {
     /// Whether redundancy was ever seen to be lost; before that, its being there says nothing.
     pub(super) redundancy_lost: bool,
     /// What of redundancy does not hold.
-    pub(super) lacks: Lacks,
+    pub(super) lacks: MissingRedundancy,
     /// When the look began that saw that.
     pub(super) looked_at: At,
     /// What waits in the work queue.
@@ -42,14 +42,14 @@ pub(super) struct Seen {
 
 /// What of redundancy does not hold, in the order of its conditions; nothing where all hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Lacks {
+pub(super) struct MissingRedundancy {
     /// Seen to be missing.
     pub(super) missing: Vec<String>,
     /// What could not be looked at.
     pub(super) unseen: Vec<String>,
 }
 
-impl Lacks {
+impl MissingRedundancy {
     /// As it is known at a moment: what was seen too long before that is not known any more.
     pub(super) fn known(self, looked_at: At, now: At) -> Self {
         match now.since(looked_at) <= LOOK_KNOWN_FOR {
@@ -69,7 +69,7 @@ impl Lacks {
     }
 }
 
-impl std::fmt::Display for Lacks {
+impl std::fmt::Display for MissingRedundancy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let all: Vec<_> = self.all().map(String::as_str).collect();
         f.write_str(&all.join("; "))
@@ -173,8 +173,8 @@ pub(super) async fn lacks<'a>(
     context: &Context,
     conditions: impl IntoIterator<Item = &'a Condition>,
     baseline: &Baseline,
-) -> Lacks {
-    let mut lacks = Lacks::default();
+) -> MissingRedundancy {
+    let mut lacks = MissingRedundancy::default();
     for condition in conditions {
         match context.ports.observer.holds(condition, baseline).await {
             Ok(_) => {}
@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn what_was_seen_too_long_ago_is_not_known_any_more() {
-        let lacks = Lacks { missing: vec!["a node".to_owned()], unseen: vec!["no answer".to_owned()] };
+        let lacks = MissingRedundancy { missing: vec!["a node".to_owned()], unseen: vec!["no answer".to_owned()] };
         let looked_at = At::from_ms(1_000);
         assert_eq!(lacks.clone().known(looked_at, At::from_ms(2_000)), lacks);
         let later = lacks.known(looked_at, At::from_ms(16_000));
