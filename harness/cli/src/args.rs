@@ -29,7 +29,7 @@ pub(crate) enum Command {
     Suite(SuiteArgs),
     /// Make one result of those of all shards of a suite. Needs no cluster.
     Merge(MergeArgs),
-    /// Say what a run would do, to what and where. Reads only.
+    /// Show what a run would do, without changing anything.
     Plan(PlanArgs),
     /// Judge a saved run again, with other objectives if wanted. Needs no cluster.
     Judge(JudgeArgs),

@@ -204,7 +204,7 @@ fn everything_that_keeps_shards_apart_is_said() {
     let wrong = merge(several).unwrap_err();
     insta::assert_snapshot!(wrong.join("\n"), @"
     shard-3 and shard-1 are both shard 1/3
-    whole is no shard: it is a whole suite
+    whole is not a valid shard: it is a whole suite
     strange and shard-1 are not of one suite: their drills or budgets differ
     cut and strange are both shard 3/3
     cut: its runs are not those of shard 3/3
@@ -220,7 +220,7 @@ fn everything_that_keeps_shards_apart_is_said() {
     assert_eq!(wrong, ["shard-2 and shard-1 are not of one suite: scenario drill was changed between them"]);
     let merged = merge(parts(&one, 2, ok)).unwrap();
     let again = merge(vec![Part { from: "m".to_owned(), result: merged }]).unwrap_err();
-    assert_eq!(again, ["m is no shard: it is merged already"]);
+    assert_eq!(again, ["m is not a valid shard: it is merged already"]);
     assert!(merge(Vec::new()).is_err());
 }
 

@@ -211,7 +211,7 @@ pub(crate) async fn open_cluster(args: &ClusterArgs) -> Result<Cluster, CliError
         }
         (None, [one]) => one.name.clone(),
         (None, []) => {
-            return Err(CliError::environment("no cluster of firedrill's own is up")
+            return Err(CliError::environment("no firedrill cluster is running")
                 .with_hint("bring one up: firedrill up; or name another one with --kubeconfig and --context"));
         }
         (None, _) => {

@@ -25,7 +25,7 @@ pub(crate) async fn list(args: &ListArgs, printer: &mut Printer) -> Result<u8, C
                 printer.line(&one_line(&cluster.to_string()));
             }
             if found.is_empty() {
-                printer.line("no cluster of firedrill's own is up");
+                printer.line("no firedrill cluster is running");
             }
         }
         ListWhat::Scenarios => scenarios(&args.folders, printer)?,

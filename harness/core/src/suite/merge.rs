@@ -26,7 +26,7 @@ pub fn merge(parts: Vec<Part>) -> Result<SuiteResult, Vec<String>> {
         let (from, result) = (&part.from, &part.result);
         let Some(shard) = result.shard else {
             let what = if result.merged.is_empty() { "a whole suite" } else { "merged already" };
-            wrong.push(format!("{from} is no shard: it is {what}"));
+            wrong.push(format!("{from} is not a valid shard: it is {what}"));
             continue;
         };
         if let Some((_, other)) = shards.iter().find(|(known, _)| *known == shard) {

@@ -149,7 +149,7 @@ pub(super) fn objects(
     namespace: Option<&str>,
 ) -> Result<Api<DynamicObject>, FaultError> {
     let version: GroupVersion =
-        api_version.parse().map_err(|_| FaultError::Mismatch(format!("`{api_version}` is no API version")))?;
+        api_version.parse().map_err(|_| FaultError::Mismatch(format!("`{api_version}` is not a valid API version")))?;
     let resource = ApiResource::from_gvk(&version.with_kind(kind));
     Ok(match namespace {
         Some(namespace) => Api::namespaced_with(cluster.client(), namespace, &resource),

@@ -144,7 +144,7 @@ async fn in_its_layout(drill: &Drill, ports: &Ports) -> Result<(), RunError> {
                 drill.variant
             ),
             hint: Some(format!(
-                "firedrill run {name}/{} --up puts it in the other one's place, which is deleted with its volumes",
+                "firedrill run {name}/{} --up replaces the installed layout and deletes its volumes",
                 drill.variant
             )),
             dirty: false,

@@ -268,7 +268,7 @@ fn objectives(verdict: &Verdict) -> Vec<ObjectiveRow> {
         measured: objective.measured.map_or_else(|| "not measured".to_owned(), |time| time.to_string()),
         documented: objective.documented_ms.map_or_else(|| "–".to_owned(), limit),
         documented_held: objective.documented_held,
-        accepted: objective.accepted_ms.map_or_else(|| "gates nothing".to_owned(), limit),
+        accepted: objective.accepted_ms.map_or_else(|| "informational".to_owned(), limit),
         value: value_word(objective.value),
         sign: value_sign(objective.value),
         because: one_line(&objective.because),

@@ -134,7 +134,7 @@ fn statistic(repeated: &Repeated, measure: &Measure) -> Statistic {
             let bound = percent(held.violation_probability_max);
             format!("{} of {pooled}{unknown}: at most {bound} of all, 95 % sure", held.violated)
         }
-        None => "gates nothing".to_owned(),
+        None => "informational".to_owned(),
     };
     Statistic {
         drill: repeated.drill.clone(),

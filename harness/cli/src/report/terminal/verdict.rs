@@ -72,7 +72,7 @@ fn block(verdict: &Verdict, style: &Style, report: Option<&Path>) -> String {
     if let Some(report) = report {
         row("report", &one_line(&report.display().to_string()));
     }
-    row("again", &rerun(verdict));
+    row("rerun", &rerun(verdict));
     text
 }
 
@@ -216,7 +216,7 @@ fn objective_rows(objectives: &[ObjectiveResult], paint: Paint) -> Vec<Row<'_>> 
         let accepted = match (objective.accepted_ms, objective.value) {
             (Some(ms), Value::Fail) => format!("accepted {}, exceeded", limit(ms)),
             (Some(ms), Value::Pass | Value::Unknown) => format!("accepted {}", limit(ms)),
-            (None, _) => "gates nothing".to_owned(),
+            (None, _) => "informational".to_owned(),
         };
         let claim = pad(&documented[index], documented_wide);
         let gap = if documented_wide > 0 { "   " } else { "" };

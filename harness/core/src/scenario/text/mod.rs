@@ -183,7 +183,7 @@ fn api_version(text: &str) -> Result<(), Wrong> {
     if digits && kubernetes(group).is_ok() {
         return Ok(());
     }
-    Err(Wrong::hint(format!("`{text}` is no API version"), "`v1`, `apps/v1`, `postgresql.cnpg.io/v1`"))
+    Err(Wrong::hint(format!("`{text}` is not a valid API version"), "`v1`, `apps/v1`, `postgresql.cnpg.io/v1`"))
 }
 
 fn json_object(text: &str) -> Result<(), Wrong> {
