@@ -210,8 +210,8 @@ pub(super) async fn labelled(
     let asked = |run: &str| options.only.is_none_or(|only| only == run);
     // An object whose undo did not work is named with it.
     let is_named = |run: &str, object: &str, swept: &Swept| {
-        let of_run = swept.left.iter().filter(|line| line.starts_with(&format!("run {run}: ")));
-        of_run.into_iter().any(|line| line.contains(&shown(object)))
+        let mut of_run = swept.left.iter().filter(|line| line.starts_with(&format!("run {run}: ")));
+        of_run.any(|line| line.contains(&shown(object)))
     };
     let mut by_run: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (run, object) in unrecorded(cluster).await? {

@@ -16,7 +16,6 @@ mod rng;
 mod script;
 mod shell;
 mod store;
-#[cfg(test)]
 mod tests;
 mod world;
 

@@ -26,7 +26,7 @@ pub(crate) enum Death {
 }
 
 /// What happens to the service, and what goes wrong.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Script {
     /// The variant of the simulated scenario.
     pub(crate) variant: &'static str,
@@ -135,26 +135,6 @@ impl Script {
             folder_lost: false,
             panics_in_request: None,
         }
-    }
-
-    /// Whether nothing goes wrong.
-    pub(crate) fn is_calm(&self) -> bool {
-        let calm = Self::without_trouble(&mut Rng::new(0));
-        let same = |script: &Self| {
-            format!(
-                "{:?}",
-                Self {
-                    variant: "",
-                    fails_after: Duration::ZERO,
-                    restarts_after: Duration::ZERO,
-                    serves_after: Duration::ZERO,
-                    redundant_after: Duration::ZERO,
-                    detected_after: Duration::ZERO,
-                    ..script.clone()
-                }
-            )
-        };
-        same(self) == same(&calm)
     }
 
     fn trouble(&mut self, rng: &mut Rng) {

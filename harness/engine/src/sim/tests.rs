@@ -158,7 +158,7 @@ fn a_run_without_trouble_passes() {
     let mut passed = 0;
     for seed in 0..40 {
         let script = Script::of(seed);
-        if !script.is_calm() {
+        if script != Script::calm(seed, script.variant) {
             continue;
         }
         let folder = tempfile::tempdir().unwrap();
