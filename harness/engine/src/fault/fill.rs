@@ -217,20 +217,8 @@ fn mounts(pod: &Pod, claim: &str) -> Option<(String, String)> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::volumes::tests::pod;
     use super::*;
-    use serde_json::json;
-
-    fn pod() -> Pod {
-        serde_json::from_value(json!({
-            "metadata": {"name": "nats-0", "namespace": "n", "uid": "u"},
-            "spec": {"nodeName": "w1",
-                "containers": [{"name": "nats", "volumeMounts": [
-                    {"name": "js", "mountPath": "/data"}, {"name": "config", "mountPath": "/etc/nats"}]}],
-                "volumes": [{"name": "js", "persistentVolumeClaim": {"claimName": "js-nats-0"}},
-                    {"name": "config", "configMap": {"name": "c"}}]},
-            "status": {"phase": "Running"}}))
-        .unwrap()
-    }
 
     #[test]
     fn a_pod_that_goes_or_has_ended_does_not_lead_to_the_volume() {

@@ -83,11 +83,12 @@ pub(super) async fn is_another_volume(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use serde_json::json;
 
-    fn pod() -> Pod {
+    /// A pod with one claim mounted, at `/data`.
+    pub(in crate::fault) fn pod() -> Pod {
         serde_json::from_value(json!({
             "metadata": {"name": "nats-0", "namespace": "n", "uid": "u"},
             "spec": {"nodeName": "w1",
