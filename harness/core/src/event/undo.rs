@@ -11,7 +11,7 @@ macro_rules! undos {
     ($($fault_name:literal => $module:ident::$fault:ident($kind:ident) $(, undo $name:literal => $undo:ident($undo_kind:ident))?;)+) => {
         $($(pub use crate::scenario::$undo_kind;)?)+
 
-        /// How to undo something; whoever reads it needs nothing but the cluster (and its provider, for a node).
+        /// How to undo something. The record alone is enough to do it, with the cluster and, for a node, its provider.
         #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(rename_all = "snake_case")]
         pub enum Undo {

@@ -110,8 +110,8 @@ impl FaultKind for FillStreamFault {
 
 #[async_trait]
 impl HitsTogether for FillStreamFault {
-    /// Publishes beside the first target until the fullest of all is as full as asked for, and stays so. They fill together,
-    /// whoever publishes: of volumes that are not alike one would be without any space while another one is filled.
+    /// Publishes beside the first target until the fullest of all is as full as asked for, and stays so. All volumes fill together:
+    /// if they were unlike, one would run out of space while another one is filled.
     async fn inject(&self, tools: &Tools, targets: &mut [(&Target, &mut Line)]) -> Result<(), FaultError> {
         let Some(&(first, _)) = targets.first() else { return Ok(()) };
         let request = Request::FillStream {

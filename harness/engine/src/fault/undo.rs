@@ -1,4 +1,4 @@
-//! Undoing from the record alone: whoever holds it needs nothing but the cluster, and its provider for a node.
+//! Undoing from the record alone: it takes the cluster and, for a node, its provider.
 
 use super::kind::undo_kind_of;
 use super::{FaultError, Tools, helm_values};

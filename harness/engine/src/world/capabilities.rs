@@ -10,7 +10,7 @@ use firedrill_core::scenario::{Fault, ProviderStep};
 /// Refuses a drill that needs more than the provider can do. `steps` are those of its runbook that the provider does.
 ///
 /// # Errors
-/// Names what is lacking, and what of the drill needs it.
+/// Names the missing capability, and the part of the drill that needs it.
 pub(super) fn check(
     cluster: &Cluster,
     drill: &str,

@@ -31,7 +31,7 @@ pub(super) static DECLARED: Declared = Declared {
     },
 };
 
-/// The volume that a container has mounted, not detached from its node whoever asks, for a while.
+/// The driver refuses for a while to detach the volume that a container has mounted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HoldDetachFault {
     /// The pods to choose from.

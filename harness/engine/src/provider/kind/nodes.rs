@@ -27,7 +27,7 @@ const CONFIGURATION: &str = "/kind/kubeadm.conf";
 /// Makes a node of that name as another one is, lost or not, and waits until it is ready.
 ///
 /// # Errors
-/// Where the node does not join in time. How to remove what is there then is for the caller to have recorded before.
+/// Where the node does not join in time. The caller records how to remove the node before it calls this.
 pub(super) async fn add(
     containers: &Containers,
     cluster: &Cluster,
