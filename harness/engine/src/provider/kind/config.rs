@@ -12,6 +12,9 @@ const LABEL_CLUSTER: &str = "firedrill.dev/cluster";
 
 /// Where every node has the folder that volumes are kept in; the driver's manifest names it too.
 pub(super) const SHARED_FOLDER: &str = "/var/lib/firedrill-volumes";
+/// An empty file of every node that firedrill had made. kind puts no labels of ours on its containers; a mount shows in them from
+/// the moment at which they are made.
+pub(super) const MARK: &str = "/etc/firedrill-made-this";
 
 /// The configuration, as `kind create cluster --config` reads it. Host port 0 has kind choose a free one once, which then stays the
 /// same however often the node stops and starts.
@@ -37,8 +40,9 @@ pub(super) fn yaml(options: &ClusterOptions, shared: Option<&Path>) -> String {
 
 fn node(cluster: &str, yaml: &mut String, shared: Option<&Path>) {
     let _ = writeln!(yaml, "  labels: {{{LABEL_CLUSTER}: {cluster}}}");
+    let _ = writeln!(yaml, "  extraMounts:\n  - {{hostPath: /dev/null, containerPath: {MARK}, readOnly: true}}");
     if let Some(shared) = shared {
-        let _ = writeln!(yaml, "  extraMounts:\n  - {{hostPath: {shared:?}, containerPath: {SHARED_FOLDER}}}");
+        let _ = writeln!(yaml, "  - {{hostPath: {shared:?}, containerPath: {SHARED_FOLDER}}}");
     }
 }
 
@@ -62,6 +66,7 @@ mod tests {
         - role: control-plane
           labels: {firedrill.dev/cluster: firedrill-a3f}
           extraMounts:
+          - {hostPath: /dev/null, containerPath: /etc/firedrill-made-this, readOnly: true}
           - {hostPath: "/cache/a b", containerPath: /var/lib/firedrill-volumes}
           extraPortMappings:
           - {containerPort: 31900, hostPort: 0, listenAddress: 127.0.0.1}
@@ -75,10 +80,12 @@ mod tests {
         - role: worker
           labels: {firedrill.dev/cluster: firedrill-a3f}
           extraMounts:
+          - {hostPath: /dev/null, containerPath: /etc/firedrill-made-this, readOnly: true}
           - {hostPath: "/cache/a b", containerPath: /var/lib/firedrill-volumes}
         - role: worker
           labels: {firedrill.dev/cluster: firedrill-a3f}
           extraMounts:
+          - {hostPath: /dev/null, containerPath: /etc/firedrill-made-this, readOnly: true}
           - {hostPath: "/cache/a b", containerPath: /var/lib/firedrill-volumes}
         "#);
     }

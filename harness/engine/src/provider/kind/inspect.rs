@@ -2,7 +2,7 @@
 
 use super::super::{FoundCluster, NAME_PREFIX, ProviderError};
 use super::NAME;
-use super::config::OUTSIDE_NODE_PORTS;
+use super::config::{MARK, OUTSIDE_NODE_PORTS};
 use crate::process::Tool;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -37,6 +37,8 @@ pub(super) struct KindNode {
     pub(super) created: String,
     /// Ports of the loopback address, by the container's port (`6443/tcp`).
     ports: BTreeMap<String, u16>,
+    /// Whether firedrill had it made.
+    marked: bool,
 }
 
 impl KindCluster {
@@ -77,11 +79,11 @@ impl KindCluster {
         FoundCluster { name: self.name.clone(), provider: NAME, nodes: self.nodes.len(), state: self.state(), created }
     }
 
-    /// Whether firedrill has made it: its name says so, and its control plane has the ports that only firedrill gives. One
-    /// whose making was cut off before there was a control plane counts by its name.
+    /// Whether firedrill has made it: its name says so, and a node has firedrill's mark, however early its making was cut off. Clusters
+    /// of older versions have no mark; their control plane has the ports that only firedrill gives.
     fn is_ours(&self) -> bool {
-        let has_ports = self.control_plane().is_err() || !self.outside_ports().is_empty();
-        self.name.starts_with(NAME_PREFIX) && has_ports
+        let marked = self.nodes.iter().any(|node| node.marked) || !self.outside_ports().is_empty();
+        self.name.starts_with(NAME_PREFIX) && marked
     }
 }
 
@@ -105,7 +107,7 @@ pub(super) async fn find_named(name: &str) -> Result<KindCluster, ProviderError>
     if cluster.is_ours() {
         return Ok(cluster);
     }
-    let why = format!("its name does not begin with {NAME_PREFIX}, or its control plane lacks firedrill's ports");
+    let why = format!("its name does not begin with {NAME_PREFIX}, or none of its nodes has firedrill's mark");
     Err(ProviderError::NotOurs { name: name.to_owned(), why })
 }
 
@@ -145,6 +147,7 @@ struct Config {
 #[serde(rename_all = "PascalCase")]
 struct HostConfig {
     port_bindings: Option<BTreeMap<String, Vec<Binding>>>,
+    binds: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -167,6 +170,7 @@ fn parse(json: &str) -> Result<Vec<KindCluster>, ProviderError> {
             control_plane: labels.get(LABEL_ROLE).is_some_and(|role| role == "control-plane"),
             on: container.state.running,
             created: container.created,
+            marked: container.host_config.binds.iter().flatten().any(|bind| bind.split(':').nth(1) == Some(MARK)),
             ports: bindings.into_iter().filter_map(|(inner, outer)| Some((inner, port(&outer)?))).collect(),
         });
     }
@@ -212,8 +216,13 @@ mod tests {
     #[test]
     fn a_name_alone_does_not_make_a_cluster_ours() {
         let foreign = container("firedrill-lookalike", "control-plane", true, json!(null));
-        let cut_off = container("firedrill-cut", "worker", true, json!(null));
-        let clusters = parse(&json!([foreign, cut_off]).to_string()).unwrap();
-        assert_eq!(clusters.iter().map(KindCluster::is_ours).collect::<Vec<_>>(), [true, false]);
+        let workers = container("firedrill-workers", "worker", true, json!(null));
+        let mut cut_off = container("firedrill-cut", "worker", true, json!(null));
+        cut_off["HostConfig"]["Binds"] = json!(["/a:/b", "/dev/null:/etc/firedrill-made-this:ro"]);
+        let mut other_name = cut_off.clone();
+        other_name["Config"]["Labels"][LABEL_CLUSTER] = json!("dev");
+        let clusters = parse(&json!([foreign, cut_off, workers, other_name]).to_string()).unwrap();
+        let ours: Vec<_> = clusters.iter().filter(|cluster| cluster.is_ours()).map(|one| one.name.as_str()).collect();
+        assert_eq!(ours, ["firedrill-cut"]);
     }
 }
