@@ -1,7 +1,9 @@
 //! The stack format: what is read, and that the schema says the same.
 
-use firedrill_core::scenario::{Layout, Mistake};
+use firedrill_core::scenario::{self, Layout, Mistake};
 use firedrill_core::stack::{Ready, Stack, parse, schema};
+use std::fs;
+use std::path::Path;
 
 const STACK: &str = include_str!("../../../fixtures/stack/ironflow/stack.toml");
 
@@ -92,4 +94,29 @@ fn cutting_a_file_anywhere_never_panics() {
 #[test]
 fn the_schema_has_every_key() {
     insta::assert_json_snapshot!(schema());
+}
+
+/// Every stack that is shipped, with the scenarios in its folder: a stack that has no Ironflow needs no Rust.
+#[test]
+fn the_scenarios_of_every_stack_are_read() {
+    let stacks = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/stack");
+    let mut found = Vec::new();
+    for entry in fs::read_dir(&stacks).unwrap() {
+        let folder = entry.unwrap().path();
+        let name = folder.file_name().unwrap().to_str().unwrap().to_owned();
+        let text = fs::read_to_string(folder.join("stack.toml")).unwrap();
+        let stack = parse(&name, ("stack.toml", &text)).unwrap_or_else(|mistakes| panic!("{name}: {mistakes:#?}"));
+        let Ok(scenarios) = fs::read_dir(folder.join("scenarios")) else { continue };
+        for scenario in scenarios {
+            let folder = scenario.unwrap().path();
+            let of = folder.file_name().unwrap().to_str().unwrap().to_owned();
+            let text = fs::read_to_string(folder.join("scenario.toml")).unwrap();
+            let read = |file: &str| fs::read_to_string(folder.join(file));
+            let scenario = scenario::parse(&of, ("scenario.toml", &text), read, &stack)
+                .unwrap_or_else(|mistakes| panic!("{name}/{of}: {mistakes:#?}"));
+            found.extend(scenario.variants.keys().map(|variant| format!("{name}: {of}/{variant}")));
+        }
+    }
+    found.sort();
+    assert_eq!(found, ["nats: quorum-loss/hung", "nats: quorum-loss/killed"]);
 }
