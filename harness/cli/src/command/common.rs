@@ -104,7 +104,7 @@ fn no_scenario(folders: &Folders, name: &str) -> CliError {
     let known: Vec<_> = found.iter().filter_map(|path| path.file_name()).map(|name| name.to_string_lossy()).collect();
     let hint = match known.is_empty() {
         true => format!("{} holds no scenario; name another folder with --scenarios", folders.scenarios.display()),
-        false => format!("there are: {}", known.join(", ")),
+        false => format!("clusters: {}", known.join(", ")),
     };
     CliError::input(format!("no scenario is named `{name}`")).with_hint(hint)
 }
@@ -202,12 +202,10 @@ pub(crate) async fn open_cluster(args: &ClusterArgs) -> Result<Cluster, CliError
         (Some(name), _) if found.iter().any(|cluster| cluster.name == *name) => name.clone(),
         (Some(name), _) => {
             let there = match found.is_empty() {
-                true => "none is up".to_owned(),
-                false => format!("there are: {}", names()),
+                true => "there is none".to_owned(),
+                false => format!("clusters: {}", names()),
             };
-            return Err(
-                CliError::environment(format!("no cluster of firedrill's own is named `{name}`")).with_hint(there)
-            );
+            return Err(CliError::environment(format!("there is no firedrill cluster named `{name}`")).with_hint(there));
         }
         (None, [one]) => one.name.clone(),
         (None, []) => {

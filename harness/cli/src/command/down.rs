@@ -37,7 +37,7 @@ pub(crate) async fn down(args: &DownArgs, printer: &mut Printer) -> Result<u8, C
         (None, _) => all,
     };
     if names.is_empty() {
-        printer.line("no cluster of firedrill's own is there");
+        printer.line("there is no firedrill cluster");
         return Ok(0);
     }
     take_down(&names, args.force, printer).await?;

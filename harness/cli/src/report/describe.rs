@@ -56,9 +56,9 @@ fn words(event: &Event) -> (&'static str, String, bool) {
             ("restarts", format!("{when}: {}", all.join(", ")), notable)
         }
         Event::PodsMadeAnew { pods, failed } => {
-            let failed_all = failed.iter().map(|failed| format!("not made anew: {failed}"));
+            let failed_all = failed.iter().map(|failed| format!("not recreated: {failed}"));
             let all: Vec<_> = pods.iter().cloned().chain(failed_all).collect();
-            ("pods made anew", all.join(", "), !failed.is_empty())
+            ("pods recreated", all.join(", "), !failed.is_empty())
         }
         Event::Placement { places } => {
             let on_victim = places.iter().filter(|place| place.on_victim).count() as u64;
@@ -84,8 +84,8 @@ fn words(event: &Event) -> (&'static str, String, bool) {
             ("load", format!("{achieved_per_s:.1}/s, {demanded_per_s:.1}/s demanded"), achieved_per_s < demanded_per_s)
         }
         Event::CpuPressure { stalled, over } => {
-            let text = format!("something waited for a processor for {} of {}", human(*stalled), human(*over));
-            ("processor pressure", text, false)
+            let text = format!("PSI `some` for {} of {}", human(*stalled), human(*over));
+            ("CPU pressure", text, false)
         }
         Event::StepStarted { step, section, line, command, correction, deadline } => {
             let limit = limit(micros(*deadline) / 1_000);

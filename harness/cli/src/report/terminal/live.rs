@@ -112,11 +112,11 @@ impl Lines {
             Event::PodsMadeAnew { pods, failed } => {
                 let mut text = String::new();
                 if !pods.is_empty() {
-                    let said = format!("made anew, since a crash was remembered: {}", pods.join(", "));
+                    let said = format!("recreated, because the kubelet would delay their restart: {}", pods.join(", "));
                     text.push_str(&self.under("·", &said, None));
                 }
                 for failed in failed {
-                    text.push_str(&self.warn(&format!("could not be made anew: {failed}")));
+                    text.push_str(&self.warn(&format!("could not be recreated: {failed}")));
                 }
                 text
             }
