@@ -9,6 +9,7 @@ pub use crate::lease::{LeaseError, while_held};
 pub use crate::observe::{AtRisk, Baseline, NotHeld};
 pub use crate::process::Progress;
 pub use crate::record::annotations::{ANNOTATION_UNDO, Annotated};
+pub use crate::record::dirty_end::{DirtyEnd, FoundDirtyEnd};
 pub use crate::record::writers::Writers;
 pub use crate::record::{Found, UndoRecord, is_recorded, is_run_id, shown};
 pub use crate::redact::Redactor;
@@ -104,6 +105,12 @@ pub trait Cluster: Send + Sync {
     async fn delete_record(&self, mark: &RunMark, id: u32) -> Result<(), ClusterError>;
     /// All undo records, those that must not be obeyed included.
     async fn records(&self, uid: &str) -> Result<Vec<Found>, ClusterError>;
+    /// Writes on the cluster that a run left it changed.
+    async fn write_dirty_end(&self, mark: &RunMark, end: &DirtyEnd) -> Result<(), ClusterError>;
+    /// Deletes what was written of that run's end; it may be gone already.
+    async fn delete_dirty_end(&self, run_id: &str) -> Result<(), ClusterError>;
+    /// All dirty ends that are written on the cluster with that UID, those that cannot be read included.
+    async fn dirty_ends(&self, uid: &str) -> Result<Vec<FoundDirtyEnd>, ClusterError>;
     /// Who else can write undo records.
     async fn record_writers(&self) -> Writers;
     /// Undo annotations of older versions.

@@ -1,6 +1,7 @@
 //! `firedrill sweep`: finishes what a dead run left behind.
 
 use super::common::open_cluster;
+use super::run::CtrlC;
 use crate::args::SweepArgs;
 use crate::error::CliError;
 use crate::printer::Printer;
@@ -14,12 +15,14 @@ use firedrill_engine::world;
 /// Where the cluster does not answer or is in use, or something is still left behind afterwards.
 pub(crate) async fn sweep(args: &SweepArgs, printer: &mut Printer) -> Result<u8, CliError> {
     let cluster = open_cluster(&args.cluster).await?;
+    let interrupted = CtrlC::listen();
     let options = SweepOptions {
         runs: &args.folders.runs,
         only: args.run.as_deref(),
         agent_image: args.agent_image.as_deref(),
         trust_annotations: args.trust_annotations,
         dry_run: args.dry_run,
+        interrupts: &interrupted.interrupts,
     };
     let ports = world::ports(&cluster, None, None, args.agent_image.as_deref().unwrap_or_default());
     let swept = run::sweep(&ports, options, &mut |text| printer.status(&one_line(&text))).await;

@@ -5,6 +5,7 @@
 //! act, and deleted once the undo was carried out and its effect was seen. A sweep that has not the run's files obeys these alone.
 
 pub mod annotations;
+pub mod dirty_end;
 pub mod writers;
 
 use crate::clock::Clock;
@@ -151,6 +152,7 @@ pub async fn find(cluster: &Cluster, cluster_uid: &str) -> Result<Vec<Found>, Cl
     let mut found: Vec<Found> = listed
         .items
         .iter()
+        .filter(|object| !object.metadata.name.as_deref().is_some_and(dirty_end::is_name))
         .map(|object| Found {
             name: object.metadata.name.clone().unwrap_or_default(),
             record: read(object, cluster, cluster_uid),

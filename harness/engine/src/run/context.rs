@@ -96,10 +96,22 @@ pub(super) struct Context {
 pub(super) struct Accepted {
     /// The run.
     pub(super) run_id: String,
-    /// Its folder.
-    pub(super) folder: PathBuf,
-    /// What it and later runs are said to leave.
-    pub(super) irreversible: Option<Irreversible>,
+    /// What is known of how it left the cluster.
+    pub(super) known: Known,
+}
+
+/// What is known of how an earlier run left the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Known {
+    /// Its files are here.
+    Here {
+        /// Its folder.
+        folder: PathBuf,
+        /// What it and later runs are said to leave.
+        irreversible: Option<Irreversible>,
+    },
+    /// Its files are on another machine. What it wrote on the cluster, for people.
+    Elsewhere(String),
 }
 
 /// The phase under way.

@@ -13,7 +13,7 @@ use super::recorder::{Progress, Recorder};
 use super::suspension::Suspensions;
 use super::undo_log::{RunRecords, UndoLog};
 use super::watching::Watching;
-use super::{account, alerts, before, finish, inject, recover, steady};
+use super::{account, alerts, before, dirty, finish, inject, recover, steady};
 use crate::port::{Baseline, Lease, Ports, RunMark};
 use firedrill_core::event::{Event, JOURNAL_VERSION, Looked, RunStarted};
 use firedrill_core::plan::{Phase, Plan};
@@ -95,6 +95,14 @@ async fn from_plan_to_end(
         give_back(lease).await;
         return Err(refused);
     }
+    let cluster = &*ports.cluster;
+    let elsewhere = match dirty::check(cluster, &cluster_uid, &journals, options.accept_current_state).await {
+        Ok(elsewhere) => elsewhere,
+        Err(refused) => {
+            give_back(lease).await;
+            return Err(refused);
+        }
+    };
     let (plan, anew) = match fresh(&options, plan, &mut say, &interrupts).await {
         Ok(fresh) => fresh,
         Err(error) => {
@@ -151,7 +159,7 @@ async fn from_plan_to_end(
         interrupts,
         lease_lost: lease.lost(),
         panics,
-        accepted: Arc::new(accepted(&journals)),
+        accepted: Arc::new(accepted(&journals, &elsewhere)),
         now: Arc::default(),
     };
     let show = tokio::spawn(context.clone().show());
@@ -160,7 +168,11 @@ async fn from_plan_to_end(
     let suspensions = Suspensions::new(context.recorder.clone());
     let watching = tokio::spawn(suspensions.clone().watch());
     let whole = AssertUnwindSafe(whole(&context, sink)).catch_unwind();
-    let ended = whole.await.unwrap_or(Ended { environment: None, clean: false, silent: false });
+    let panicked = |_| {
+        let left = vec!["whether everything was undone is not known: firedrill panicked".to_owned()];
+        Ended { environment: None, finished: Finished { clean: false, silent: false, left } }
+    };
+    let Ended { environment, finished: Finished { clean, silent, left } } = whole.await.unwrap_or_else(panicked);
     let samples = match samples.await {
         Ok(Ok(count)) => Some(count),
         Ok(Err(error)) => {
@@ -179,28 +191,30 @@ async fn from_plan_to_end(
     }
     watching.abort();
     suspensions.look();
-    if !ended.silent {
+    if !silent {
         context.recorder.record(restarts(&context.ports, &context.drill, Looked::After).await);
+    }
+    // A silent one does not take it. The undo records that are left keep runs away too.
+    if !clean && !silent {
+        dirty::write(&context, &left).await;
     }
     context.recorder.record(Event::RunEnded { interrupted: context.interrupts.count() > 0, samples });
     counting.abort();
     show.abort();
     // One that is silent does not take it back either: it runs out by itself.
-    if !ended.silent {
+    if !silent {
         give_back(lease).await;
     }
-    if ended.clean
-        && let Err(error) = before::forget_key(&folder)
-    {
+    if clean && let Err(error) = before::forget_key(&folder) {
         tracing::warn!("{error}");
     }
     match context.recorder.broken() {
         None => {
             let redactor = context.ports.cluster.redactor();
-            let environment = ended.environment.map(|why| redactor.text(&why));
-            Ok(Ran { folder, environment, clean: ended.clean })
+            let environment = environment.map(|why| redactor.text(&why));
+            Ok(Ran { folder, environment, clean })
         }
-        Some(reason) => Err(no_journal(&context, &reason, ended.clean)),
+        Some(reason) => Err(no_journal(&context, &reason, clean)),
     }
 }
 
@@ -272,24 +286,25 @@ async fn count_interrupts(context: Context) {
 struct Ended {
     /// Why the cluster could not be drilled, where it could not and nothing was broken.
     environment: Option<String>,
-    /// Whether the cluster was seen to be as before.
-    clean: bool,
-    /// Whether the API server was silent in the end.
-    silent: bool,
+    /// How its end went.
+    finished: Finished,
 }
 
 async fn whole(context: &Context, sink: mpsc::Sender<firedrill_core::sample::Sample>) -> Ended {
     let before = match context.phase(Phase::Preflight, context.deadline(Phase::Preflight), 1, preflight(context)).await
     {
         Ok(before) => before,
-        Err(stop) => return Ended { environment: not_ready(&stop), clean: true, silent: false },
+        Err(stop) => {
+            let finished = Finished { clean: true, silent: false, left: Vec::new() };
+            return Ended { environment: not_ready(&stop), finished };
+        }
     };
     let armed = context.phase(Phase::Arm, context.deadline(Phase::Arm), 1, arm::arm(context, sink)).await;
     let mut armed = match armed {
         Ok(armed) => armed,
         Err(stop) => {
-            let Finished { clean, silent } = finish::undo_and_compare(context, None, &before, false).await;
-            return Ended { environment: not_ready(&stop), clean, silent };
+            let finished = finish::undo_and_compare(context, None, &before, false).await;
+            return Ended { environment: not_ready(&stop), finished };
         }
     };
     let (from, stalled) = (context.at(), context.ports.observer.cpu_stalled());
@@ -306,8 +321,8 @@ async fn whole(context: &Context, sink: mpsc::Sender<firedrill_core::sample::Sam
     if recovered {
         ledger(context, &mut armed).await;
     }
-    let Finished { clean, silent } = finish::undo_and_compare(context, Some(&mut armed), &before, !recovered).await;
-    Ended { environment: None, clean, silent }
+    let finished = finish::undo_and_compare(context, Some(&mut armed), &before, !recovered).await;
+    Ended { environment: None, finished }
 }
 
 /// Why a drill could not begin: an interrupt is none of the cluster's.

@@ -31,12 +31,14 @@ const LEAVE_AT: u32 = 3;
 pub(super) const SKIP_SETTLING_AT: u32 = 2;
 
 /// How a run's end went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Finished {
     /// Whether everything was undone and the cluster was seen to be as before.
     pub(super) clean: bool,
     /// Whether the API server was silent for so long that nothing more was asked of it.
     pub(super) silent: bool,
+    /// Where it is not clean: what is left or differs. It may hold secrets.
+    pub(super) left: Vec<String>,
 }
 
 /// Keeps logs and states before anything is cleaned.
@@ -103,7 +105,9 @@ async fn undo_unless_silent(
     let silence = Silence { limit: silence_max, passed: silence.as_mut(), has_passed: &mut silent };
     let comparing = compare(context, before, faulty, silence);
     let compared = context.phase(Phase::Clean, context.deadline(Phase::Clean), LEAVE_AT, comparing).await;
-    Finished { clean: undone.is_ok() && compared.is_ok(), silent }
+    let clean = undone.is_ok() && compared.is_ok();
+    let left = undone.err().into_iter().chain(compared.err()).map(|stop| stop.to_string()).collect();
+    Finished { clean, silent, left }
 }
 
 /// What is said of an API server that nothing more is asked of.
@@ -341,7 +345,7 @@ mod tests {
         assert_eq!(SILENCE_TIMEOUT, Duration::from_secs(120), "docs/safety.md promises two minutes");
         let run = FakeRun::new(|_, _| None).await;
         let (finished, took) = finish(&run).await;
-        assert_eq!(finished, Finished { clean: false, silent: true });
+        assert!(!finished.clean && finished.silent && finished.left.len() == 2, "{finished:?}");
         assert!(took >= SILENCE_MAX && took < SILENCE_MAX + Duration::from_secs(2), "{took:?}");
         let failed = failed(&run);
         assert_eq!(failed.len(), 3, "{failed:?}");
@@ -367,7 +371,7 @@ mod tests {
             away.store(false, Ordering::Relaxed);
         });
         let (finished, took) = finish(&run).await;
-        assert_eq!(finished, Finished { clean: true, silent: false }, "{:?}", run.events());
+        assert_eq!(finished, Finished { clean: true, silent: false, left: Vec::new() }, "{:?}", run.events());
         assert!(took < SILENCE_MAX * 4, "{took:?}");
         assert_eq!(failed(&run), ["", "", ""]);
     }
@@ -392,7 +396,7 @@ mod tests {
         });
         assert!(matches!(ended, Some(PhaseEnd::Failed { .. })), "{ended:?}");
         let (finished, _) = finish(&run).await;
-        assert_eq!(finished, Finished { clean: true, silent: false }, "{:?}", run.events());
+        assert_eq!(finished, Finished { clean: true, silent: false, left: Vec::new() }, "{:?}", run.events());
         assert_eq!(failed(&run), ["", "", ""]);
     }
 }

@@ -3,6 +3,7 @@
 //! A journal on this machine is trusted. An undo record on the cluster is trusted where nobody but the runner and administrators can
 //! write one. Annotations and labels of other objects are not: whoever can write such an object can forge them.
 
+use super::dirty::{self, DirtyEnds};
 use super::journals::Journals;
 use super::sweep::{SweepOptions, Swept};
 use crate::port::{ANNOTATION_UNDO, Annotated, Cluster, ClusterError, Found, UndoRecord, Writers, is_run_id, shown};
@@ -40,6 +41,8 @@ pub(super) struct Leftovers {
     annotated: Vec<Annotated>,
     /// Runs whose label is on an object.
     labelled: BTreeSet<String>,
+    /// How runs ended that left the cluster changed.
+    pub(super) dirty: DirtyEnds,
 }
 
 /// Whether what may be forged is obeyed.
@@ -100,7 +103,10 @@ pub(super) async fn look(
     let annotated = cluster.annotations().await?;
     let annotated = annotated.into_iter().filter(|one| asked(&one.run_id) && !in_journal(one)).collect();
     let labelled = unrecorded(cluster).await?.into_iter().map(|(run, _)| run).filter(|run| asked(run)).collect();
-    Ok(Leftovers { known, records, refused, annotated, labelled })
+    let mut dirty = dirty::find(cluster, cluster_uid, journals).await?;
+    dirty.elsewhere.retain(|end| asked(&end.run));
+    dirty.settled.retain(|run| asked(run));
+    Ok(Leftovers { known, records, refused, annotated, labelled, dirty })
 }
 
 impl Leftovers {
@@ -110,6 +116,7 @@ impl Leftovers {
             && self.refused.is_empty()
             && self.annotated.is_empty()
             && self.labelled.is_empty()
+            && self.dirty.is_nothing()
     }
 
     /// The runs that something tells of.

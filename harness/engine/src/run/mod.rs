@@ -7,6 +7,7 @@ mod before;
 mod board;
 mod compare;
 mod context;
+mod dirty;
 mod drill;
 #[cfg(test)]
 pub(crate) mod fake;

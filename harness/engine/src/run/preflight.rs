@@ -1,12 +1,12 @@
 //! Whether a run may begin on this cluster, and what the cluster is before it.
 
 use super::before::{self, Before};
-use super::context::{Accepted, Context, Stop};
+use super::context::{Accepted, Context, Known, Stop};
 use super::journals::{self, Journals};
 use super::leftovers::left_behind;
 use super::planned::RunError;
 use super::watching;
-use crate::port::DigestKey;
+use crate::port::{DigestKey, DirtyEnd};
 use firedrill_core::event::Event;
 use firedrill_core::scenario::{Condition, Recovery, Start};
 use std::collections::BTreeSet;
@@ -27,7 +27,7 @@ pub(super) fn left_changed(journals: &Journals, cluster: &str) -> Option<RunErro
             first.run_id, first.ending
         ),
         hint: Some(
-            "put it right and see whether it is: firedrill sweep; or take it as it is: --accept-current-state"
+            "fix it and check with `firedrill sweep`, or accept the cluster as it is: --accept-current-state"
                 .to_owned(),
         ),
         dirty: false,
@@ -35,13 +35,14 @@ pub(super) fn left_changed(journals: &Journals, cluster: &str) -> Option<RunErro
 }
 
 /// The earlier runs that left the cluster changed, for a run that takes it as it is.
-pub(super) fn accepted(journals: &Journals) -> Vec<Accepted> {
+pub(super) fn accepted(journals: &Journals, elsewhere: &[DirtyEnd]) -> Vec<Accepted> {
     let of = |saved: &journals::Saved| Accepted {
         run_id: saved.run_id.clone(),
-        folder: saved.folder.clone(),
-        irreversible: journals.irreversible_since(saved),
+        known: Known::Here { folder: saved.folder.clone(), irreversible: journals.irreversible_since(saved) },
     };
-    journals.unsettled().map(of).collect()
+    let far =
+        elsewhere.iter().map(|end| Accepted { run_id: end.run.clone(), known: Known::Elsewhere(end.to_string()) });
+    journals.unsettled().map(of).chain(far).collect()
 }
 
 /// The cluster is as the scenario needs it, by the conditions of all its variants, and is listed to be compared with later.
@@ -123,11 +124,18 @@ async fn list(context: &Context) -> Result<Before, Stop> {
 /// Takes the cluster as that earlier run left it. How it differed is on disk before that run counts as settled.
 async fn accept(context: &Context, accepted: &Accepted) -> Result<(), Stop> {
     context.doing(format!("comparing with what was before run {}", accepted.run_id));
-    let mut differences = before::differ_now(&*context.ports.cluster, &accepted.folder, accepted.irreversible).await;
+    let cluster = &*context.ports.cluster;
+    let mut differences = match &accepted.known {
+        Known::Here { folder, irreversible } => before::differ_now(cluster, folder, *irreversible).await,
+        Known::Elsewhere(text) => vec![text.clone()],
+    };
     if differences.is_empty() {
         differences.push("nothing differs from what was before it".to_owned());
     }
     let run = accepted.run_id.clone();
     context.recorder.record_durably(Event::StateAccepted { run, differences }).map_err(Stop::Broken)?;
-    journals::note_accepted(&accepted.folder, &context.mark.run_id).map_err(Stop::Broken)
+    if let Known::Here { folder, .. } = &accepted.known {
+        journals::note_accepted(folder, &context.mark.run_id).map_err(Stop::Broken)?;
+    }
+    cluster.delete_dirty_end(&accepted.run_id).await.map_err(Stop::failed)
 }

@@ -1,10 +1,11 @@
 //! Finishing what a dead run left behind: from its journal where that is at hand, and from the undo records on the cluster.
 
 use super::before::{self, Compared};
+use super::interrupt::Interrupts;
 use super::journals::{self, Journals, Saved};
 use super::leftovers::{self, Trust, Work};
 use super::undo_log::RunRecords;
-use crate::port::{Agent, ClusterError, LeaseError, Ports, Progress, RunMark, shown, while_held};
+use crate::port::{Agent, Cluster, ClusterError, DirtyEnd, LeaseError, Ports, Progress, RunMark, shown, while_held};
 use firedrill_core::event::Undo;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -25,7 +26,7 @@ const SWEEP_EXPIRES: Duration = Duration::from_secs(600);
 const SWEEP_ID: u32 = u32::MAX;
 
 /// What to sweep.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct SweepOptions<'a> {
     /// The folder of saved runs.
     pub runs: &'a Path,
@@ -38,10 +39,14 @@ pub struct SweepOptions<'a> {
     pub trust_annotations: bool,
     /// Whether nothing is done, and what would be is said.
     pub dry_run: bool,
+    /// The first one ends the sweep after the undo under way, the second one at once. Either is said to leave something.
+    pub interrupts: &'a Interrupts,
 }
 
-/// What remains to be done about a cluster that nobody can put right.
-const ACCEPT: &str = "or have the next run take it as it is: --accept-current-state";
+/// What an interrupted sweep leaves.
+const INTERRUPTED: &str = "the sweep was interrupted: whether the cluster is as before was not looked at";
+/// What a message offers last.
+const ACCEPT: &str = "or have the next run accept it: --accept-current-state";
 
 /// What a sweep did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -83,7 +88,7 @@ pub async fn sweep(ports: &Ports, options: SweepOptions<'_>, progress: Progress<
             false => swept.warnings.push(format!("{why}; what it left is known from the cluster alone")),
         }
     }
-    let found = leftovers::look(cluster, &cluster_uid, &journals, only).await?;
+    let mut found = leftovers::look(cluster, &cluster_uid, &journals, only).await?;
     let asked = |run: &str| only.is_none_or(|only| only == run);
     let first = journals.unsettled().next();
     let unsettled = first.filter(|saved| asked(&saved.run_id));
@@ -100,9 +105,11 @@ pub async fn sweep(ports: &Ports, options: SweepOptions<'_>, progress: Progress<
     if found.is_nothing() && unsettled.is_none() {
         return Ok(swept);
     }
+    let dirty = std::mem::take(&mut found.dirty);
     if options.dry_run {
         let work = found.judge(cluster, Trust::of(&options), &mut swept).await;
         swept.planned = leftovers::planned(&work);
+        swept.warnings.extend(dirty.unsettled());
         return Ok(swept);
     }
     let lease = match cluster.lease("sweep", progress).await {
@@ -126,22 +133,43 @@ pub async fn sweep(ports: &Ports, options: SweepOptions<'_>, progress: Progress<
             let records = RunRecords { cluster: ports.cluster.clone(), uid: cluster_uid.clone(), mark: mark.clone() };
             let has_image = options.agent_image.is_some_and(|image| !image.is_empty());
             let swept = &mut swept;
-            Sweeping { ports, mark, has_image, records, run_id: &run_id, swept }.one_run(work).await;
+            let interrupts = options.interrupts;
+            Sweeping { ports, mark, has_image, records, run_id: &run_id, interrupts, swept }.one_run(work).await;
             let saved = journals.of(&run_id).filter(|_| swept.left.len() == left);
             let noted = saved.map_or(Ok(()), |saved| journals::note_swept(&saved.folder, &swept.done));
             if let Err(error) = noted {
                 swept.left.push(format!("run {run_id}: all is undone, but {error}"));
             }
         }
+        if options.interrupts.count() > 0 {
+            swept.left.push(INTERRUPTED.to_owned());
+            return;
+        }
         if let Err(error) = leftovers::labelled(cluster, &options, GONE_WITHIN, &mut swept).await {
             swept.left.push(format!("objects that carry the label of a run may be left: {error}"));
         }
         // What is still to be undone makes it differ.
         if let Some(first) = unsettled.filter(|_| swept.left.is_empty()) {
-            settle(ports, &journals, first, &mut swept, progress).await;
+            let interrupted = tokio::select! {
+                biased;
+                () = settle(ports, &cluster_uid, &journals, first, &mut swept, progress) => false,
+                () = options.interrupts.at_least(1) => true,
+            };
+            if interrupted {
+                swept.left.push(INTERRUPTED.to_owned());
+            }
         }
+        for run in &dirty.settled {
+            delete_dirty_end(cluster, run, &mut swept).await;
+        }
+        swept.left.extend(dirty.unsettled());
     };
-    if let Err(reason) = while_held(lease.lost(), undoing).await {
+    let ended = tokio::select! {
+        biased;
+        ended = while_held(lease.lost(), undoing) => ended,
+        () = options.interrupts.at_least(2) => Err("the sweep was interrupted twice".to_owned()),
+    };
+    if let Err(reason) = ended {
         swept.left.push(format!("not everything was looked at, since {reason}"));
     }
     // One that cannot be given back runs out by itself, and what was done and what is left must be said.
@@ -153,26 +181,58 @@ pub async fn sweep(ports: &Ports, options: SweepOptions<'_>, progress: Progress<
 
 /// Waits until the cluster is as before its first unsettled run, which settles all later ones too: what differs still is
 /// beyond what a sweep can undo.
-async fn settle(ports: &Ports, journals: &Journals, first: &Saved, swept: &mut Swept, progress: Progress<'_>) {
+async fn settle(
+    ports: &Ports,
+    cluster_uid: &str,
+    journals: &Journals,
+    first: &Saved,
+    swept: &mut Swept,
+    progress: Progress<'_>,
+) {
     let run = format!("run {}", first.run_id);
     let irreversible = journals.irreversible_since(first);
     let compared =
         before::wait_until_as(&*ports.cluster, ports.clock, &first.folder, irreversible, SETTLED_WITHIN, progress);
-    match compared.await {
+    let left = match compared.await {
         Compared::Same => {
             swept.done.push(format!("{run}: the cluster is as before it"));
             for saved in journals.unsettled() {
-                if let Err(error) = journals::note_settled(&saved.folder) {
-                    swept.left.push(format!("run {}: the cluster is as before it, but {error}", saved.run_id));
+                match journals::note_settled(&saved.folder) {
+                    Ok(()) => delete_dirty_end(&*ports.cluster, &saved.run_id, swept).await,
+                    Err(error) => {
+                        swept.left.push(format!("run {}: the cluster is as before it, but {error}", saved.run_id));
+                    }
                 }
             }
+            return;
         }
-        Compared::Differs(what) => swept.left.push(format!(
-            "{run}: not as before, and nothing is left to undo: {what}; put it right, make the cluster anew, {ACCEPT}"
-        )),
-        Compared::Unknown(why) => swept.left.push(format!(
-            "{run}: whether the cluster is as before it is not known: {why}; make the cluster anew, {ACCEPT}"
-        )),
+        Compared::Differs(what) => {
+            swept.left.push(format!(
+                "{run}: not as before, and nothing is left to undo: {what}; fix it, recreate the cluster, {ACCEPT}"
+            ));
+            what
+        }
+        Compared::Unknown(why) => {
+            swept.left.push(format!(
+                "{run}: whether the cluster is as before it is not known: {why}; recreate the cluster, {ACCEPT}"
+            ));
+            why
+        }
+    };
+    let left = [ports.cluster.redactor().text(&left)];
+    let clock = ports.clock;
+    let mark =
+        RunMark { run_id: first.run_id.clone(), expires_unix: clock.unix_seconds(clock.now().plus(SWEEP_EXPIRES)) };
+    let end = DirtyEnd::new(&first.run_id, cluster_uid, clock.wall(clock.now()), &first.folder, &left);
+    if let Err(error) = ports.cluster.write_dirty_end(&mark, &end).await {
+        swept.warnings.push(format!("that the cluster is left changed is known on this machine alone: {error}"));
+    }
+}
+
+/// A record that is not deleted keeps runs of other machines away.
+async fn delete_dirty_end(cluster: &dyn Cluster, run: &str, swept: &mut Swept) {
+    if let Err(error) = cluster.delete_dirty_end(run).await {
+        swept.left.push(format!("run {run}: the cluster is as before it, but {error}"));
     }
 }
 
@@ -184,6 +244,7 @@ struct Sweeping<'a> {
     has_image: bool,
     records: RunRecords,
     run_id: &'a str,
+    interrupts: &'a Interrupts,
     swept: &'a mut Swept,
 }
 
@@ -223,6 +284,10 @@ impl Sweeping<'_> {
                 continue;
             }
             let what = shown(&undo.to_string());
+            if self.interrupts.count() > 0 {
+                self.swept.left.push(format!("run {run_id}: {what}: the sweep was interrupted"));
+                continue;
+            }
             if let Some(why) = undo.unchecked() {
                 self.swept.warnings.push(format!("run {run_id}: {what}: not checked: {why}"));
             }

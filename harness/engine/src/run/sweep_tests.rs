@@ -1,5 +1,6 @@
 //! Sweeps against an API server in memory: what is obeyed, what is not, and that all of it can be repeated.
 
+use super::interrupt::InterruptSource;
 use super::sweep::{SweepOptions, Swept, sweep};
 use crate::clock::Clock;
 use crate::cluster::{Cluster, RunMark};
@@ -40,7 +41,10 @@ impl World {
 
     async fn sweep(&self, trust_annotations: bool) -> Swept {
         let runs = self.folder.path().join("runs");
-        let options = SweepOptions { runs: &runs, only: None, agent_image: None, trust_annotations, dry_run: false };
+        let (_source, interrupts) = InterruptSource::new();
+        let interrupts = &interrupts;
+        let options =
+            SweepOptions { runs: &runs, only: None, agent_image: None, trust_annotations, dry_run: false, interrupts };
         sweep(&self.ports(), options, &mut |_| ()).await.unwrap()
     }
 
@@ -148,6 +152,7 @@ async fn a_record_is_obeyed_once_and_its_repetition_is_harmless() {
         agent_image: None,
         trust_annotations: false,
         dry_run: true,
+        interrupts: &InterruptSource::new().1,
     };
     world.api.writes();
     let planned = sweep(&world.ports(), dry, &mut |_| ()).await.unwrap().planned;

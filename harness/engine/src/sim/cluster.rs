@@ -3,8 +3,8 @@
 use super::Sim;
 use crate::clock::simulated;
 use crate::port::{
-    Annotated, Cluster, ClusterError, DigestKey, Found, Inventory, Lease, LeaseError, Leftover, ObjectKey, Progress,
-    RunMark, UndoRecord, Writers,
+    Annotated, Cluster, ClusterError, DigestKey, DirtyEnd, Found, FoundDirtyEnd, Inventory, Lease, LeaseError,
+    Leftover, ObjectKey, Progress, RunMark, UndoRecord, Writers,
 };
 use crate::redact::Redactor;
 use async_trait::async_trait;
@@ -156,6 +156,26 @@ impl Cluster for Sim {
             record: Ok(UndoRecord::simulated(run, *id, undo)),
         };
         Ok(world.records.iter().map(found).collect())
+    }
+
+    async fn write_dirty_end(&self, _mark: &RunMark, end: &DirtyEnd) -> Result<(), ClusterError> {
+        self.ask("the record of a dirty end").await?;
+        self.world().dirty_ends.insert(end.run.clone(), end.clone());
+        self.ask("the record of a dirty end, written").await
+    }
+
+    async fn delete_dirty_end(&self, run_id: &str) -> Result<(), ClusterError> {
+        self.ask("the end of a record of a dirty end").await?;
+        self.world().dirty_ends.remove(run_id);
+        Ok(())
+    }
+
+    async fn dirty_ends(&self, _uid: &str) -> Result<Vec<FoundDirtyEnd>, ClusterError> {
+        self.ask("the dirty ends").await?;
+        let world = self.world();
+        let found =
+            |(run, end): (&String, &DirtyEnd)| FoundDirtyEnd { name: format!("dirty-{run}"), end: Ok(end.clone()) };
+        Ok(world.dirty_ends.iter().map(found).collect())
     }
 
     async fn record_writers(&self) -> Writers {

@@ -1,5 +1,7 @@
 //! One seed from beginning to end: a run, and where it died or left something, sweeps.
 
+use super::script::SweepTrouble;
+use super::world::FIRST_SWEEP;
 use super::{Script, Sim, World};
 use crate::clock::simulated;
 use crate::run::fake::stack;
@@ -28,8 +30,10 @@ pub(super) struct Outcome {
     pub(super) left: Vec<String>,
     /// Whether a fault was in right after it.
     pub(super) faulty: bool,
-    /// What the sweep did, where one was needed.
+    /// What the last sweep did, where one was needed.
     pub(super) swept: Option<Result<Swept, String>>,
+    /// What the first of two sweeps did, and what was left after it; `None` where it died.
+    pub(super) first_sweep: Option<(Result<Swept, String>, Vec<String>)>,
 }
 
 impl Outcome {
@@ -85,13 +89,56 @@ pub(super) fn play_script(seed: u64, script: Script, scenario: &Scenario, folder
     lock().advance(ended_at);
     let left = lock().leftovers();
     let faulty = !lock().faults_in().is_empty();
-    let has_records = !lock().records.is_empty();
-    let mut outcome = Outcome { world: world.clone(), ran, runs: runs.clone(), ended_at, left, faulty, swept: None };
+    let has_records = !lock().records.is_empty() || !lock().dirty_ends.is_empty();
+    let mut outcome = Outcome {
+        world: world.clone(),
+        ran,
+        runs: runs.clone(),
+        ended_at,
+        left,
+        faulty,
+        swept: None,
+        first_sweep: None,
+    };
     if !outcome.left.is_empty() || has_records {
         let seen = if script.folder_lost { folder.join("elsewhere") } else { runs };
-        outcome.swept = Some(later_process(&world, &seen, ended_at + Duration::from_secs(30)));
+        let mut at = ended_at + Duration::from_secs(30);
+        if let Some(trouble) = &script.first_sweep {
+            let swept;
+            (swept, at) = later_process(&world, &seen, at, FIRST_SWEEP, Some(trouble));
+            outcome.first_sweep = swept.map(|swept| (swept, lock().leftovers()));
+            at += Duration::from_secs(30);
+        }
+        outcome.swept = later_process(&world, &seen, at, FIRST_SWEEP + 1, None).0;
     }
     outcome
+}
+
+fn drill(scenario: Scenario, script: &Script, seed: u64) -> Drill {
+    Drill {
+        scenario,
+        stack: Arc::new(stack()),
+        variant: script.variant.to_owned(),
+        seed: Some(seed),
+        noop: false,
+        agent_image: "simulated".to_owned(),
+    }
+}
+
+/// A run after all that happened before, by a process whose runs are in that folder.
+pub(super) fn next_run(outcome: &Outcome, runs: &Path, accept_current_state: bool) -> Result<Ran, RunError> {
+    in_process(outcome.ended_at + Duration::from_secs(3_600), async {
+        let sim = Sim::process(&outcome.world, FIRST_SWEEP + 2);
+        let script = sim.world().script.clone();
+        let drill = drill(scenario(), &script, 8);
+        let options = Options { drill, ports: sim.ports(), runs: runs.to_owned(), accept_current_state };
+        let (_source, interrupts) = InterruptSource::new();
+        let (progress, mut shown) = tokio::sync::mpsc::channel(64);
+        let showing = tokio::spawn(async move { while shown.recv().await.is_some() {} });
+        let ran = run(options, progress, interrupts).await;
+        showing.abort();
+        ran
+    })
 }
 
 async fn first_process(
@@ -105,14 +152,7 @@ async fn first_process(
     if script.low_load {
         scenario.steady_state.load_min_per_s = LOAD_TOO_HIGH_PER_S;
     }
-    let drill = Drill {
-        scenario,
-        stack: Arc::new(stack()),
-        variant: script.variant.to_owned(),
-        seed: Some(seed),
-        noop: false,
-        agent_image: "simulated".to_owned(),
-    };
+    let drill = drill(scenario, script, seed);
     let options = Options { drill, ports: sim.ports(), runs: runs.to_owned(), accept_current_state: false };
     let (source, interrupts) = InterruptSource::new();
     let times = script.interrupts.clone();
@@ -147,8 +187,14 @@ async fn first_process(
 }
 
 /// A sweep by another process, on whose machine the run's folder may be missing. What was wrong with the runner is over; an undo that
-/// fails for ever still does.
-fn later_process(world: &Arc<Mutex<World>>, runs: &Path, at: Duration) -> Result<Swept, String> {
+/// fails for ever still does. What it did, `None` where it died, and when it ended.
+fn later_process(
+    world: &Arc<Mutex<World>>,
+    runs: &Path,
+    at: Duration,
+    process: u32,
+    trouble: Option<&SweepTrouble>,
+) -> (Option<Result<Swept, String>>, Duration) {
     {
         let mut world = world.lock().unwrap_or_else(PoisonError::into_inner);
         world.script.silence = None;
@@ -156,13 +202,37 @@ fn later_process(world: &Arc<Mutex<World>>, runs: &Path, at: Duration) -> Result
         world.script.panics_in_request = None;
     }
     in_process(at, async {
-        let sim = Sim::process(world, 2);
+        let sim = Sim::process(world, process);
         let ports = sim.ports();
-        let options =
-            SweepOptions { runs, only: None, agent_image: Some("simulated"), trust_annotations: false, dry_run: false };
-        let swept = sweep(&ports, options, &mut |_| ()).await.map_err(|error| error.to_string());
-        sim.world().advance(simulated::elapsed());
-        swept
+        let (source, interrupts) = InterruptSource::new();
+        let options = SweepOptions {
+            runs,
+            only: None,
+            agent_image: Some("simulated"),
+            trust_annotations: false,
+            dry_run: false,
+            interrupts: &interrupts,
+        };
+        let interrupting = async {
+            if let Some(SweepTrouble::Interrupted(times)) = trouble {
+                for after in times {
+                    tokio::time::sleep((at + *after).saturating_sub(simulated::elapsed())).await;
+                    source.interrupt();
+                }
+            }
+            std::future::pending::<()>().await;
+        };
+        let mut say = |_| ();
+        let swept = tokio::select! {
+            biased;
+            () = sim.death() => None,
+            () = interrupting => None,
+            swept = sweep(&ports, options, &mut say) => Some(swept.map_err(|error| error.to_string())),
+        };
+        let mut world = sim.world();
+        world.advance(simulated::elapsed());
+        world.dead.insert(process);
+        (swept, simulated::elapsed())
     })
 }
 

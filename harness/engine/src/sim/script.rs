@@ -16,6 +16,15 @@ pub(crate) enum UndoTrouble {
     Ineffective,
 }
 
+/// How a sweep ends early.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum SweepTrouble {
+    /// It dies in that request of the API server, before it arrives.
+    Dies(u64),
+    /// The user interrupts it, at these times after its start.
+    Interrupted(Vec<Duration>),
+}
+
 /// When the runner dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Death {
@@ -84,6 +93,8 @@ pub(crate) struct Script {
     pub(crate) folder_lost: bool,
     /// The request in which the run panics.
     pub(crate) panics_in_request: Option<u64>,
+    /// How the first sweep ends early; then there is a second one.
+    pub(crate) first_sweep: Option<SweepTrouble>,
 }
 
 impl Script {
@@ -134,6 +145,7 @@ impl Script {
             tail_lost: false,
             folder_lost: false,
             panics_in_request: None,
+            first_sweep: None,
         }
     }
 

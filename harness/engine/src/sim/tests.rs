@@ -2,8 +2,9 @@
 
 use super::check::check;
 use super::check::verdict_of;
-use super::drive::{play, play_script, scenario};
-use super::script::{Death, Script};
+use super::drive::{next_run, play, play_script, scenario};
+use super::script::{Death, Script, SweepTrouble};
+use crate::run::RunError;
 use crate::run::planted::{ALL, Bug, plant};
 use firedrill_core::event::Event;
 use firedrill_core::journal::Journal;
@@ -11,6 +12,7 @@ use firedrill_core::plan::Phase;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 /// How many seeds are played.
 const SEEDS: u64 = 1_000;
@@ -150,6 +152,85 @@ fn a_sweep_finishes_a_run_that_dies_after_any_record() {
 fn a_sweep_finishes_a_run_that_dies_in_any_request() {
     let _beside_others = ALONE.read().unwrap_or_else(PoisonError::into_inner);
     dies_everywhere("hung", Death::InRequest, 160);
+}
+
+/// Sweeps a run that died with its fault in by a sweep that ends early, and by another one. How the first one ended.
+fn swept_twice(variant: &'static str, first_sweep: SweepTrouble, folder_lost: bool) -> Option<Vec<String>> {
+    let text = format!("{variant}, {first_sweep:?}, folder lost: {folder_lost}");
+    let script = Script {
+        death: Some(Death::AfterRecord(34)),
+        first_sweep: Some(first_sweep),
+        folder_lost,
+        ..Script::calm(7, variant)
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let outcome = play_script(7, script, &scenario(), folder.path());
+    assert!(outcome.ran.is_none() && outcome.faulty, "{text}: the run is to die with its fault in");
+    let wrong = check(&outcome);
+    assert!(wrong.is_empty(), "{text}: {wrong:?}");
+    let swept = outcome.swept.as_ref().unwrap().as_ref().unwrap();
+    assert!(swept.left.is_empty() && swept.not_obeyed.is_empty(), "{text}: {swept:#?}");
+    assert_eq!(outcome.world.lock().unwrap().leftovers(), [""; 0], "{text}: {swept:#?}");
+    let (first, left) = outcome.first_sweep?;
+    let said = first.unwrap().left;
+    assert!(left.is_empty() || !said.is_empty(), "{text}: {left:?} is left and the first sweep does not say so");
+    Some(said)
+}
+
+#[test]
+fn a_sweep_that_dies_in_any_request_is_finished_by_the_next_one() {
+    let _beside_others = ALONE.read().unwrap_or_else(PoisonError::into_inner);
+    let mut died = 0;
+    for variant in ["hung", "off"] {
+        for folder_lost in [false, true] {
+            let points = (1..).take_while(|point| {
+                *point < 500 && swept_twice(variant, SweepTrouble::Dies(*point), folder_lost).is_none()
+            });
+            died += points.count();
+        }
+    }
+    assert!((80..1_900).contains(&died), "{died} sweeps died");
+}
+
+#[test]
+fn an_interrupted_sweep_says_what_is_left() {
+    let _beside_others = ALONE.read().unwrap_or_else(PoisonError::into_inner);
+    let mut early = 0;
+    for after in (0..40).map(|step| Duration::from_millis(step * 50)) {
+        for times in [vec![after], vec![after, after + Duration::from_millis(1)]] {
+            for folder_lost in [false, true] {
+                let said = swept_twice("hung", SweepTrouble::Interrupted(times.clone()), folder_lost).unwrap();
+                early += u32::from(said.iter().any(|line| line.contains("interrupted")));
+            }
+        }
+    }
+    assert!(early > 20, "{early} sweeps were cut short");
+}
+
+/// A run that ends dirty keeps away the runs of machines that have not its files, until somebody accepts that.
+#[test]
+fn a_dirty_end_is_known_on_every_machine() {
+    let _beside_others = ALONE.read().unwrap_or_else(PoisonError::into_inner);
+    for folder_lost in [false, true] {
+        let script = Script { leaves_a_change: true, folder_lost, ..Script::calm(7, "patched") };
+        let folder = tempfile::tempdir().unwrap();
+        let outcome = play_script(7, script, &scenario(), folder.path());
+        assert!(matches!(&outcome.ran, Some(Ok(ran)) if !ran.clean), "{:?}", outcome.ran);
+        let swept = outcome.swept.as_ref().unwrap().as_ref().unwrap();
+        let said = swept.left.join("\n");
+        assert!(said.contains(if folder_lost { "left the cluster changed" } else { "not as before" }), "{said}");
+        assert_eq!(outcome.world.lock().unwrap().dirty_ends.len(), 1);
+        let elsewhere = folder.path().join("another machine");
+        let refused = next_run(&outcome, &elsewhere, false).unwrap_err();
+        let RunError::Environment { message, hint, dirty } = &refused;
+        assert!(message.contains("left the cluster changed") && !dirty, "{refused:?}");
+        assert!(hint.as_ref().unwrap().contains("--accept-current-state"), "{refused:?}");
+        let ran = next_run(&outcome, &elsewhere, true).unwrap();
+        assert!(ran.clean, "{ran:?}");
+        let journal = std::fs::read_to_string(ran.folder.join("events.jsonl")).unwrap();
+        assert!(journal.contains("state_accepted") && journal.contains("its files are on"), "{journal}");
+        assert!(outcome.world.lock().unwrap().dirty_ends.is_empty());
+    }
 }
 
 #[test]

@@ -1,14 +1,18 @@
 //! What is true in the simulated cluster, at each moment.
 
 use super::rng::Rng;
-use super::script::{Death, Script, UndoTrouble};
+use super::script::{Death, Script, SweepTrouble, UndoTrouble};
 use super::store::Synced;
 use crate::cluster::ObjectKey;
+use crate::port::DirtyEnd;
 use firedrill_core::event::Undo;
 use firedrill_core::plan::Target;
 use firedrill_core::sample::SeriesId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+
+/// The process that sweeps first, after the run's own, which is 1.
+pub(crate) const FIRST_SWEEP: u32 = 2;
 
 /// What a fault can break.
 #[derive(Clone, Debug)]
@@ -46,6 +50,8 @@ pub(crate) struct World {
     pub(crate) data: BTreeSet<String>,
     /// Undo records, by run and number.
     pub(crate) records: BTreeMap<(String, u32), Undo>,
+    /// How runs left the cluster, where they left it changed.
+    pub(crate) dirty_ends: BTreeMap<String, DirtyEnd>,
     /// The process that holds the lease.
     pub(crate) lease: Option<u32>,
     /// The processes that have died.
@@ -59,6 +65,8 @@ pub(crate) struct World {
     /// Which undos were asked for, with how often they were refused.
     refused: BTreeMap<String, u32>,
     requests: u64,
+    /// Requests of sweeps.
+    sweep_requests: u64,
     /// Whether a record could not be written.
     pub(crate) journal_broke: bool,
     /// What is on disk of each file.
@@ -81,6 +89,7 @@ impl World {
             objects: BTreeMap::new(),
             data: BTreeSet::new(),
             records: BTreeMap::new(),
+            dirty_ends: BTreeMap::new(),
             lease: None,
             dead: BTreeSet::new(),
             changed: false,
@@ -88,6 +97,7 @@ impl World {
             lost: 0,
             refused: BTreeMap::new(),
             requests: 0,
+            sweep_requests: 0,
             journal_broke: false,
             synced: Synced::new(),
             injected: BTreeSet::new(),
@@ -240,7 +250,8 @@ impl World {
     /// Whether the first process dies in this request; whether it panics in it.
     pub(crate) fn dies_in_request(&mut self, process: u32) -> bool {
         if process != 1 {
-            return false;
+            self.sweep_requests += 1;
+            return process == FIRST_SWEEP && self.script.first_sweep == Some(SweepTrouble::Dies(self.sweep_requests));
         }
         self.requests += 1;
         assert!(self.script.panics_in_request != Some(self.requests), "a simulated panic");

@@ -5,10 +5,10 @@ use crate::clock::Clock;
 use crate::cluster;
 use crate::lease;
 use crate::port::{
-    Annotated, Cluster, ClusterError, DigestKey, Found, Inventory, Lease, LeaseError, Leftover, ObjectKey, Progress,
-    RunMark, Writers,
+    Annotated, Cluster, ClusterError, DigestKey, DirtyEnd, Found, FoundDirtyEnd, Inventory, Lease, LeaseError,
+    Leftover, ObjectKey, Progress, RunMark, Writers,
 };
-use crate::record::{self, Records, annotations, writers};
+use crate::record::{self, Records, annotations, dirty_end, writers};
 use crate::redact::Redactor;
 use async_trait::async_trait;
 use firedrill_core::event::{ClusterInfo, ContainerRestarts, Event, Undo};
@@ -111,6 +111,18 @@ impl Cluster for RealCluster {
 
     async fn records(&self, uid: &str) -> Result<Vec<Found>, ClusterError> {
         record::find(&self.cluster, uid).await
+    }
+
+    async fn write_dirty_end(&self, mark: &RunMark, end: &DirtyEnd) -> Result<(), ClusterError> {
+        dirty_end::write(&self.cluster, mark, end).await
+    }
+
+    async fn delete_dirty_end(&self, run_id: &str) -> Result<(), ClusterError> {
+        dirty_end::delete(&self.cluster, run_id).await
+    }
+
+    async fn dirty_ends(&self, uid: &str) -> Result<Vec<FoundDirtyEnd>, ClusterError> {
+        dirty_end::find(&self.cluster, uid).await
     }
 
     async fn record_writers(&self) -> Writers {

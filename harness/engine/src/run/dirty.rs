@@ -1,0 +1,129 @@
+//! Dirty ends on the cluster: how a run that left the cluster changed keeps away runs of machines that have not its files.
+
+use super::context::Context;
+use super::journals::Journals;
+use super::planned::{RunError, environment};
+use crate::port::{Cluster, DirtyEnd, FoundDirtyEnd, shown};
+use firedrill_core::event::Event;
+
+/// Dirty ends, by what this machine's journals say of their runs.
+#[derive(Debug, Default)]
+pub(super) struct DirtyEnds {
+    /// Those of runs whose files are not here.
+    pub(super) elsewhere: Vec<DirtyEnd>,
+    /// Those that cannot be read, by name, with why.
+    pub(super) unread: Vec<(String, String)>,
+    /// Runs that are settled: only their record is still there.
+    pub(super) settled: Vec<String>,
+}
+
+impl DirtyEnds {
+    /// Sorts what was found. What a journal here says decides for its run.
+    pub(super) fn sort(found: Vec<FoundDirtyEnd>, journals: &Journals) -> Self {
+        let mut ends = Self::default();
+        for FoundDirtyEnd { name, end } in found {
+            match end {
+                Err(why) => ends.unread.push((name, why)),
+                Ok(end) => match journals.of(&end.run) {
+                    None => ends.elsewhere.push(end),
+                    Some(saved) if !saved.unsettled => ends.settled.push(end.run),
+                    // The journal keeps runs away, until a sweep of this machine settles it.
+                    Some(_) => {}
+                },
+            }
+        }
+        ends
+    }
+
+    pub(super) fn is_nothing(&self) -> bool {
+        self.elsewhere.is_empty() && self.unread.is_empty() && self.settled.is_empty()
+    }
+
+    /// What cannot be settled by this machine, a line each with what to do.
+    pub(super) fn unsettled(&self) -> Vec<String> {
+        let elsewhere = self.elsewhere.iter().map(|end| {
+            format!("{end}: sweep there, recreate the cluster, or have the next run accept it: --accept-current-state")
+        });
+        let unread = self.unread.iter().map(|(name, why)| {
+            let (name, why) = (shown(name), shown(why));
+            format!("record {name} of a dirty end: {why}: an administrator can delete it after fixing the cluster")
+        });
+        elsewhere.chain(unread).collect()
+    }
+}
+
+/// Those of a cluster.
+///
+/// # Errors
+/// Where the cluster does not answer.
+pub(super) async fn find(
+    cluster: &dyn Cluster,
+    cluster_uid: &str,
+    journals: &Journals,
+) -> Result<DirtyEnds, crate::port::ClusterError> {
+    Ok(DirtyEnds::sort(cluster.dirty_ends(cluster_uid).await?, journals))
+}
+
+/// Whether a run may begin in spite of them. Records of runs that this machine has settled are deleted. Returns those that the run
+/// takes as they are.
+///
+/// # Errors
+/// Where a run of another machine left the cluster changed and that is not accepted, or the cluster does not answer.
+pub(super) async fn check(
+    cluster: &dyn Cluster,
+    cluster_uid: &str,
+    journals: &Journals,
+    accept: bool,
+) -> Result<Vec<DirtyEnd>, RunError> {
+    let ends = find(cluster, cluster_uid, journals).await.map_err(|error| environment(error.to_string()))?;
+    for run in &ends.settled {
+        cluster.delete_dirty_end(run).await.map_err(|error| environment(error.to_string()))?;
+    }
+    if let (false, Some((name, why))) = (ends.unread.is_empty(), ends.unread.first()) {
+        let message = format!("record {} of a dirty end: {}", shown(name), shown(why));
+        let hint = "an administrator can delete it after fixing the cluster".to_owned();
+        return Err(RunError::Environment { message, hint: Some(hint), dirty: false });
+    }
+    match ends.elsewhere.first() {
+        Some(first) if !accept => {
+            let hint = "run `firedrill sweep` there, or accept the cluster as it is: --accept-current-state".to_owned();
+            Err(RunError::Environment { message: first.to_string(), hint: Some(hint), dirty: false })
+        }
+        _ => Ok(ends.elsewhere),
+    }
+}
+
+/// Writes on the cluster that this run left it changed. `left` may hold secrets.
+pub(super) async fn write(context: &Context, left: &[String]) {
+    let cluster = &context.ports.cluster;
+    let redactor = cluster.redactor();
+    let left: Vec<String> = left.iter().map(|line| redactor.text(line)).collect();
+    let at = context.clock().wall(context.at());
+    let end = DirtyEnd::new(&context.mark.run_id, context.undo.cluster_uid(), at, &context.folder, &left);
+    if let Err(error) = cluster.write_dirty_end(&context.mark, &end).await {
+        let text = format!("that the cluster is left changed is known on this machine alone: {error}");
+        context.recorder.record(Event::Note { text });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn end(run: &str) -> FoundDirtyEnd {
+        let end = DirtyEnd::new(run, "here", "2026-12-01T00:00:00Z".to_owned(), Path::new("/runs/r1"), &[]);
+        FoundDirtyEnd { name: format!("dirty-{run}"), end: Ok(end) }
+    }
+
+    #[test]
+    fn without_the_runs_files_a_dirty_end_says_where_to_sweep() {
+        let unread = FoundDirtyEnd { name: "dirty-\u{1b}".to_owned(), end: Err("it cannot be read".to_owned()) };
+        let ends = DirtyEnds::sort(vec![end("r1"), unread], &Journals::default());
+        assert!(!ends.is_nothing() && ends.settled.is_empty());
+        let said = ends.unsettled();
+        assert!(said[0].starts_with("run r1 left the cluster changed at 2026-12-01T00:00:00Z: "), "{said:?}");
+        assert!(said[0].contains(" in /runs/r1): sweep there"), "{said:?}");
+        assert!(said[1].contains("it cannot be read") && !said[1].contains('\u{1b}'), "{said:?}");
+    }
+}
