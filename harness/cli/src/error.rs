@@ -1,24 +1,7 @@
 //! Every way to end that is no verdict, and its exit code.
 
+use firedrill_core::exit::ExitCode;
 use thiserror::Error;
-
-/// Exit codes that are no verdict's; docs/exit-codes.md has all of them. The judge gives 1 and 130 as well.
-pub(crate) mod exit {
-    /// Everything that was asked holds.
-    pub(crate) const PASS: u8 = 0;
-    /// A runbook has findings.
-    pub(crate) const FINDINGS: u8 = 1;
-    /// An outage was seen, and none was wanted.
-    pub(crate) const FAILED: u8 = 1;
-    /// It is not known.
-    pub(crate) const UNKNOWN: u8 = 2;
-    /// Bad input; nothing was touched.
-    pub(crate) const INPUT: u8 = 3;
-    /// The environment is not as it must be.
-    pub(crate) const ENVIRONMENT: u8 = 4;
-    /// Something is left behind.
-    pub(crate) const DIRTY: u8 = 5;
-}
 
 /// Why a command ended without a result of its own.
 #[derive(Debug, Error)]
@@ -100,11 +83,11 @@ impl CliError {
     }
 
     /// The process's exit code.
-    pub(crate) fn exit_code(&self) -> u8 {
+    pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Input { .. } => exit::INPUT,
-            Self::Environment { .. } => exit::ENVIRONMENT,
-            Self::Dirty { .. } => exit::DIRTY,
+            Self::Input { .. } => ExitCode::Input,
+            Self::Environment { .. } => ExitCode::Environment,
+            Self::Dirty { .. } => ExitCode::Dirty,
         }
     }
 }

@@ -11,12 +11,11 @@ mod report;
 use args::{Cli, Command, SchemaOf};
 use clap::{CommandFactory, Parser};
 use error::CliError;
-use firedrill_core::suite::worst_exit_code;
+use firedrill_core::exit::ExitCode;
 use printer::Printer;
-use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
-fn main() -> ExitCode {
+fn main() -> std::process::ExitCode {
     let started = firedrill_engine::env::without_foreign_variables();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -24,10 +23,10 @@ fn main() -> ExitCode {
             if !error.use_stderr() {
                 // Help and version, which hold nothing from elsewhere.
                 let _ = error.print();
-                return ExitCode::from(error::exit::PASS);
+                return process_code(ExitCode::Pass);
             }
             Printer::detect().usage_error(&error.render().to_string());
-            return ExitCode::from(error::exit::INPUT);
+            return process_code(ExitCode::Input);
         }
     };
     let mut printer = Printer::detect();
@@ -39,12 +38,16 @@ fn main() -> ExitCode {
     // What a script was to read and did not get is no success.
     if let Some(error) = printer.unwritten() {
         printer.error(&format!("standard output: {error}"), None);
-        code = worst_exit_code([code, error::exit::ENVIRONMENT]);
+        code = ExitCode::worst([code, ExitCode::Environment]);
     }
-    ExitCode::from(code)
+    process_code(code)
 }
 
-fn start(cli: Cli, printer: &mut Printer) -> Result<u8, CliError> {
+fn process_code(code: ExitCode) -> std::process::ExitCode {
+    u8::from(code).into()
+}
+
+fn start(cli: Cli, printer: &mut Printer) -> Result<ExitCode, CliError> {
     let filter = EnvFilter::try_new(&cli.log).map_err(|error| CliError::input(format!("--log: {error}")))?;
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(|| printer::Log).init();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -58,7 +61,7 @@ fn start(cli: Cli, printer: &mut Printer) -> Result<u8, CliError> {
     code
 }
 
-async fn dispatch(command: Command, printer: &mut Printer) -> Result<u8, CliError> {
+async fn dispatch(command: Command, printer: &mut Printer) -> Result<ExitCode, CliError> {
     match command {
         Command::Run(args) => command::run::run(args, printer).await,
         Command::Suite(args) => command::suite::suite(&args, printer).await,
@@ -81,14 +84,14 @@ async fn dispatch(command: Command, printer: &mut Printer) -> Result<u8, CliErro
             };
             let schema = serde_json::to_string_pretty(&schema);
             printer.line(&schema.map_err(CliError::environment)?);
-            Ok(error::exit::PASS)
+            Ok(ExitCode::Pass)
         }
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "firedrill", &mut text);
             printer.line(String::from_utf8_lossy(&text).trim_end());
-            Ok(error::exit::PASS)
+            Ok(ExitCode::Pass)
         }
-        Command::Agent(args) => command::agent::agent(args).await.map(|()| error::exit::PASS),
+        Command::Agent(args) => command::agent::agent(args).await.map(|()| ExitCode::Pass),
     }
 }

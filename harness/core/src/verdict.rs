@@ -1,6 +1,7 @@
 //! What the judge says of a run.
 
 use crate::event::{ClusterInfo, LedgerCount, Place};
+use crate::exit::ExitCode;
 use crate::sample::{Cause, SeriesId};
 use crate::scenario::{Moment, drill_name};
 use crate::time::At;
@@ -39,7 +40,7 @@ pub struct Verdict {
     /// Headline for people, such as `RECOVERED, later than documented`.
     pub headline: String,
     /// Exit code of the process.
-    pub exit_code: u8,
+    pub exit_code: ExitCode,
     /// Did the fault really happen?
     pub injection: Part,
     /// Did the service recover in time?

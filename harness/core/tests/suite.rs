@@ -1,9 +1,10 @@
 //! Suites from file to merged result.
 
+use firedrill_core::exit::ExitCode;
 use firedrill_core::scenario::Layout;
 use firedrill_core::suite::{
     Because, Catalog, Entry, Facts, ObjectiveSeen, Outcome, Part, Ran, RunResult, Shard, Slot, Suite, SuiteResult,
-    merge, parse, schema, worst_exit_code,
+    merge, parse, schema,
 };
 use firedrill_core::verdict::{Measured, Value};
 use proptest::prelude::*;
@@ -83,7 +84,7 @@ fn passed() -> Ran {
         took_ms: 76_000.0,
         cluster: "firedrill-a".to_owned(),
         headline: "RECOVERED".to_owned(),
-        exit_code: 0,
+        exit_code: ExitCode::Pass,
         injection: Value::Pass,
         recovery: Value::Pass,
         data: Value::Pass,
@@ -103,10 +104,10 @@ fn passed() -> Ran {
 /// A run that broke nothing and ended as it must.
 fn controlled() -> Ran {
     let unknown = Value::Unknown;
-    Ran { exit_code: 2, injection: unknown, recovery: unknown, no_effect_seen: true, ..passed() }
+    Ran { exit_code: ExitCode::Unknown, injection: unknown, recovery: unknown, no_effect_seen: true, ..passed() }
 }
 
-fn counted(control: bool, ran: Ran) -> (u8, Value) {
+fn counted(control: bool, ran: Ran) -> (ExitCode, Value) {
     let entry = Entry { control, ..suite(&[1]).drills.remove(0) };
     let result = RunResult::new(Slot { round: 1, entry: 0 }, &entry, Outcome::Ran(Box::new(ran)));
     (result.exit_code, result.value)
@@ -114,26 +115,18 @@ fn counted(control: bool, ran: Ran) -> (u8, Value) {
 
 #[test]
 fn only_a_control_may_be_unknown_and_only_as_a_control_must() {
-    assert_eq!(counted(true, controlled()), (0, Value::Pass));
+    assert_eq!(counted(true, controlled()), (ExitCode::Pass, Value::Pass));
     // What is unknown for anything but the missing fault is unknown.
-    assert_eq!(counted(true, Ran { no_effect_seen: false, ..controlled() }), (2, Value::Unknown));
-    assert_eq!(counted(true, Ran { injection: Value::Pass, ..controlled() }), (2, Value::Unknown));
-    assert_eq!(counted(true, Ran { data: Value::Unknown, ..controlled() }), (2, Value::Unknown));
+    assert_eq!(counted(true, Ran { no_effect_seen: false, ..controlled() }), (ExitCode::Unknown, Value::Unknown));
+    assert_eq!(counted(true, Ran { injection: Value::Pass, ..controlled() }), (ExitCode::Unknown, Value::Unknown));
+    assert_eq!(counted(true, Ran { data: Value::Unknown, ..controlled() }), (ExitCode::Unknown, Value::Unknown));
     // A control that passes shows that a pass means nothing.
-    assert_eq!(counted(true, passed()), (1, Value::Fail));
-    for exit_code in [1, 4, 5, 130] {
+    assert_eq!(counted(true, passed()), (ExitCode::Failed, Value::Fail));
+    for exit_code in [ExitCode::Failed, ExitCode::Environment, ExitCode::Dirty, ExitCode::Interrupted] {
         assert_eq!(counted(true, Ran { exit_code, ..controlled() }).0, exit_code, "a control hides nothing");
     }
     // No drill is excused for looking like one.
-    assert_eq!(counted(false, controlled()), (2, Value::Unknown));
-}
-
-#[test]
-fn the_worst_exit_code_wins() {
-    assert_eq!([worst_exit_code([0, 0]), worst_exit_code([0, 2]), worst_exit_code([2, 4, 0])], [0, 2, 4]);
-    assert_eq!([worst_exit_code([1, 4, 2]), worst_exit_code([1, 130, 2]), worst_exit_code([130, 5, 1])], [1, 130, 5]);
-    assert_eq!(worst_exit_code([]), 2, "nothing was shown");
-    assert_ne!(worst_exit_code([0, 77]), 0);
+    assert_eq!(counted(false, controlled()), (ExitCode::Unknown, Value::Unknown));
 }
 
 fn suite(repeats: &[u32]) -> Suite {
@@ -178,16 +171,23 @@ fn parts(suite: &Suite, of: u32, outcome: impl Fn(Slot) -> Outcome + Copy) -> Ve
 #[test]
 fn what_was_not_reached_is_unknown() {
     let begun = SuiteResult::new(&suite(&[1, 2]), None, String::new());
-    assert_eq!((begun.exit_code, begun.count(Value::Unknown)), (2, 3));
+    assert_eq!((begun.exit_code, begun.count(Value::Unknown)), (ExitCode::Unknown, 3));
     let not_run = |because: Because| result(&suite(&[1]), None, |_| Outcome::NotRun(because.clone())).exit_code;
     let by = "a/b".to_owned();
-    assert_eq!(not_run(Because::LeftDirty { by: by.clone() }), 2);
-    assert_eq!(not_run(Because::Changed { by }), 2);
-    assert_eq!(not_run(Because::Interrupted), 130);
-    assert_eq!(not_run(Because::NoCluster { message: String::new(), exit_code: 4 }), 4);
-    let dirty = Outcome::NotRun(Because::NoCluster { message: String::new(), exit_code: 5 });
+    assert_eq!(not_run(Because::LeftDirty { by: by.clone() }), ExitCode::Unknown);
+    assert_eq!(not_run(Because::Changed { by }), ExitCode::Unknown);
+    assert_eq!(not_run(Because::Interrupted), ExitCode::Interrupted);
+    assert_eq!(
+        not_run(Because::NoCluster { message: String::new(), exit_code: ExitCode::Environment }),
+        ExitCode::Environment
+    );
+    let dirty = Outcome::NotRun(Because::NoCluster { message: String::new(), exit_code: ExitCode::Dirty });
     let dirty = result(&suite(&[1]), None, |_| dirty.clone());
-    assert_eq!((dirty.exit_code, dirty.count(Value::Unknown)), (5, 1), "what is left is no word on the drill");
+    assert_eq!(
+        (dirty.exit_code, dirty.count(Value::Unknown)),
+        (ExitCode::Dirty, 1),
+        "what is left is no word on the drill"
+    );
 }
 
 #[test]
@@ -231,7 +231,7 @@ fn repeats_say_together_what_one_run_cannot() {
         _ => Outcome::NotRun(Because::NotReached),
     };
     let broken_off = |slot: Slot| match slot.round {
-        23 => Outcome::Failed { exit_code: 4, message: "the journal cannot be written".to_owned() },
+        23 => Outcome::Failed { exit_code: ExitCode::Environment, message: "the journal cannot be written".to_owned() },
         _ => outcome(slot),
     };
     let unknown = result(&suite(&[23]), None, broken_off).repeated.remove(0);
@@ -257,12 +257,12 @@ fn a_run_that_is_not_independent_is_not_pooled_and_that_is_said() {
             ran.not_independent = Some(because.to_owned());
             ran.objectives[0].measured = Some(Measured::Interval { lower_ms: 90_000.0, upper_ms: 91_000.0 });
             ran.objectives[0].value = Value::Fail;
-            ran.exit_code = 1;
+            ran.exit_code = ExitCode::Failed;
         }
         Outcome::Ran(Box::new(ran))
     };
     let result = result(&suite(&[3]), None, outcome);
-    assert_eq!(result.exit_code, 1, "its own verdict counts all the same");
+    assert_eq!(result.exit_code, ExitCode::Failed, "its own verdict counts all the same");
     let repeated = &result.repeated[0];
     assert_eq!((repeated.runs, repeated.pooled(), repeated.left_out.len()), (3, 2, 1));
     assert_eq!((repeated.left_out[0].round, repeated.left_out[0].because.as_str()), (2, because));
@@ -282,7 +282,7 @@ proptest! {
     fn shards_merged_in_any_order_are_the_whole(
         repeats in prop::collection::vec(1_u32..4, 1..12),
         of in 1_u32..6,
-        codes in prop::collection::vec(prop::sample::select(vec![0_u8, 1, 2, 5, 130]), 40),
+        codes in prop::collection::vec(prop::sample::select(vec![ExitCode::Pass, ExitCode::Failed, ExitCode::Unknown, ExitCode::Dirty, ExitCode::Interrupted]), 40),
         seed in any::<u64>(),
     ) {
         let suite = suite(&repeats);

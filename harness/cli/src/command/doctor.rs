@@ -2,10 +2,11 @@
 
 use super::stack_file::Definition;
 use crate::args::{Output, StackFile};
-use crate::error::{CliError, exit};
+use crate::error::CliError;
 use crate::printer::Printer;
 use crate::report::json::pretty;
 use clap::Args;
+use firedrill_core::exit::ExitCode;
 use firedrill_engine::doctor::{Check, State, examine};
 use std::fmt::Write;
 
@@ -24,7 +25,7 @@ pub(crate) struct DoctorArgs {
 ///
 /// # Errors
 /// Where the result cannot be written as JSON.
-pub(crate) async fn doctor(args: &DoctorArgs, printer: &mut Printer) -> Result<u8, CliError> {
+pub(crate) async fn doctor(args: &DoctorArgs, printer: &mut Printer) -> Result<ExitCode, CliError> {
     let definition = Definition::load(&args.stack);
     let stack = definition.as_ref().map(|definition| &*definition.stack).map_err(ToString::to_string);
     let checks = examine(stack).await;
@@ -35,12 +36,12 @@ pub(crate) async fn doctor(args: &DoctorArgs, printer: &mut Printer) -> Result<u
     Ok(exit_code(&checks))
 }
 
-fn exit_code(checks: &[Check]) -> u8 {
-    if checks.iter().any(|check| check.state == State::Failed) { exit::ENVIRONMENT } else { exit::PASS }
+fn exit_code(checks: &[Check]) -> ExitCode {
+    if checks.iter().any(|check| check.state == State::Failed) { ExitCode::Environment } else { ExitCode::Pass }
 }
 
 fn json(checks: &[Check]) -> Result<String, CliError> {
-    let ok = exit_code(checks) == exit::PASS;
+    let ok = exit_code(checks) == ExitCode::Pass;
     pretty(&serde_json::json!({"ok": ok, "checks": checks})).map_err(CliError::environment)
 }
 
@@ -90,14 +91,14 @@ mod tests {
 
         1 needed and missing
         ");
-        assert_eq!(exit_code(&checks), 4);
+        assert_eq!(exit_code(&checks), ExitCode::Environment);
         assert!(json(&checks).unwrap().contains(r#""state": "failed""#));
     }
 
     #[test]
     fn warnings_alone_are_no_failure() {
         let checks = [check(State::Warning, "none", Some("load the module"))];
-        assert_eq!(exit_code(&checks), 0);
+        assert_eq!(exit_code(&checks), ExitCode::Pass);
         assert!(text(&checks).ends_with("\nnothing needed is missing; 1 to know of\n"));
     }
 }

@@ -4,6 +4,7 @@ use super::up::{failed, shown};
 use crate::error::CliError;
 use crate::printer::Printer;
 use clap::Args;
+use firedrill_core::exit::ExitCode;
 use firedrill_engine::lease::Lease;
 use firedrill_engine::provider::{self, ProviderError};
 
@@ -25,7 +26,7 @@ pub(crate) struct DownArgs {
 ///
 /// # Errors
 /// Where there is no such cluster, firedrill did not make it, or it does not go.
-pub(crate) async fn down(args: &DownArgs, printer: &mut Printer) -> Result<u8, CliError> {
+pub(crate) async fn down(args: &DownArgs, printer: &mut Printer) -> Result<ExitCode, CliError> {
     let found = provider::find().await.map_err(failed)?;
     let all: Vec<_> = found.into_iter().map(|cluster| cluster.name).collect();
     let names = match (&args.name, all.as_slice()) {
@@ -38,10 +39,10 @@ pub(crate) async fn down(args: &DownArgs, printer: &mut Printer) -> Result<u8, C
     };
     if names.is_empty() {
         printer.line("there is no firedrill cluster");
-        return Ok(0);
+        return Ok(ExitCode::Pass);
     }
     take_down(&names, args.force, printer).await?;
-    Ok(0)
+    Ok(ExitCode::Pass)
 }
 
 /// Takes clusters away, by name; without `force` none in which a run is alive.

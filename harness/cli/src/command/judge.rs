@@ -7,6 +7,7 @@ use crate::error::CliError;
 use crate::printer::Printer;
 use crate::report;
 use crate::report::text::one_line;
+use firedrill_core::exit::ExitCode;
 use firedrill_core::verdict::Verdict;
 use std::fs;
 use std::path::Path;
@@ -15,7 +16,7 @@ use std::path::Path;
 ///
 /// # Errors
 /// Where the run or the objectives cannot be read.
-pub(crate) fn judge(args: &JudgeArgs, printer: &mut Printer) -> Result<u8, CliError> {
+pub(crate) fn judge(args: &JudgeArgs, printer: &mut Printer) -> Result<ExitCode, CliError> {
     let run = SavedRun::open(&args.folders.runs, &args.run)?;
     let load = |path: &Path| load_scenario_file(path, &Definition::load(&args.folders.stack)?.stack);
     let other = args.objectives.as_deref().map(load).transpose()?;
@@ -31,7 +32,7 @@ pub(crate) fn judge(args: &JudgeArgs, printer: &mut Printer) -> Result<u8, CliEr
 ///
 /// # Errors
 /// Where the run cannot be read or the reports cannot be written.
-pub(crate) fn write_report(args: &ReportArgs, printer: &mut Printer) -> Result<u8, CliError> {
+pub(crate) fn write_report(args: &ReportArgs, printer: &mut Printer) -> Result<ExitCode, CliError> {
     let run = SavedRun::open(&args.folders.runs, &args.run)?;
     let verdict = run.judge(None)?;
     let before = fs::read_to_string(run.folder.join("verdict.json")).ok();

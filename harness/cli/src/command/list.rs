@@ -6,6 +6,7 @@ use crate::args::{Folders, ListArgs, ListWhat};
 use crate::error::CliError;
 use crate::printer::Printer;
 use crate::report::text::one_line;
+use firedrill_core::exit::ExitCode;
 use firedrill_core::scenario::{Recovery, Scenario};
 use firedrill_core::verdict::Verdict;
 use firedrill_engine::provider;
@@ -17,7 +18,7 @@ use std::io;
 ///
 /// # Errors
 /// Where the container engine does not answer, or a scenario has mistakes.
-pub(crate) async fn list(args: &ListArgs, printer: &mut Printer) -> Result<u8, CliError> {
+pub(crate) async fn list(args: &ListArgs, printer: &mut Printer) -> Result<ExitCode, CliError> {
     match args.what {
         ListWhat::Clusters => {
             let found = provider::find().await.map_err(CliError::environment)?;
@@ -30,7 +31,7 @@ pub(crate) async fn list(args: &ListArgs, printer: &mut Printer) -> Result<u8, C
         }
         ListWhat::Scenarios => scenarios(&args.folders, printer)?,
     }
-    Ok(0)
+    Ok(ExitCode::Pass)
 }
 
 fn scenarios(folders: &Folders, printer: &mut Printer) -> Result<(), CliError> {

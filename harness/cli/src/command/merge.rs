@@ -6,6 +6,7 @@ use crate::args::MergeArgs;
 use crate::error::CliError;
 use crate::printer::Printer;
 use crate::report;
+use firedrill_core::exit::ExitCode;
 use firedrill_core::suite::{self, Outcome, Part, SuiteResult};
 use firedrill_core::verdict::{VERDICT_VERSION, Verdict};
 use serde::Deserialize;
@@ -16,7 +17,7 @@ use std::path::{Path, PathBuf};
 ///
 /// # Errors
 /// Where they cannot be read, or are not all the shards of one suite, each once: with everything that is wrong.
-pub(crate) fn merge(args: &MergeArgs, printer: &mut Printer) -> Result<u8, CliError> {
+pub(crate) fn merge(args: &MergeArgs, printer: &mut Printer) -> Result<ExitCode, CliError> {
     let result = merged(&args.shards, &args.into)?;
     show(&result, &args.into, args.output, printer);
     Ok(result.exit_code)

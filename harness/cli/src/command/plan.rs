@@ -8,6 +8,7 @@ use crate::error::CliError;
 use crate::printer::Printer;
 use crate::report;
 use crate::report::text::one_line;
+use firedrill_core::exit::ExitCode;
 use firedrill_core::scenario::{Fault, Recovery};
 use firedrill_core::time::human;
 use firedrill_engine::cluster::Cluster;
@@ -48,14 +49,14 @@ pub(crate) fn agent_image(named: Option<&str>) -> Result<String, CliError> {
 ///
 /// # Errors
 /// Where the scenario has mistakes or the cluster is not as it must be.
-pub(crate) async fn plan(args: &PlanArgs, printer: &mut Printer) -> Result<u8, CliError> {
+pub(crate) async fn plan(args: &PlanArgs, printer: &mut Printer) -> Result<ExitCode, CliError> {
     let definition = Definition::load(&args.drill.folders.stack)?;
     if args.rbac {
         let stack = definition.stack.clone();
         let (scenario, variant) = load_drill(&args.drill.folders, &stack, &args.drill.name)?;
         let drill = Drill { scenario, stack, variant, seed: None, noop: false, agent_image: String::new() };
         printer.line(&rbac::manifests(&drill));
-        return Ok(0);
+        return Ok(ExitCode::Pass);
     }
     let drill = drill(&args.drill, &definition)?;
     let cluster = open_cluster(&args.drill.cluster).await?;
@@ -73,7 +74,7 @@ pub(crate) async fn plan(args: &PlanArgs, printer: &mut Printer) -> Result<u8, C
         }
         Output::Text => printer.line(&text(&drill, &cluster, &plan)),
     }
-    Ok(0)
+    Ok(ExitCode::Pass)
 }
 
 fn text(drill: &Drill, cluster: &Cluster, plan: &firedrill_core::plan::Plan) -> String {

@@ -4,10 +4,11 @@ use super::common::{SavedRun, open_cluster};
 use super::plan::drill;
 use super::stack_file::Definition;
 use crate::args::{Output, RunArgs};
-use crate::error::{CliError, exit};
+use crate::error::CliError;
 use crate::printer::Printer;
 use crate::report;
 use crate::report::terminal::LiveView;
+use firedrill_core::exit::ExitCode;
 use firedrill_core::verdict::Verdict;
 use firedrill_engine::run::{self, InterruptSource, Interrupts, Progress};
 use firedrill_engine::world;
@@ -80,11 +81,11 @@ pub(crate) struct Judged {
 
 impl Judged {
     /// What a process that runs this drill alone ends with.
-    pub(crate) fn exit_code(&self) -> u8 {
+    pub(crate) fn exit_code(&self) -> ExitCode {
         match self.verdict.exit_code {
-            exit::DIRTY => exit::DIRTY,
-            _ if self.environment.is_some() => exit::ENVIRONMENT,
-            exit::PASS if self.unwritten.is_some() => exit::ENVIRONMENT,
+            ExitCode::Dirty => ExitCode::Dirty,
+            _ if self.environment.is_some() => ExitCode::Environment,
+            ExitCode::Pass if self.unwritten.is_some() => ExitCode::Environment,
             code => code,
         }
     }
@@ -155,7 +156,7 @@ pub(crate) async fn drive(
 ///
 /// # Errors
 /// Where the scenario has mistakes or the cluster is not as it must be.
-pub(crate) async fn run(args: RunArgs, printer: &mut Printer) -> Result<u8, CliError> {
+pub(crate) async fn run(args: RunArgs, printer: &mut Printer) -> Result<ExitCode, CliError> {
     let definition = Definition::load(&args.drill.folders.stack)?;
     let drill = drill(&args.drill, &definition)?;
     if args.up {

@@ -3,12 +3,13 @@
 use super::common::{SCENARIO_FILE, each, load_scenario_file, open_cluster, read_text};
 use super::stack_file::Definition;
 use crate::args::{ClusterArgs, StackFile};
-use crate::error::{CliError, exit};
+use crate::error::CliError;
 use crate::printer::Printer;
 use crate::report::check;
 use crate::report::text::one_line;
 use clap::{Args, Subcommand, ValueEnum};
 use firedrill_core::document::{self, Document};
+use firedrill_core::exit::ExitCode;
 use firedrill_core::scenario::Scenario;
 use firedrill_core::stack::Stack;
 use firedrill_engine::cluster::Cluster;
@@ -78,7 +79,7 @@ enum CheckOutput {
 ///
 /// # Errors
 /// Where a file cannot be read, its scenario has mistakes, or the cluster does not answer.
-pub(crate) async fn runbook(args: &RunbookArgs, printer: &mut Printer) -> Result<u8, CliError> {
+pub(crate) async fn runbook(args: &RunbookArgs, printer: &mut Printer) -> Result<ExitCode, CliError> {
     let RunbookCommand::Check(args) = &args.command;
     let definition = Definition::load(&args.stack)?;
     let (stack, chart) = (&definition.stack, definition.chart(args.chart.as_deref()));
@@ -107,7 +108,7 @@ pub(crate) async fn runbook(args: &RunbookArgs, printer: &mut Printer) -> Result
     };
     printer.line(&text);
     let is_fine = checked.iter().all(|(_, report)| report.open().next().is_none());
-    Ok(if is_fine { exit::PASS } else { exit::FINDINGS })
+    Ok(if is_fine { ExitCode::Pass } else { ExitCode::Failed })
 }
 
 /// Sees that nothing is broken: on a stack that is, commands fail that are right.
@@ -175,7 +176,7 @@ mod tests {
             assert!(!found[0].1.as_ref().unwrap().corrections.is_empty());
             assert!(found[0].0.commands.len() >= 8);
         }
-        assert_eq!(read(Path::new("nowhere.md"), &stack()).unwrap_err().exit_code(), exit::INPUT);
+        assert_eq!(read(Path::new("nowhere.md"), &stack()).unwrap_err().exit_code(), ExitCode::Input);
     }
 
     #[test]
@@ -186,7 +187,7 @@ mod tests {
             fs::write(file, b"# Book\n\xe9\n").unwrap();
         }
         let error = each(files.iter().map(|file| read(file, &stack()))).map(|_| ()).unwrap_err();
-        assert_eq!(error.exit_code(), exit::INPUT);
+        assert_eq!(error.exit_code(), ExitCode::Input);
         let shown = error.to_string();
         assert_eq!(shown.matches("not UTF-8: byte 7 (line 2) is 0xe9").count(), 2, "{shown}");
     }
@@ -198,6 +199,6 @@ mod tests {
         fs::write(&file, "# Book\n\n```sh\nkind: Pod\n```\n").unwrap();
         assert_eq!(read(&file, &stack()).unwrap()[0].0.not_read.len(), 1);
         fs::write(&file, "# Book\n").unwrap();
-        assert_eq!(read(&file, &stack()).unwrap_err().exit_code(), exit::INPUT);
+        assert_eq!(read(&file, &stack()).unwrap_err().exit_code(), ExitCode::Input);
     }
 }

@@ -8,14 +8,13 @@ use super::stack_file::Definition;
 use super::up::{ensure_up, failed};
 use crate::args::{ClusterArgs, Output, SuiteArgs};
 use crate::diagnostics;
-use crate::error::{CliError, exit};
+use crate::error::CliError;
 use crate::printer::Printer;
 use crate::report;
 use crate::report::text::one_line;
+use firedrill_core::exit::ExitCode;
 use firedrill_core::scenario::{Needs, Scenario};
-use firedrill_core::suite::{
-    self, Because, Catalog, Course, Entry, Next, Outcome, Ran, Suite, SuiteResult, worst_exit_code,
-};
+use firedrill_core::suite::{self, Because, Catalog, Course, Entry, Next, Outcome, Ran, Suite, SuiteResult};
 use firedrill_core::time::{At, human, millis};
 use firedrill_engine::clock::Clock;
 use firedrill_engine::files;
@@ -32,7 +31,7 @@ pub(crate) const SUITE_FILE: &str = "suite.json";
 ///
 /// # Errors
 /// Where the suite or a scenario has mistakes, or the folder of the results cannot be made. Nothing was run then.
-pub(crate) async fn suite(args: &SuiteArgs, printer: &mut Printer) -> Result<u8, CliError> {
+pub(crate) async fn suite(args: &SuiteArgs, printer: &mut Printer) -> Result<ExitCode, CliError> {
     let definition = Definition::load(&args.folders.stack)?;
     let scenarios = load_scenarios(&args.folders, &definition.stack)?.into_iter();
     let scenarios: BTreeMap<_, _> = scenarios.map(|scenario| (scenario.name.clone(), scenario)).collect();
@@ -92,7 +91,7 @@ pub(crate) async fn suite(args: &SuiteArgs, printer: &mut Printer) -> Result<u8,
                 // What a suite that is killed now has left.
                 let message =
                     "begun and not ended; if the suite was killed meanwhile, finish with: firedrill sweep".to_owned();
-                result.put(index, Outcome::Failed { exit_code: exit::DIRTY, message }, millis(elapsed()));
+                result.put(index, Outcome::Failed { exit_code: ExitCode::Dirty, message }, millis(elapsed()));
                 report::suite::write_all(&folder, &result).ok();
                 stage.run(drill.clone(), entry, &folder, &ctrl_c.interrupts, &mut course, printer).await
             }
@@ -112,7 +111,7 @@ pub(crate) async fn suite(args: &SuiteArgs, printer: &mut Printer) -> Result<u8,
     match unwritten {
         Some(error) => {
             printer.error(&error.to_string(), error.hint());
-            Ok(worst_exit_code([result.exit_code, exit::ENVIRONMENT]))
+            Ok(ExitCode::worst([result.exit_code, ExitCode::Environment]))
         }
         None => Ok(result.exit_code),
     }
@@ -189,7 +188,7 @@ impl Stage<'_> {
                 printer.error(&error.to_string(), error.hint());
             }
             let link = relative(folder, &judged.saved.folder).map_err(|error| match judged.verdict.exit_code {
-                exit::DIRTY => CliError::dirty(error),
+                ExitCode::Dirty => CliError::dirty(error),
                 _ => error,
             })?;
             Ok(Ran::of(&judged.verdict, &judged.saved.journal, link, judged.exit_code()))

@@ -6,6 +6,7 @@ use crate::args::SweepArgs;
 use crate::error::CliError;
 use crate::printer::Printer;
 use crate::report::text::one_line;
+use firedrill_core::exit::ExitCode;
 use firedrill_engine::run::{self, SweepOptions};
 use firedrill_engine::world;
 
@@ -13,7 +14,7 @@ use firedrill_engine::world;
 ///
 /// # Errors
 /// Where the cluster does not answer or is in use, or something is still left behind afterwards.
-pub(crate) async fn sweep(args: &SweepArgs, printer: &mut Printer) -> Result<u8, CliError> {
+pub(crate) async fn sweep(args: &SweepArgs, printer: &mut Printer) -> Result<ExitCode, CliError> {
     let cluster = open_cluster(&args.cluster).await?;
     let interrupted = CtrlC::listen();
     let options = SweepOptions {
@@ -66,5 +67,5 @@ pub(crate) async fn sweep(args: &SweepArgs, printer: &mut Printer) -> Result<u8,
     if swept.done.is_empty() && swept.planned.is_empty() {
         printer.line(&format!("nothing to sweep on {}", cluster.name));
     }
-    Ok(0)
+    Ok(ExitCode::Pass)
 }

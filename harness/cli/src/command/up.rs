@@ -8,6 +8,7 @@ use crate::error::CliError;
 use crate::printer::Printer;
 use crate::report::text::one_line;
 use clap::Args;
+use firedrill_core::exit::ExitCode;
 use firedrill_core::scenario::{Layout, Needs};
 use firedrill_core::time::{At, human};
 use firedrill_engine::clock::Clock;
@@ -210,13 +211,13 @@ fn unreadable(error: StackError) -> CliError {
 ///
 /// # Errors
 /// Where it does not come up, with what to do about it.
-pub(crate) async fn up(args: &UpArgs, printer: &mut Printer) -> Result<u8, CliError> {
+pub(crate) async fn up(args: &UpArgs, printer: &mut Printer) -> Result<ExitCode, CliError> {
     let definition = if args.no_stack { None } else { Some(Definition::load(&args.file)?) };
     let wanted = Wanted { layout: args.layout.clone(), template: None };
     let wanted = definition.as_ref().map(|definition| (definition, wanted));
     let cluster = bring_up(args.name.as_deref(), args.workers, wanted, &args.stack, printer).await?;
     printer.line(&cluster.name);
-    Ok(0)
+    Ok(ExitCode::Pass)
 }
 
 /// Brings a cluster with the stack up where none is, as a scenario needs it; what `run --up` begins with.

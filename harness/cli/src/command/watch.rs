@@ -3,10 +3,11 @@
 use super::common::each;
 use super::run::CtrlC;
 use super::watch_result::{as_json, as_text, measured};
-use crate::error::{CliError, exit};
+use crate::error::CliError;
 use crate::escape;
 use crate::printer::Printer;
 use clap::{Args, ValueEnum};
+use firedrill_core::exit::ExitCode;
 use firedrill_core::judge::outage::SeriesSummary;
 use firedrill_core::sample::Connection;
 use firedrill_core::time::{human, parse_duration};
@@ -171,7 +172,7 @@ impl WatchArgs {
 ///
 /// # Errors
 /// Where the arguments cannot be used, or the result cannot be written.
-pub(crate) async fn watch(args: WatchArgs, printer: &mut Printer) -> Result<u8, CliError> {
+pub(crate) async fn watch(args: WatchArgs, printer: &mut Printer) -> Result<ExitCode, CliError> {
     let specs = args.checked()?;
     let names: Vec<_> = specs.iter().map(|spec| spec.endpoint.to_string()).collect();
     let ctrl_c = CtrlC::listen();
@@ -187,14 +188,14 @@ pub(crate) async fn watch(args: WatchArgs, printer: &mut Printer) -> Result<u8, 
 
 /// 0 where every endpoint was measured, 2 where one was not. With `--fail-on outage`, 1 where an outage was seen; where none was
 /// seen, 2 if one may have been missed.
-fn exit_code(fail_on: Option<FailOn>, series: &[SeriesSummary]) -> u8 {
+fn exit_code(fail_on: Option<FailOn>, series: &[SeriesSummary]) -> ExitCode {
     let measured = series.iter().all(measured);
     let whole = series.iter().all(|series| series.gaps.is_empty() && series.gaps_dropped == 0);
     match fail_on {
-        Some(FailOn::Outage) if series.iter().any(|series| !series.outages.is_empty()) => exit::FAILED,
-        Some(FailOn::Outage) if !whole => exit::UNKNOWN,
-        _ if measured => exit::PASS,
-        _ => exit::UNKNOWN,
+        Some(FailOn::Outage) if series.iter().any(|series| !series.outages.is_empty()) => ExitCode::Failed,
+        Some(FailOn::Outage) if !whole => ExitCode::Unknown,
+        _ if measured => ExitCode::Pass,
+        _ => ExitCode::Unknown,
     }
 }
 
@@ -224,10 +225,21 @@ mod tests {
         let code = |fail_on, series: &[&SeriesSummary]| {
             exit_code(fail_on, &series.iter().map(|series| (*series).clone()).collect::<Vec<_>>())
         };
+        use ExitCode::{Failed, Pass, Unknown};
         let asked = Some(FailOn::Outage);
-        assert_eq!([code(None, &[&down]), code(None, &[&up, &gap]), code(None, &[&up, &nothing])], [0, 0, 2]);
-        assert_eq!([code(asked, &[&up, &down]), code(asked, &[&up]), code(asked, &[&nothing, &down])], [1, 0, 1]);
-        assert_eq!([code(asked, &[&up, &gap]), code(asked, &[&nothing])], [2, 2], "an outage may have been missed");
+        assert_eq!(
+            [code(None, &[&down]), code(None, &[&up, &gap]), code(None, &[&up, &nothing])],
+            [Pass, Pass, Unknown]
+        );
+        assert_eq!(
+            [code(asked, &[&up, &down]), code(asked, &[&up]), code(asked, &[&nothing, &down])],
+            [Failed, Pass, Failed]
+        );
+        assert_eq!(
+            [code(asked, &[&up, &gap]), code(asked, &[&nothing])],
+            [Unknown; 2],
+            "an outage may have been missed"
+        );
     }
 
     #[test]
@@ -249,7 +261,7 @@ mod tests {
                 parsed(text).unwrap().endpoints().map_or(String::new(), |all| format!("{all:?} {}", all[0]))
             );
             assert!(!shown.contains("cret"), "{shown}");
-            assert_eq!(error.exit_code(), exit::INPUT);
+            assert_eq!(error.exit_code(), ExitCode::Input);
         }
         let several =
             parsed("--postgres postgres://u:p@a,b/db?target_session_attrs=read-write").unwrap().checked().unwrap();

@@ -5,6 +5,7 @@
 
 use super::describe;
 use super::text::{limit, value_word, visible};
+use firedrill_core::exit::ExitCode;
 use firedrill_core::time::millis;
 use firedrill_core::verdict::{Measured, ObjectiveResult, Part, Value, Verdict};
 use quick_junit::{NonSuccessKind, Property, Report, SerializeError, TestCase, TestCaseStatus, TestSuite};
@@ -49,7 +50,7 @@ pub(super) fn suite(verdict: &Verdict, name: &str) -> TestSuite {
     }
     suite.add_test_case(part_case("data", &class, &verdict.data));
     suite.add_test_case(part_case("cleanup", &class, &verdict.cleanup));
-    if verdict.exit_code == 130 {
+    if verdict.exit_code == ExitCode::Interrupted {
         let mut case = TestCase::new("run", status(Value::Unknown, &verdict.headline, ""));
         case.set_classname(visible(&class));
         suite.add_test_case(case);

@@ -8,6 +8,7 @@ use super::parts;
 use super::recovery::{self, Judged};
 use super::series::{Bounds, Gather, Seen, mind_controls};
 use crate::event::PhaseEnd;
+use crate::exit::ExitCode;
 use crate::journal::Journal;
 use crate::plan::{Phase, Series};
 use crate::sample::SampleReader;
@@ -235,19 +236,19 @@ fn headline(history: &History<'_>, injection: &Part, recovery: &Judged, data: &P
     }
 }
 
-/// The exit codes of the process, as far as a verdict decides them.
-fn exit_code(history: &History<'_>, injection: &Part, recovery: &Part, data: &Part, cleanup: &Part) -> u8 {
+/// The exit code of the process, as far as a verdict decides it.
+fn exit_code(history: &History<'_>, injection: &Part, recovery: &Part, data: &Part, cleanup: &Part) -> ExitCode {
     let values = [recovery.value, data.value];
     if cleanup.value != Value::Pass {
-        5
+        ExitCode::Dirty
     } else if history.interrupted {
-        130
+        ExitCode::Interrupted
     } else if values.contains(&Value::Fail) {
-        1
+        ExitCode::Failed
     } else if injection.value != Value::Pass || values.contains(&Value::Unknown) {
-        2
+        ExitCode::Unknown
     } else {
-        0
+        ExitCode::Pass
     }
 }
 

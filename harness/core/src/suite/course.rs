@@ -2,6 +2,7 @@
 
 use super::model::Entry;
 use super::result::Because;
+use crate::exit::ExitCode;
 use crate::time::human;
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ enum Ground {
     /// There is none.
     Missing {
         message: String,
-        exit_code: u8,
+        exit_code: ExitCode,
     },
 }
 
@@ -74,9 +75,9 @@ impl Course {
     }
 
     /// A run of this drill ended with that exit code.
-    pub fn ran(&mut self, entry: &Entry, exit_code: u8) {
+    pub fn ran(&mut self, entry: &Entry, exit_code: ExitCode) {
         let by = entry.to_string();
-        if exit_code == 5 {
+        if exit_code == ExitCode::Dirty {
             self.ground = Ground::Dirty { by };
         } else if entry.irreversible && self.ground == Ground::AsAtFirst {
             self.ground = Ground::Changed { by };
@@ -89,7 +90,7 @@ impl Course {
     }
 
     /// There is no cluster to run on, and `exit_code` says what that attempt ended with.
-    pub fn lost(&mut self, message: &str, exit_code: u8) {
+    pub fn lost(&mut self, message: &str, exit_code: ExitCode) {
         self.ground = Ground::Missing { message: message.to_owned(), exit_code };
     }
 }
@@ -104,7 +105,7 @@ mod tests {
     #[test]
     fn a_clean_cluster_is_used_again() {
         let mut course = Course::new(None, false);
-        for exit_code in [0, 1, 2, 4] {
+        for exit_code in [ExitCode::Pass, ExitCode::Failed, ExitCode::Unknown, ExitCode::Environment] {
             course.ran(&entry("a", 1, 1), exit_code);
             assert_eq!(course.next(&entry("b", 1, 1), NOW, false), Next::Run);
         }
@@ -116,7 +117,7 @@ mod tests {
             [(false, Next::Pass(Because::LeftDirty { by: "drill/a".to_owned() })), (true, Next::RunOnFreshCluster)]
         {
             let mut course = Course::new(None, own);
-            course.ran(&entry("a", 1, 1), 5);
+            course.ran(&entry("a", 1, 1), ExitCode::Dirty);
             assert_eq!(course.next(&entry("b", 1, 1), NOW, false), next);
         }
     }
@@ -125,15 +126,15 @@ mod tests {
     fn a_changed_cluster_is_replaced_and_a_dirty_one_is_not_forgotten() {
         let irreversible = Entry { irreversible: true, ..entry("a", 1, 1) };
         let mut own = Course::new(None, true);
-        own.ran(&irreversible, 0);
+        own.ran(&irreversible, ExitCode::Pass);
         assert_eq!(own.next(&entry("b", 1, 1), NOW, false), Next::RunOnFreshCluster);
         own.refreshed();
         assert_eq!(own.next(&entry("b", 1, 1), NOW, false), Next::Run);
         let mut other = Course::new(None, false);
-        other.ran(&irreversible, 0);
+        other.ran(&irreversible, ExitCode::Pass);
         let changed = Next::Pass(Because::Changed { by: "drill/a".to_owned() });
         assert_eq!(other.next(&entry("b", 1, 1), NOW, false), changed);
-        other.ran(&irreversible, 5);
+        other.ran(&irreversible, ExitCode::Dirty);
         assert!(matches!(other.next(&entry("b", 1, 1), NOW, false), Next::Pass(Because::LeftDirty { .. })));
     }
 
@@ -150,8 +151,8 @@ mod tests {
     fn after_an_interrupt_or_without_a_cluster_nothing_runs() {
         let mut course = Course::new(None, true);
         assert_eq!(course.next(&entry("a", 1, 1), NOW, true), Next::Pass(Because::Interrupted));
-        course.lost("kind: no space left", 4);
-        let lost = Because::NoCluster { message: "kind: no space left".to_owned(), exit_code: 4 };
+        course.lost("kind: no space left", ExitCode::Environment);
+        let lost = Because::NoCluster { message: "kind: no space left".to_owned(), exit_code: ExitCode::Environment };
         for interrupted in [false, true] {
             assert_eq!(course.next(&entry("a", 1, 1), NOW, interrupted), Next::Pass(lost.clone()));
         }

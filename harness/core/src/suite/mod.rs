@@ -15,8 +15,6 @@ pub use course::{Course, Next};
 pub use file::{parse, schema};
 pub use merge::{Part, merge};
 pub use model::{Catalog, Entry, Facts, Slot, Suite, facts};
-pub use result::{
-    Because, ObjectiveSeen, Outcome, Ran, RunResult, SUITE_VERSION, ShardTook, SuiteResult, worst_exit_code,
-};
+pub use result::{Because, ObjectiveSeen, Outcome, Ran, RunResult, SUITE_VERSION, ShardTook, SuiteResult};
 pub use shard::{Shard, assign};
 pub use statistics::{Held, LeftOut, Measure, Repeated, p90_confidence, violation_bound};

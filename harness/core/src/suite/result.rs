@@ -4,6 +4,7 @@ use super::model::{Entry, Slot, Suite, slots};
 use super::shard::Shard;
 use super::statistics::{Repeated, repeated};
 use crate::event::{Event, PhaseEnd};
+use crate::exit::ExitCode;
 use crate::journal::Journal;
 use crate::plan::Phase;
 use crate::time::millis;
@@ -35,8 +36,8 @@ pub struct SuiteResult {
     pub merged: Vec<ShardTook>,
     /// Every drill of the suite, those of other shards too.
     pub planned: Vec<Entry>,
-    /// The worst exit code of all runs, by [`worst_exit_code`].
-    pub exit_code: u8,
+    /// The worst exit code of all runs, by [`ExitCode::worst`].
+    pub exit_code: ExitCode,
     /// Every run that was to be, in order.
     pub results: Vec<RunResult>,
     /// What the drills that run more than once say together.
@@ -68,7 +69,7 @@ pub struct RunResult {
     /// What it counts as: a control that ends as it must is a pass, what did not run is unknown.
     pub value: Value,
     /// The exit code that it counts with.
-    pub exit_code: u8,
+    pub exit_code: ExitCode,
     /// What became of it.
     pub outcome: Outcome,
 }
@@ -82,7 +83,7 @@ pub enum Outcome {
     /// It was begun, but there is nothing to judge.
     Failed {
         /// What it ended with: 4, or 5 where something is left.
-        exit_code: u8,
+        exit_code: ExitCode,
         /// Why.
         message: String,
     },
@@ -120,7 +121,7 @@ pub enum Because {
         /// Why.
         message: String,
         /// What bringing one up ended with: 4, or 5 where something is left.
-        exit_code: u8,
+        exit_code: ExitCode,
     },
     /// The suite was interrupted before.
     Interrupted,
@@ -159,7 +160,7 @@ pub struct Ran {
     /// The verdict's headline.
     pub headline: String,
     /// What `firedrill run` would have ended with.
-    pub exit_code: u8,
+    pub exit_code: ExitCode,
     /// Did the fault really happen?
     pub injection: Value,
     /// Did the service recover in time?
@@ -194,7 +195,7 @@ pub struct ObjectiveSeen {
 
 impl Ran {
     /// From a run's verdict and journal. `exit_code` is what `firedrill run` ends with.
-    pub fn of(verdict: &Verdict, journal: &Journal, folder: String, exit_code: u8) -> Self {
+    pub fn of(verdict: &Verdict, journal: &Journal, folder: String, exit_code: ExitCode) -> Self {
         let no_effect = |event: &Event| {
             matches!(event, Event::PhaseEnded { phase: Phase::Effect, end: PhaseEnd::DeadlinePassed, .. })
         };
@@ -214,11 +215,15 @@ impl Ran {
             return Err(format!("of run {}, not {}", verdict.run_id, self.run_id));
         }
         // What the verdict does not know: the cluster was not as it must be, or its reports could not be written.
-        let exit_code = if self.exit_code == 4 && verdict.exit_code != 5 { 4 } else { verdict.exit_code };
+        let exit_code = match (self.exit_code, verdict.exit_code) {
+            (_, ExitCode::Dirty) => ExitCode::Dirty,
+            (ExitCode::Environment, _) => ExitCode::Environment,
+            (_, code) => code,
+        };
         Ok(Self::with(verdict, self.folder.clone(), exit_code, self.no_effect_seen))
     }
 
-    fn with(verdict: &Verdict, folder: String, exit_code: u8, no_effect_seen: bool) -> Self {
+    fn with(verdict: &Verdict, folder: String, exit_code: ExitCode, no_effect_seen: bool) -> Self {
         let objective = |seen: &crate::verdict::ObjectiveResult| ObjectiveSeen {
             name: seen.name.clone(),
             measured: seen.measured,
@@ -246,13 +251,13 @@ impl Ran {
 
     /// The exit code of a control: 0 only where it came to the injection of nothing, waited for an effect in vain, kept all
     /// writes, left all clean, and is unknown for that. A pass would be a lie, and every other end is what it is.
-    fn control_exit_code(&self) -> u8 {
+    fn control_exit_code(&self) -> ExitCode {
         let as_expected = self.no_effect_seen
             && (self.injection, self.recovery) == (Value::Unknown, Value::Unknown)
             && (self.data, self.cleanup) == (Value::Pass, Value::Pass);
         match self.exit_code {
-            2 if as_expected => 0,
-            0 => 1,
+            ExitCode::Unknown if as_expected => ExitCode::Pass,
+            ExitCode::Pass => ExitCode::Failed,
             other => other,
         }
     }
@@ -265,15 +270,15 @@ impl RunResult {
             Outcome::Ran(ran) if entry.control => ran.control_exit_code(),
             Outcome::Ran(ran) => ran.exit_code,
             Outcome::Failed { exit_code, .. } | Outcome::NotRun(Because::NoCluster { exit_code, .. }) => *exit_code,
-            Outcome::NotRun(Because::Interrupted) => 130,
-            Outcome::NotRun(_) => 2,
+            Outcome::NotRun(Because::Interrupted) => ExitCode::Interrupted,
+            Outcome::NotRun(_) => ExitCode::Unknown,
         };
         let value = match (&outcome, exit_code) {
             // Whatever the attempt to get a cluster left behind, nothing is known of the drill.
             (Outcome::NotRun(_), _) => Value::Unknown,
-            (_, 0) => Value::Pass,
-            (_, 1 | 5) => Value::Fail,
-            _ => Value::Unknown,
+            (_, ExitCode::Pass) => Value::Pass,
+            (_, ExitCode::Failed | ExitCode::Dirty) => Value::Fail,
+            (_, ExitCode::Unknown | ExitCode::Input | ExitCode::Environment | ExitCode::Interrupted) => Value::Unknown,
         };
         let (drill, repeat, control) = (entry.to_string(), entry.repeat, entry.control);
         Self { drill, slot, repeat, control, value, exit_code, outcome }
@@ -295,13 +300,13 @@ impl RunResult {
     /// What became of it in a sentence.
     pub fn said(&self) -> String {
         match &self.outcome {
-            Outcome::Ran(ran) if self.control && self.exit_code == 0 => {
+            Outcome::Ran(ran) if self.control && self.exit_code == ExitCode::Pass => {
                 format!("as expected of a control: {}", ran.headline)
             }
-            Outcome::Ran(ran) if self.control && ran.exit_code == 2 => {
+            Outcome::Ran(ran) if self.control && ran.exit_code == ExitCode::Unknown => {
                 format!("not what a control must show: {}", ran.headline)
             }
-            Outcome::Ran(ran) if self.control && ran.exit_code == 0 => {
+            Outcome::Ran(ran) if self.control && ran.exit_code == ExitCode::Pass => {
                 format!("nothing was broken, and yet: {}", ran.headline)
             }
             Outcome::Ran(ran) => ran.headline.clone(),
@@ -326,7 +331,7 @@ impl SuiteResult {
             shard,
             merged: Vec::new(),
             planned: suite.drills.clone(),
-            exit_code: 0,
+            exit_code: ExitCode::Unknown,
             results: slots(&suite.drills, shard).into_iter().map(not_reached).collect(),
             repeated: Vec::new(),
         };
@@ -360,7 +365,7 @@ impl SuiteResult {
 
     /// Exit code and statistics from the results.
     pub(super) fn conclude(&mut self) {
-        self.exit_code = worst_exit_code(self.results.iter().map(|result| result.exit_code));
+        self.exit_code = ExitCode::worst(self.results.iter().map(|result| result.exit_code));
         let of_entry = |entry: usize| {
             let results: Vec<_> = self.results.iter().filter(|result| result.slot.entry == entry).collect();
             repeated(&results)
@@ -372,19 +377,4 @@ impl SuiteResult {
     pub fn count(&self, value: Value) -> usize {
         self.results.iter().filter(|result| result.value == value).count()
     }
-}
-
-/// The exit code of several together. From worst: 5, something was left dirty; 130, interrupted; 1, an objective failed or writes
-/// were lost; 4, the environment was not as it must be; 2, unknown; 0 only where all are. None at all are unknown.
-pub fn worst_exit_code(codes: impl IntoIterator<Item = u8>) -> u8 {
-    let badness = |code: &u8| match code {
-        0 => 0,
-        2 => 1,
-        1 => 4,
-        130 => 5,
-        5 => 6,
-        4 => 3,
-        _ => 2,
-    };
-    codes.into_iter().max_by_key(badness).unwrap_or(2)
 }

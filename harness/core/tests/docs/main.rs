@@ -2,6 +2,7 @@
 //! file; with `UPDATE_DOCS=1` it writes the file.
 
 mod drills;
+mod exit_codes;
 mod keys;
 mod results;
 mod safety;

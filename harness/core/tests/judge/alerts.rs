@@ -3,6 +3,7 @@
 use crate::builder::Run;
 use firedrill_core::alert::{AlertState, changed, prometheus};
 use firedrill_core::event::{Event, PhaseEnd};
+use firedrill_core::exit::ExitCode;
 use firedrill_core::plan::Phase;
 use firedrill_core::scenario::{Accepted, ExpectedAlert, Moment, Objective, Recovery};
 use firedrill_core::verdict::{AlertResult, FindingKind, Measured, Value, Verdict};
@@ -55,7 +56,7 @@ fn fired_in_time_and_resolved_is_no_finding() {
     let point = |ms| Some(Measured::Interval { lower_ms: ms, upper_ms: ms });
     assert_eq!(verdict.alerts[0].fired_after_ms, point(15_000.0));
     assert_eq!(verdict.alerts[0].resolved_after_ms, point(26_000.0));
-    assert!(findings(&verdict).is_empty() && verdict.exit_code == 0, "{:?}", verdict.findings);
+    assert!(findings(&verdict).is_empty() && verdict.exit_code == ExitCode::Pass, "{:?}", verdict.findings);
 }
 
 #[test]
@@ -74,7 +75,7 @@ fn an_alert_that_does_not_fire_or_is_not_resolved_is_a_finding_and_gates_nothing
     let never = run().judge();
     assert_eq!(alert(&never), (Some(Value::Fail), "it did not fire within 20.0 s of the effect"));
     assert_eq!(findings(&never), ["NATSDown: it did not fire within 20.0 s of the effect"]);
-    assert_eq!(never.exit_code, 0);
+    assert_eq!(never.exit_code, ExitCode::Pass);
     let mut late = run();
     seen(&mut late, 61_900, AlertState::Firing);
     seen(&mut late, 66_000, AlertState::Inactive);

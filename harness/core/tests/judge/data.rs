@@ -2,6 +2,7 @@
 
 use crate::builder::Run;
 use firedrill_core::event::{Event, FileSystem};
+use firedrill_core::exit::ExitCode;
 use firedrill_core::scenario::{Fault, NodeOffFault, PodSelector};
 use firedrill_core::verdict::Value;
 
@@ -37,7 +38,7 @@ fn writes_not_looked_for() {
     let mut run = Run::recovered(62_000);
     run.drop_events(|event| matches!(event, Event::Ledger(_)));
     let verdict = run.judge();
-    assert_eq!((verdict.data.value, verdict.exit_code), (Value::Unknown, 2));
+    assert_eq!((verdict.data.value, verdict.exit_code), (Value::Unknown, ExitCode::Unknown));
     assert_eq!(verdict.headline, "UNKNOWN: publish (outside, reused connections): its writes were not looked for");
 }
 

@@ -3,6 +3,7 @@
 use crate::builder::{EVERY_MS, INJECT_MS, PUBLISH, Run};
 use crate::verdicts::shown;
 use firedrill_core::event::{ContainerRestarts, Event, Looked};
+use firedrill_core::exit::ExitCode;
 use firedrill_core::sample::{Cause, NotSent, Outcome};
 use firedrill_core::scenario::{Accepted, Moment, Recovery, Vantage};
 use firedrill_core::time::At;
@@ -20,7 +21,7 @@ fn silence_at_the_end_of_an_outage_is_no_failure() {
     });
     let verdict = run.judge();
     assert_eq!(verdict.objectives[1].value, Value::Unknown, "{}", shown(&verdict));
-    assert_eq!(verdict.exit_code, 2);
+    assert_eq!(verdict.exit_code, ExitCode::Unknown);
 }
 
 #[test]
@@ -35,7 +36,12 @@ fn a_run_whose_prober_had_no_port_left_is_unknown_and_no_outage() {
         run.judge()
     };
     let not_sent = judged(Outcome::NotSent { why: NotSent::NoLocalPort });
-    assert_eq!((not_sent.objectives[1].value, not_sent.exit_code), (Value::Unknown, 2), "{}", shown(&not_sent));
+    assert_eq!(
+        (not_sent.objectives[1].value, not_sent.exit_code),
+        (Value::Unknown, ExitCode::Unknown),
+        "{}",
+        shown(&not_sent)
+    );
     assert_eq!(not_sent, judged(Outcome::Stalled));
     let failed = judged(Outcome::Failed { cause: Cause::Other, code: 0, maybe_applied: false });
     assert_eq!(failed.objectives[1].value, Value::Fail, "as a failure of the service it would be an outage");
@@ -51,7 +57,12 @@ fn silence_after_an_outage_may_hide_another() {
         }
     });
     let verdict = run.judge();
-    assert_eq!((verdict.objectives[1].value, verdict.exit_code), (Value::Unknown, 2), "{}", shown(&verdict));
+    assert_eq!(
+        (verdict.objectives[1].value, verdict.exit_code),
+        (Value::Unknown, ExitCode::Unknown),
+        "{}",
+        shown(&verdict)
+    );
 }
 
 #[test]
@@ -79,7 +90,7 @@ fn a_probe_that_never_failed_is_bounded_by_its_density() {
     assert_eq!(verdict.objectives[2].measured.map(|measured| measured.to_string()).as_deref(), Some("0.00 - 0.05 s"));
     run.keep_samples(|sample| sample.series == PUBLISH || sample.started < At::from_ms(50_000));
     let verdict = run.judge();
-    assert_eq!((verdict.objectives[2].value, verdict.exit_code), (Value::Unknown, 2));
+    assert_eq!((verdict.objectives[2].value, verdict.exit_code), (Value::Unknown, ExitCode::Unknown));
 }
 
 #[test]
@@ -99,14 +110,14 @@ fn samples_that_were_lost_after_the_run_pass_nothing() {
     let mut run = Run::recovered(62_000);
     let all = run.sample_count();
     run.ended_with(Some(all));
-    assert_eq!(run.judge().exit_code, 0);
+    assert_eq!(run.judge().exit_code, ExitCode::Pass);
     run.ended_with(Some(all + 1));
     let verdict = run.judge();
-    assert_eq!((verdict.recovery.value, verdict.exit_code), (Value::Unknown, 2));
+    assert_eq!((verdict.recovery.value, verdict.exit_code), (Value::Unknown, ExitCode::Unknown));
     assert_eq!(verdict.recovery.reasons[0], "the samples are not whole: the file holds 2,680, and the run wrote 2,681");
     // Nobody counted them, but a record was cut in two.
     run.ended_with(None).cut_off = true;
-    assert_eq!(run.judge().exit_code, 2);
+    assert_eq!(run.judge().exit_code, ExitCode::Unknown);
 }
 
 #[test]
@@ -115,7 +126,7 @@ fn a_run_that_died_after_all_was_measured_is_no_pass() {
     run.die(74_750);
     run.cut_off = false;
     let verdict = run.judge();
-    assert_eq!((verdict.cleanup.value, verdict.exit_code), (Value::Pass, 2), "{}", shown(&verdict));
+    assert_eq!((verdict.cleanup.value, verdict.exit_code), (Value::Pass, ExitCode::Unknown), "{}", shown(&verdict));
 }
 
 #[test]
@@ -128,7 +139,7 @@ fn a_sweep_hours_later_does_not_make_the_outage_longer() {
     let rollout = verdict.objectives[0].measured.map(|measured| measured.to_string());
     assert_eq!(rollout.as_deref(), Some("at least 2.20 s"));
     let values = (verdict.recovery.value, verdict.cleanup.value, verdict.exit_code);
-    assert_eq!(values, (Value::Unknown, Value::Pass, 2), "{}", shown(&verdict));
+    assert_eq!(values, (Value::Unknown, Value::Pass, ExitCode::Unknown), "{}", shown(&verdict));
 }
 
 #[test]
@@ -136,11 +147,11 @@ fn other_objectives_can_be_put_to_a_saved_run() {
     let run = Run::recovered(75_000);
     let mut other = run.start.scenario.clone();
     other.objectives[1].accepted.insert("hung".into(), Accepted(Duration::from_secs(20)));
-    assert_eq!(run.judge().exit_code, 0);
-    assert_eq!(run.judge_with(Some(&other)).unwrap().exit_code, 1);
+    assert_eq!(run.judge().exit_code, ExitCode::Pass);
+    assert_eq!(run.judge_with(Some(&other)).unwrap().exit_code, ExitCode::Failed);
     other.variants.get_mut("hung").unwrap().recovery = Recovery::StaysBroken;
     let verdict = run.judge_with(Some(&other)).unwrap();
-    assert_eq!(verdict.exit_code, 1, "what was run stays what it was");
+    assert_eq!(verdict.exit_code, ExitCode::Failed, "what was run stays what it was");
     assert!(verdict.findings.iter().any(|finding| finding.text.contains("of another file")), "{:?}", verdict.findings);
     other.name = "another".to_owned();
     assert!(run.judge_with(Some(&other)).is_err(), "another scenario's variant of that name is another drill");
@@ -154,7 +165,12 @@ fn samples_that_cannot_be_trusted_give_no_verdict() {
     let mut run = Run::recovered(62_000);
     run.keep_samples(|sample| sample.seq != 900);
     let verdict = run.judge();
-    assert_eq!((verdict.objectives[1].value, verdict.exit_code), (Value::Unknown, 2), "{}", shown(&verdict));
+    assert_eq!(
+        (verdict.objectives[1].value, verdict.exit_code),
+        (Value::Unknown, ExitCode::Unknown),
+        "{}",
+        shown(&verdict)
+    );
     let mut run = Run::recovered(62_000);
     run.change_samples(|sample| {
         if sample.seq == 900 {
@@ -172,7 +188,7 @@ fn the_clock_of_the_agent_widens_the_bounds() {
     let mut run = Run::recovered(62_000);
     run.start.plan.series.iter_mut().for_each(|series| series.vantage = Vantage::Inside);
     let verdict = run.judge();
-    assert_eq!((verdict.objectives[1].value, verdict.exit_code), (Value::Unknown, 2));
+    assert_eq!((verdict.objectives[1].value, verdict.exit_code), (Value::Unknown, ExitCode::Unknown));
     let narrow = Run::recovered(62_000).judge().objectives[1].measured.unwrap();
     run.event(4_000, Event::ClockCompared { vantage: "inside".into(), uncertainty_us: 7_000 });
     let wide = run.judge().objectives[1].measured.unwrap();
@@ -253,7 +269,7 @@ fn a_run_that_began_within_a_back_off_says_so() {
         let verdict = run.judge();
         let found = verdict.findings.iter().any(|finding| finding.text.contains("not pooled"));
         assert_eq!(found, verdict.not_independent.is_some(), "{}", shown(&verdict));
-        assert_eq!(verdict.exit_code, 0, "it gates nothing");
+        assert_eq!(verdict.exit_code, ExitCode::Pass, "it gates nothing");
         verdict.not_independent
     };
     assert_eq!(

@@ -2,6 +2,7 @@
 
 use crate::builder::{CONTROL, PUBLISH, Run};
 use firedrill_core::event::{Event, PhaseEnd};
+use firedrill_core::exit::ExitCode;
 use firedrill_core::plan::Phase;
 use firedrill_core::suite::{Entry, Outcome, Ran, RunResult, Slot};
 use firedrill_core::verdict::Value;
@@ -9,7 +10,8 @@ use std::time::Duration;
 
 fn counted(run: &Run, control: bool, environment: bool) -> RunResult {
     let verdict = run.judge();
-    let exit_code = if environment && verdict.exit_code != 5 { 4 } else { verdict.exit_code };
+    let unfit = environment && verdict.exit_code != ExitCode::Dirty;
+    let exit_code = if unfit { ExitCode::Environment } else { verdict.exit_code };
     let ran = Ran::of(&verdict, &run.journal(), "../run".to_owned(), exit_code);
     let entry = Entry {
         scenario: "nats-quorum-loss".to_owned(),
@@ -41,14 +43,14 @@ fn noop(is_steady: bool) -> Run {
 #[test]
 fn a_control_that_waited_for_an_effect_in_vain_passes() {
     let result = counted(&noop(true), true, false);
-    assert_eq!((result.exit_code, result.value), (0, Value::Pass));
+    assert_eq!((result.exit_code, result.value), (ExitCode::Pass, Value::Pass));
     assert_eq!(result.said(), "as expected of a control: UNKNOWN: no fault was put in (control run)");
 }
 
 #[test]
 fn a_control_that_never_got_there_is_unknown_though_its_verdict_reads_the_same() {
     let result = counted(&noop(false), true, false);
-    assert_eq!((result.exit_code, result.value), (2, Value::Unknown));
+    assert_eq!((result.exit_code, result.value), (ExitCode::Unknown, Value::Unknown));
     assert_eq!(result.said(), "not what a control must show: UNKNOWN: no fault was put in (control run)");
 }
 
@@ -57,13 +59,17 @@ fn a_fault_that_has_no_effect_is_no_control() {
     let mut run = Run::begun();
     run.injected().phase(40_100, Phase::Effect, 60_100, PhaseEnd::DeadlinePassed);
     run.up(PUBLISH, 60_000).up(CONTROL, 60_000).ledger(61_000, 0, 0).cleaned(62_000);
-    assert_eq!(counted(&run, false, false).exit_code, 2);
+    assert_eq!(counted(&run, false, false).exit_code, ExitCode::Unknown);
 }
 
 #[test]
 fn a_drill_counts_as_what_its_verdict_says() {
     let recovered = Run::recovered(62_000);
-    assert_eq!(counted(&recovered, false, false).exit_code, 0);
-    assert_eq!(counted(&recovered, true, false).exit_code, 1, "a control that passes shows that a pass means nothing");
-    assert_eq!(counted(&recovered, false, true).exit_code, 4);
+    assert_eq!(counted(&recovered, false, false).exit_code, ExitCode::Pass);
+    assert_eq!(
+        counted(&recovered, true, false).exit_code,
+        ExitCode::Failed,
+        "a control that passes shows that a pass means nothing"
+    );
+    assert_eq!(counted(&recovered, false, true).exit_code, ExitCode::Environment);
 }

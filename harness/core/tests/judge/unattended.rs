@@ -2,6 +2,7 @@
 
 use crate::builder::{CONTROL, PUBLISH, Run};
 use firedrill_core::event::{Event, PhaseEnd, StepEnd};
+use firedrill_core::exit::ExitCode;
 use firedrill_core::plan::Phase;
 use firedrill_core::sample::{Cause, Outcome};
 use firedrill_core::scenario::{Moment, Recovery};
@@ -23,7 +24,7 @@ fn unattended(end: PhaseEnd) -> Run {
 #[test]
 fn what_needs_its_runbook_stays_broken() {
     let verdict = unattended(PhaseEnd::DeadlinePassed).judge();
-    assert_eq!((verdict.recovery.value, verdict.exit_code), (Value::Pass, 0), "{:?}", verdict.recovery);
+    assert_eq!((verdict.recovery.value, verdict.exit_code), (Value::Pass, ExitCode::Pass), "{:?}", verdict.recovery);
     assert_eq!(verdict.headline, "STILL BROKEN, as it must be: it needs its runbook");
     assert_eq!(
         verdict.recovery.reasons,
@@ -33,7 +34,7 @@ fn what_needs_its_runbook_stays_broken() {
         ]
     );
     let healed = unattended(PhaseEnd::Done).judge();
-    assert_eq!((healed.recovery.value, healed.exit_code), (Value::Fail, 1), "{:?}", healed.recovery);
+    assert_eq!((healed.recovery.value, healed.exit_code), (Value::Fail, ExitCode::Failed), "{:?}", healed.recovery);
     let mut unnoticed = unattended(PhaseEnd::DeadlinePassed);
     unnoticed.phase(41_000, Phase::Detect, 100_000, PhaseEnd::DeadlinePassed);
     let unnoticed = unnoticed.judge();
@@ -58,9 +59,9 @@ fn what_stays_broken_has_its_times_to_keep() {
         run.moment(at_ms, Moment::Detected, "nats");
         run.judge()
     };
-    assert_eq!((noticed(50_000).recovery.value, noticed(50_000).exit_code), (Value::Pass, 0));
+    assert_eq!((noticed(50_000).recovery.value, noticed(50_000).exit_code), (Value::Pass, ExitCode::Pass));
     let late = noticed(65_000);
-    assert_eq!((late.recovery.value, late.exit_code), (Value::Fail, 1), "{:?}", late.recovery);
+    assert_eq!((late.recovery.value, late.exit_code), (Value::Fail, ExitCode::Failed), "{:?}", late.recovery);
     assert!(late.headline.starts_with("FAILED: rollout: 25.0"), "{}", late.headline);
     assert!(late.recovery.reasons[1].starts_with("still broken"), "{:?}", late.recovery);
 }
@@ -76,12 +77,12 @@ fn without(section: &str, end: PhaseEnd) -> Run {
 #[test]
 fn what_recovers_without_a_section_does_not_need_it() {
     let broken = without("3.", PhaseEnd::DeadlinePassed).judge();
-    assert_eq!((broken.recovery.value, broken.exit_code), (Value::Pass, 0), "{:?}", broken.recovery);
+    assert_eq!((broken.recovery.value, broken.exit_code), (Value::Pass, ExitCode::Pass), "{:?}", broken.recovery);
     assert_eq!(broken.headline, "STILL BROKEN without \"3. Delete the stuck pods\", as it must be: it needs that");
     assert_eq!(broken.without.as_deref(), Some("3. Delete the stuck pods"));
     assert_eq!((broken.objectives.len(), broken.findings.len()), (0, 0), "it says nothing of the whole runbook");
     let healed = without("3.", PhaseEnd::Done).judge();
-    assert_eq!((healed.recovery.value, healed.exit_code), (Value::Fail, 1), "{:?}", healed.recovery);
+    assert_eq!((healed.recovery.value, healed.exit_code), (Value::Fail, ExitCode::Failed), "{:?}", healed.recovery);
     assert!(healed.headline.starts_with("RECOVERED without"), "{}", healed.headline);
     // Another scenario's objectives do not make a whole runbook of it.
     let whole = Run::begun().start.scenario;
@@ -179,7 +180,7 @@ fn only_what_was_seen_to_be_missing_is_missing() {
     let missing = serving(Phase::Redundancy, (&["2 of 3 servers have a pod"], &[])).judge();
     assert_eq!(missing.recovery.value, Value::Pass, "{:?}", missing.recovery);
     let unseen = serving(Phase::Redundancy, (&[], &["Prometheus does not answer"])).judge();
-    assert_eq!((unseen.recovery.value, unseen.exit_code), (Value::Unknown, 2), "{:?}", unseen.recovery);
+    assert_eq!((unseen.recovery.value, unseen.exit_code), (Value::Unknown, ExitCode::Unknown), "{:?}", unseen.recovery);
     let backlog = serving(Phase::Backlog, (&[], &[])).judge();
     assert_eq!(backlog.recovery.value, Value::Unknown, "{:?}", backlog.recovery);
 }

@@ -2,6 +2,7 @@
 
 use crate::builder::{CONTROL, PUBLISH, Run};
 use firedrill_core::event::{Event, PhaseEnd, Place, StepEnd};
+use firedrill_core::exit::ExitCode;
 use firedrill_core::plan::Phase;
 use firedrill_core::sample::Outcome;
 use firedrill_core::scenario::{Fault, Moment};
@@ -144,7 +145,7 @@ fn noop() {
     insta::assert_snapshot!(shown(&run.judge()));
     run.start.noop = false;
     run.start.scenario.variants.get_mut("hung").unwrap().fault = Fault::Noop;
-    assert_eq!(run.judge().exit_code, 2);
+    assert_eq!(run.judge().exit_code, ExitCode::Unknown);
 }
 
 #[test]
@@ -161,7 +162,7 @@ fn one_target_not_proven() {
     run.drop_events(|event| matches!(event, Event::Proof { subject, .. } if subject.contains("nats-1")));
     let verdict = run.judge();
     assert_eq!(verdict.injection.reasons, ["no proof that nats in ironflow-nats-1 (on worker1) was hit"]);
-    assert_eq!((verdict.exit_code, verdict.recovery.value), (2, Value::Unknown));
+    assert_eq!((verdict.exit_code, verdict.recovery.value), (ExitCode::Unknown, Value::Unknown));
 }
 
 #[test]
@@ -179,7 +180,7 @@ fn no_control_no_proof() {
         verdict.injection.reasons,
         ["no sample of the control tcp succeeded from the same place within 5 s of the effect"]
     );
-    assert_eq!(verdict.exit_code, 2);
+    assert_eq!(verdict.exit_code, ExitCode::Unknown);
 }
 
 #[test]
@@ -199,7 +200,7 @@ fn no_targets() {
     let verdict = run.judge();
     assert_eq!(
         (verdict.injection.value, verdict.recovery.value, verdict.exit_code),
-        (Value::Unknown, Value::Unknown, 2)
+        (Value::Unknown, Value::Unknown, ExitCode::Unknown)
     );
 }
 
@@ -241,9 +242,9 @@ fn lost_writes() {
     run.start.scenario.data.lost_acked_max.insert("hung".into(), 5);
     run.start.scenario.data.because = "replication is asynchronous".into();
     let verdict = run.judge();
-    assert_eq!((verdict.exit_code, verdict.findings.len()), (0, 1), "{}", shown(&verdict));
+    assert_eq!((verdict.exit_code, verdict.findings.len()), (ExitCode::Pass, 1), "{}", shown(&verdict));
     run.start.scenario.data.lost_acked_of = vec!["publish".into()];
-    assert_eq!(run.judge().exit_code, 0);
+    assert_eq!(run.judge().exit_code, ExitCode::Pass);
     run.start.scenario.data.lost_acked_of = vec!["write".into()];
     let verdict = run.judge();
     let why = "publish (outside, reused connections): 4 of 1,204 acknowledged writes lost, none accepted";
@@ -271,7 +272,7 @@ fn an_undo_not_carried_out_is_not_clean() {
     let mut run = Run::recovered(62_000);
     run.drop_events(|event| matches!(event, Event::Undone { id: 1, .. }));
     let verdict = run.judge();
-    assert_eq!((verdict.cleanup.value, verdict.exit_code), (Value::Unknown, 5));
+    assert_eq!((verdict.cleanup.value, verdict.exit_code), (Value::Unknown, ExitCode::Dirty));
 }
 
 #[test]
@@ -321,7 +322,10 @@ fn a_correction_that_fails_as_well_fails_recovery() {
         verdict.recovery.reasons,
         ["step 3 (line 15): the correction failed as well: it did not end within its limit"]
     );
-    assert_eq!((verdict.headline.as_str(), verdict.exit_code), ("FAILED: the runbook did not work as written", 1));
+    assert_eq!(
+        (verdict.headline.as_str(), verdict.exit_code),
+        ("FAILED: the runbook did not work as written", ExitCode::Failed)
+    );
 }
 
 #[test]
@@ -331,7 +335,7 @@ fn correction_not_needed() {
     insta::assert_snapshot!(shown(&run.judge()));
     run.start.scenario.corrections[0].at_times = true;
     let verdict = run.judge();
-    assert_eq!((verdict.exit_code, verdict.findings.len()), (0, 0), "{}", shown(&verdict));
+    assert_eq!((verdict.exit_code, verdict.findings.len()), (ExitCode::Pass, 0), "{}", shown(&verdict));
 }
 
 #[test]
@@ -343,7 +347,12 @@ fn a_correction_is_found_whatever_targets_its_command_names() {
     runbook.steps[2].command = "kubectl exec <target-pod-1> -- wget".into();
     let verdict = run.judge();
     let kinds: Vec<_> = verdict.findings.iter().map(|finding| &finding.kind).collect();
-    assert_eq!((verdict.exit_code, kinds), (1, vec![&FindingKind::CorrectionNotNeeded]), "{}", shown(&verdict));
+    assert_eq!(
+        (verdict.exit_code, kinds),
+        (ExitCode::Failed, vec![&FindingKind::CorrectionNotNeeded]),
+        "{}",
+        shown(&verdict)
+    );
 }
 
 #[test]
@@ -351,7 +360,7 @@ fn a_look_may_fail_and_a_command_may_not() {
     let mut run = Run::recovered(62_000);
     run.step(43_000, 1, false, StepEnd::WrongExit { exit: 1 });
     let verdict = run.judge();
-    assert_eq!((verdict.exit_code, verdict.findings.len()), (0, 1), "{}", shown(&verdict));
+    assert_eq!((verdict.exit_code, verdict.findings.len()), (ExitCode::Pass, 1), "{}", shown(&verdict));
     run.step(43_500, 2, false, StepEnd::WrongExit { exit: 1 });
     assert_eq!(run.judge().recovery.reasons, ["step 2 (line 9): exit 1"]);
 }
@@ -375,7 +384,7 @@ fn a_machine_without_an_idle_processor_is_said_and_no_more() {
         let mut run = Run::recovered(62_000);
         run.event(61_000, Event::CpuPressure { stalled, over });
         let verdict = run.judge();
-        assert_eq!(verdict.exit_code, 0, "{}", shown(&verdict));
+        assert_eq!(verdict.exit_code, ExitCode::Pass, "{}", shown(&verdict));
         verdict.findings.into_iter().map(|finding| finding.text).collect::<Vec<_>>()
     };
     let [said] = texts(95, 100).try_into().unwrap();
@@ -392,7 +401,7 @@ fn what_was_lost_of_the_run_itself_is_no_pass_in_whichever_phase() {
         let verdict = run.judge();
         assert_eq!(
             (verdict.recovery.value, verdict.data.value, verdict.exit_code),
-            (Value::Unknown, Value::Unknown, 2)
+            (Value::Unknown, Value::Unknown, ExitCode::Unknown)
         );
         assert_eq!(verdict.headline, "UNKNOWN: samples are missing: no answer");
     }
@@ -411,7 +420,7 @@ fn a_machine_that_was_suspended_proves_nothing_in_whichever_phase() {
         let verdict = run.judge();
         assert_eq!(
             (verdict.recovery.value, verdict.data.value, verdict.exit_code),
-            (Value::Unknown, Value::Unknown, 2),
+            (Value::Unknown, Value::Unknown, ExitCode::Unknown),
             "{}",
             shown(&verdict)
         );
@@ -457,7 +466,7 @@ fn a_run_that_took_the_cluster_as_it_was_says_what_that_was() {
     let differences = vec!["Deployment n/a: its spec has changed".to_owned()];
     run.event(1_000, Event::StateAccepted { run: "1201-pod-0000".to_owned(), differences });
     let verdict = run.judge();
-    assert_eq!(verdict.exit_code, 0);
+    assert_eq!(verdict.exit_code, ExitCode::Pass);
     let said: Vec<_> = verdict.findings.iter().filter(|it| it.kind == FindingKind::AcceptedState).collect();
     assert_eq!(said.len(), 1);
     assert!(said[0].text.contains("1201-pod-0000") && said[0].text.contains("its spec has changed"), "{said:?}");

@@ -4,6 +4,7 @@ use super::drive::Outcome;
 use super::world::{TrueOutage, World};
 use crate::run::{Ran, RunError};
 use firedrill_core::event::Event;
+use firedrill_core::exit::ExitCode;
 use firedrill_core::journal::Journal;
 use firedrill_core::judge::judge;
 use firedrill_core::sample::SampleReader;
@@ -30,7 +31,7 @@ pub(super) fn check(outcome: &Outcome) -> Vec<String> {
         ended(outcome, ran, verdict.as_ref(), text.as_deref().unwrap_or_default(), &mut wrong);
     }
     if let (Some(verdict), Some(journal)) = (&verdict, &journal) {
-        if verdict.exit_code == 0 {
+        if verdict.exit_code == ExitCode::Pass {
             passed(outcome, &world, verdict, journal, &mut wrong);
         }
         truth_within(&world, verdict, journal, &mut wrong);
@@ -65,7 +66,9 @@ fn ended(
         return;
     }
     let (dirty, said) = match ran {
-        Ok(ran) => (!ran.clean && verdict.is_none_or(|verdict| verdict.exit_code == 5), journal.to_owned()),
+        Ok(ran) => {
+            (!ran.clean && verdict.is_none_or(|verdict| verdict.exit_code == ExitCode::Dirty), journal.to_owned())
+        }
         Err(RunError::Environment { message, dirty, .. }) => (*dirty, format!("{message} {journal}")),
     };
     if !dirty {

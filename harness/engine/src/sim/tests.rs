@@ -7,6 +7,7 @@ use super::script::{Death, Script, SweepTrouble};
 use crate::run::RunError;
 use crate::run::planted::{ALL, Bug, plant};
 use firedrill_core::event::Event;
+use firedrill_core::exit::ExitCode;
 use firedrill_core::journal::Journal;
 use firedrill_core::plan::Phase;
 use std::path::Path;
@@ -246,7 +247,7 @@ fn a_run_without_trouble_passes() {
         let outcome = play(seed, &scenario, folder.path());
         let Some(Ok(ran)) = &outcome.ran else { continue };
         let verdict = verdict_of(&outcome).unwrap();
-        assert!(ran.clean && verdict.exit_code == 0, "seed {seed}: {}: {verdict:#?}", verdict.headline);
+        assert!(ran.clean && verdict.exit_code == ExitCode::Pass, "seed {seed}: {}: {verdict:#?}", verdict.headline);
         passed += 1;
     }
     assert!(passed >= 5, "{passed} seeds are without trouble");

@@ -5,9 +5,10 @@ use super::rows::{Rows, ledger, outages, series_name, series_row};
 use super::steps::{StepRun, correction, expectation};
 use super::timeline::{self, percent, sign};
 use crate::report::describe::{describe, fired, resolved};
-use crate::report::terminal::{EXIT_DIRTY, finding_word, ledger_line, rerun, sweep, worst};
+use crate::report::terminal::{finding_word, ledger_line, rerun, sweep, worst};
 use crate::report::text::{limit, one_line, seconds, value_sign, value_word, visible};
 use firedrill_core::event::RunStarted;
+use firedrill_core::exit::ExitCode;
 use firedrill_core::journal::Journal;
 use firedrill_core::scenario::Moment;
 use firedrill_core::time::{At, human, millis};
@@ -24,7 +25,7 @@ pub(super) struct Page {
     headline: String,
     /// `pass`, `unknown` or `fail`.
     tone: &'static str,
-    exit_code: u8,
+    exit_code: ExitCode,
     title: String,
     about: String,
     noop: bool,
@@ -158,7 +159,7 @@ pub(super) fn page(verdict: &Verdict, journal: &Journal, start: &RunStarted, ste
         title: one_line(&start.scenario.title),
         about: variant.map(|variant| one_line(&variant.about)).unwrap_or_default(),
         noop: start.noop,
-        finish: (verdict.exit_code == EXIT_DIRTY).then(|| sweep(verdict)),
+        finish: (verdict.exit_code == ExitCode::Dirty).then(|| sweep(verdict)),
         rerun: rerun(verdict),
         facts: facts(verdict, start),
         parts: vec![
@@ -214,8 +215,8 @@ pub(super) fn page(verdict: &Verdict, journal: &Journal, start: &RunStarted, ste
 
 fn tone(verdict: &Verdict) -> &'static str {
     match (verdict.exit_code, worst(verdict)) {
-        (0, _) => "pass",
-        (2, _) | (_, Value::Pass) => "unknown",
+        (ExitCode::Pass, _) => "pass",
+        (ExitCode::Unknown, _) | (_, Value::Pass) => "unknown",
         (_, worst) => value_word(worst),
     }
 }

@@ -4,6 +4,7 @@ use super::render;
 use crate::report::ReportError;
 use crate::report::suite::{Statistic, facts, headline, left_out, statistics, tone, took};
 use crate::report::text::{one_line, value_sign, value_word};
+use firedrill_core::exit::ExitCode;
 use firedrill_core::suite::{RunResult, SuiteResult};
 use firedrill_core::verdict::Value;
 use serde::Serialize;
@@ -14,7 +15,7 @@ struct Context {
     title: String,
     headline: String,
     tone: &'static str,
-    exit_code: u8,
+    exit_code: ExitCode,
     facts: Vec<(&'static str, String)>,
     runs: Vec<Row>,
     repeated: Vec<Statistic>,
@@ -30,7 +31,7 @@ struct Row {
     parts: [Option<Shown>; 4],
     time_to_recover: String,
     took: String,
-    exit: u8,
+    exit: ExitCode,
     report: Option<String>,
     run_id: String,
 }

@@ -3,6 +3,7 @@
 use crate::report::ReportError;
 use crate::report::junit::{duration, status, suite, written};
 use crate::report::text::visible;
+use firedrill_core::exit::ExitCode;
 use firedrill_core::suite::{Ran, RunResult, SuiteResult};
 use firedrill_core::verdict::{Value, Verdict};
 use quick_junit::{Report, TestCase, TestSuite};
@@ -29,7 +30,8 @@ fn of_run(dir: &Path, run: &RunResult) -> Result<TestSuite, ReportError> {
         Some(_) | None => TestSuite::new(&name),
     };
     // A verdict's cases say all that it is but for an interrupt and a cluster that was not as it must be.
-    let said_by_cases = !run.control && run.ran().is_some_and(|ran| matches!(ran.exit_code, 0 | 1 | 2 | 5));
+    let is_said = |code| matches!(code, ExitCode::Pass | ExitCode::Failed | ExitCode::Unknown | ExitCode::Dirty);
+    let said_by_cases = !run.control && run.ran().is_some_and(|ran| is_said(ran.exit_code));
     if !said_by_cases {
         let said = run.said();
         let mut case = TestCase::new(if run.control { "control" } else { "run" }, status(run.value, &said, ""));

@@ -8,6 +8,7 @@ use super::html::suite_html;
 use super::json::pretty;
 use super::text::{count, plural};
 use super::write::put;
+use firedrill_core::exit::ExitCode;
 use firedrill_core::suite::{LeftOut, Measure, Repeated, SuiteResult};
 use firedrill_core::time::human;
 use firedrill_core::verdict::Value;
@@ -39,11 +40,11 @@ pub(crate) fn write_all(dir: &Path, result: &SuiteResult) -> Result<(), ReportEr
 /// The whole in one line.
 pub(crate) fn headline(result: &SuiteResult) -> String {
     let word = match result.exit_code {
-        0 => "PASSED",
-        1 => "FAILED",
-        5 => "LEFT DIRTY",
-        130 => "INTERRUPTED",
-        _ => "UNKNOWN",
+        ExitCode::Pass => "PASSED",
+        ExitCode::Failed => "FAILED",
+        ExitCode::Dirty => "LEFT DIRTY",
+        ExitCode::Interrupted => "INTERRUPTED",
+        ExitCode::Unknown | ExitCode::Input | ExitCode::Environment => "UNKNOWN",
     };
     let all = plural(result.results.len() as u64, "run", "runs");
     let (failed, unknown) = (result.count(Value::Fail), result.count(Value::Unknown));
@@ -59,9 +60,9 @@ pub(crate) fn headline(result: &SuiteResult) -> String {
 /// The value that gives the whole its colour.
 pub(crate) fn tone(result: &SuiteResult) -> Value {
     match result.exit_code {
-        0 => Value::Pass,
-        1 | 5 => Value::Fail,
-        _ => Value::Unknown,
+        ExitCode::Pass => Value::Pass,
+        ExitCode::Failed | ExitCode::Dirty => Value::Fail,
+        ExitCode::Unknown | ExitCode::Input | ExitCode::Environment | ExitCode::Interrupted => Value::Unknown,
     }
 }
 

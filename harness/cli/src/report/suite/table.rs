@@ -2,6 +2,7 @@
 
 use super::{Statistic, headline, left_out, statistics, tone, took};
 use crate::report::text::{Paint, Style, hang, one_line, pad, value_word};
+use firedrill_core::exit::ExitCode;
 use firedrill_core::suite::{Outcome, RunResult, SuiteResult};
 use firedrill_core::verdict::Value;
 use std::fmt::Write;
@@ -49,7 +50,9 @@ fn row(run: &RunResult) -> Vec<Cell> {
         None => cells.extend((0..6).map(|_| nothing())),
     }
     let exit = match &run.outcome {
-        Outcome::Ran(ran) if run.control && run.exit_code == 0 => format!("0 ({} as expected)", ran.exit_code),
+        Outcome::Ran(ran) if run.control && run.exit_code == ExitCode::Pass => {
+            format!("{} ({} as expected)", run.exit_code, ran.exit_code)
+        }
         Outcome::Ran(_) | Outcome::Failed { .. } => run.exit_code.to_string(),
         Outcome::NotRun(_) => format!("{} (not run)", run.exit_code),
     };

@@ -4,13 +4,12 @@ use crate::report::describe;
 use crate::report::text::{
     Paint, Style, count, hang, limit, one_line, pad, seconds, shorten, value_sign, value_word, wrap,
 };
+use firedrill_core::exit::ExitCode;
 use firedrill_core::time::millis;
 use firedrill_core::verdict::{FindingKind, ObjectiveResult, Part, Share, Value, Verdict};
 use std::fmt::Write;
 use std::path::Path;
 
-/// Exit code of a run that could not undo everything.
-pub(crate) const EXIT_DIRTY: u8 = 5;
 /// Columns before what is said of a part.
 const INDENT: usize = 24;
 /// Columns before what is said of everything else.
@@ -43,7 +42,7 @@ fn block(verdict: &Verdict, style: &Style, report: Option<&Path>) -> String {
     part(&mut text, "recovery", &verdict.recovery, &verdict.objectives, style);
     part(&mut text, "data", &verdict.data, &[], style);
     part(&mut text, "cleanup", &verdict.cleanup, &[], style);
-    if verdict.exit_code == EXIT_DIRTY {
+    if verdict.exit_code == ExitCode::Dirty {
         finish(&mut text, verdict, paint);
     }
     text.push('\n');
@@ -128,8 +127,8 @@ fn headline(text: &mut String, verdict: &Verdict, style: &Style) {
     let exit = format!("exit {}", verdict.exit_code);
     let lines = wrap(&one_line(&verdict.headline), style.width.saturating_sub(exit.len() + 6));
     let color = match (verdict.exit_code, worst(verdict)) {
-        (0, _) => Value::Pass,
-        (2, _) => Value::Unknown,
+        (ExitCode::Pass, _) => Value::Pass,
+        (ExitCode::Unknown, _) => Value::Unknown,
         (_, Value::Pass) => Value::Unknown,
         (_, worst) => worst,
     };

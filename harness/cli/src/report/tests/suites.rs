@@ -5,6 +5,7 @@ use crate::report::html::suite_html;
 use crate::report::json::verdict_json;
 use crate::report::suite::{table, write_all};
 use crate::report::text::Style;
+use firedrill_core::exit::ExitCode;
 use firedrill_core::journal::Journal;
 use firedrill_core::scenario;
 use firedrill_core::suite::{Because, Catalog, Entry, Outcome, Ran, Shard, Slot, Suite, SuiteResult, facts, parse};
@@ -106,7 +107,7 @@ fn what_a_run_said_is_text_on_the_index() {
     let runs = TempDir::new().unwrap();
     let mut result = result(runs.path(), None);
     result.title = EVIL.to_owned();
-    result.put(1, Outcome::Failed { exit_code: 4, message: EVIL.to_owned() }, 1.0);
+    result.put(1, Outcome::Failed { exit_code: ExitCode::Environment, message: EVIL.to_owned() }, 1.0);
     if let Outcome::Ran(ran) = &mut result.results[0].outcome {
         ran.folder = format!("../\"><script>/{EVIL}");
         ran.headline = EVIL.to_owned();
@@ -215,7 +216,11 @@ fn what_the_verdicts_say_now_is_merged() {
     again.run_id = "12011000-hung-0001".to_owned();
     fs::write(&path, verdict_json(&again)).unwrap();
     let result = merged(&shards, &all.path().join("all")).unwrap();
-    assert_eq!((result.results[0].value, result.results[0].exit_code), (Value::Unknown, 2), "judged again since");
+    assert_eq!(
+        (result.results[0].value, result.results[0].exit_code),
+        (Value::Unknown, ExitCode::Unknown),
+        "judged again since"
+    );
     again.run_id = "12011000-hung-9999".to_owned();
     fs::write(&path, verdict_json(&again)).unwrap();
     let error = merged(&shards, &all.path().join("other")).unwrap_err().to_string();
@@ -244,7 +249,7 @@ fn what_cannot_be_merged_leaves_nothing() {
     let (into, mut shards) = (all.path().join("merged"), shards(all.path()));
     shards.pop();
     let error = merged(&shards, &into).unwrap_err();
-    assert_eq!((error.exit_code(), error.to_string().as_str()), (3, "shard 1/2 is missing"));
+    assert_eq!((error.exit_code(), error.to_string().as_str()), (ExitCode::Input, "shard 1/2 is missing"));
     shards.push(shards[0].clone());
     assert!(merged(&shards, &into).unwrap_err().to_string().contains("are both shard 2/2"));
     assert!(merged(&[all.path().to_owned()], &into).unwrap_err().to_string().contains("suite.json"));

@@ -1,6 +1,7 @@
 use crate::report::terminal::{verdict_text, verdict_text_with_report};
 use crate::report::text::{Style, render, uncoloured};
 use firedrill_core::event::ClusterInfo;
+use firedrill_core::exit::ExitCode;
 use firedrill_core::sample::Cause;
 use firedrill_core::scenario::Moment;
 use firedrill_core::time::At;
@@ -80,7 +81,7 @@ pub(super) fn recovered() -> Verdict {
         },
         seed: 41,
         headline: "RECOVERED".to_owned(),
-        exit_code: 0,
+        exit_code: ExitCode::Pass,
         injection: part(Value::Pass, &["2 of 2 servers frozen, effect proven after 0.90 s"], None),
         recovery: part(Value::Pass, &["publish outage 31.42 - 31.53 s, accepted 60.0 s"], None),
         data: part(Value::Pass, &["1,204 acknowledged, 0 lost, 0 duplicated, 3 indeterminate (all found)"], None),
@@ -149,7 +150,7 @@ pub(super) fn later_than_documented() -> Verdict {
 pub(super) fn unknown() -> Verdict {
     let mut verdict = recovered();
     verdict.headline = "UNKNOWN: the fault was not proven".to_owned();
-    verdict.exit_code = 2;
+    verdict.exit_code = ExitCode::Unknown;
     verdict.injection = part(
         Value::Unknown,
         &[
@@ -174,7 +175,7 @@ pub(super) fn unknown() -> Verdict {
 pub(super) fn dirty() -> Verdict {
     let mut verdict = recovered();
     verdict.headline = "LEFT DIRTY: 1 fault is still in place".to_owned();
-    verdict.exit_code = 5;
+    verdict.exit_code = ExitCode::Dirty;
     verdict.recovery = part(Value::Fail, &["publish was still down when the run stopped waiting"], None);
     verdict.objectives[0].measured = Some(Measured::AtLeast { lower_ms: 180_000.0 });
     verdict.objectives[0].value = Value::Fail;
