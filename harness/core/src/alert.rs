@@ -1,15 +1,15 @@
-//! Alerts as the journal holds them: observations of the source [`SOURCE`], written and read here alone.
+//! Alerts as the journal holds them: observations that are written and read here alone.
 
-use crate::event::Observation;
+use crate::event::{Fact, Observation, Source};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// The source of observations about alerts.
-pub const SOURCE: &str = "alerts";
 /// The object of observations about whether alerts can be seen at all.
 const PROMETHEUS: &str = "Prometheus";
 
 /// How an alert is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum AlertState {
     /// Its condition does not hold; also after it fired.
     Inactive,
@@ -36,7 +36,7 @@ impl fmt::Display for AlertState {
 }
 
 /// What an observation says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen<'a> {
     /// Prometheus answers, or no longer does.
     Prometheus {
@@ -50,13 +50,19 @@ pub enum Seen<'a> {
         /// Its name.
         name: &'a str,
         /// What it is now.
-        state: AlertState,
+        state: &'a AlertState,
     },
 }
 
 /// Whether Prometheus answers.
 pub fn prometheus(answers: bool, said: impl Into<String>) -> Observation {
-    Observation { source: SOURCE.to_owned(), object: PROMETHEUS.to_owned(), state: said.into(), healthy: Some(answers) }
+    Observation {
+        source: Source::Alerts,
+        object: PROMETHEUS.to_owned(),
+        state: said.into(),
+        healthy: Some(answers),
+        fact: Some(Fact::Prometheus),
+    }
 }
 
 /// An alert that has changed; `detail` is what Prometheus says of it: since when, and of what.
@@ -66,25 +72,35 @@ pub fn changed(name: &str, state: &AlertState, detail: &str) -> Observation {
         AlertState::Firing => Some(false),
         AlertState::Pending | AlertState::Unknown { .. } => None,
     };
-    let state = if detail.is_empty() { state.to_string() } else { format!("{state}, {detail}") };
-    Observation { source: SOURCE.to_owned(), object: name.to_owned(), state, healthy }
+    Observation {
+        source: Source::Alerts,
+        object: name.to_owned(),
+        state: if detail.is_empty() { state.to_string() } else { format!("{state}, {detail}") },
+        healthy,
+        fact: Some(Fact::Alert(state.clone())),
+    }
 }
 
 /// What an observation says of alerts; `None` where it is of something else.
 pub fn read(seen: &Observation) -> Option<Seen<'_>> {
-    if seen.source != SOURCE {
-        return None;
+    match &seen.fact {
+        Some(Fact::Prometheus) => Some(Seen::Prometheus { answers: seen.healthy == Some(true), said: &seen.state }),
+        Some(Fact::Alert(state)) => Some(Seen::Alert { name: &seen.object, state }),
+        Some(Fact::Quorum | Fact::PrimaryMoves { .. }) | None => None,
     }
-    if seen.object == PROMETHEUS {
-        return Some(Seen::Prometheus { answers: seen.healthy == Some(true), said: &seen.state });
+}
+
+/// The fact of an observation of alerts in a journal that has none, by the texts that [`prometheus`] and [`changed`] write.
+pub(crate) fn fact_of_text(object: &str, state: &str) -> Fact {
+    if object == PROMETHEUS {
+        return Fact::Prometheus;
     }
-    let state = match seen.state.split([',', ':']).next() {
+    Fact::Alert(match state.split([',', ':']).next() {
         Some("inactive") => AlertState::Inactive,
         Some("pending") => AlertState::Pending,
         Some("firing") => AlertState::Firing,
-        _ => AlertState::Unknown { why: seen.state.trim_start_matches("unknown: ").to_owned() },
-    };
-    Some(Seen::Alert { name: &seen.object, state })
+        _ => AlertState::Unknown { why: state.trim_start_matches("unknown: ").to_owned() },
+    })
 }
 
 #[cfg(test)]
@@ -92,19 +108,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read() {
+    fn what_is_written_is_read_and_an_older_journals_text_says_the_same() {
         let unknown = AlertState::Unknown { why: "its rule fails: parse error, line 1".to_owned() };
         for state in [AlertState::Inactive, AlertState::Pending, AlertState::Firing, unknown] {
             for detail in ["", "since 2026-11-22T10:00:00Z: instance=nats-0"] {
                 if detail.is_empty() || !matches!(state, AlertState::Unknown { .. }) {
                     let written = changed("NATSDown", &state, detail);
-                    assert_eq!(read(&written), Some(Seen::Alert { name: "NATSDown", state: state.clone() }));
+                    assert_eq!(read(&written), Some(Seen::Alert { name: "NATSDown", state: &state }));
+                    assert_eq!(Some(fact_of_text(&written.object, &written.state)), written.fact);
                 }
             }
         }
         let silent = prometheus(false, "no answer");
         assert_eq!(read(&silent), Some(Seen::Prometheus { answers: false, said: "no answer" }));
-        let other = Observation { source: "pods".to_owned(), ..silent };
-        assert_eq!(read(&other), None);
+        assert_eq!(Some(fact_of_text(&silent.object, &silent.state)), silent.fact);
+        assert_eq!(read(&Observation { fact: None, ..silent }), None);
     }
 }

@@ -3,6 +3,11 @@
 use crate::event::{Event, JOURNAL_VERSION, Record, RunStarted};
 use thiserror::Error;
 
+mod upgrade;
+
+/// The oldest format that is read. What it lacks is derived from its texts.
+pub const JOURNAL_VERSION_MIN: u32 = 2;
+
 /// What a journal cannot be read for.
 #[derive(Debug, Error)]
 pub enum JournalError {
@@ -28,7 +33,7 @@ pub enum JournalError {
     #[error("the journal does not begin with the start of a run")]
     NoStart,
     /// Another version wrote it.
-    #[error("the journal has format {found}, this version reads {JOURNAL_VERSION}")]
+    #[error("the journal has format {found}, this version reads {JOURNAL_VERSION_MIN} to {JOURNAL_VERSION}")]
     Version {
         /// What stands there.
         found: u32,
@@ -38,7 +43,7 @@ pub enum JournalError {
 /// A journal, read.
 #[derive(Clone, Debug)]
 pub struct Journal {
-    /// All records, in order.
+    /// All records, in order, as [`JOURNAL_VERSION`] has them whatever format they were written in.
     pub records: Vec<Record>,
     /// Whether the last line was cut off.
     pub truncated: bool,
@@ -48,7 +53,7 @@ impl Journal {
     /// Reads a journal's text.
     ///
     /// # Errors
-    /// Where it is not whole up to its last line; a last line cut off is tolerated and said.
+    /// Where it is not whole up to its last line, or of a format that is not known; a last line cut off is tolerated and said.
     pub fn parse(text: &str) -> Result<Self, JournalError> {
         let mut records: Vec<Record> = Vec::new();
         let mut truncated = false;
@@ -66,11 +71,12 @@ impl Journal {
                 Err(error) => return Err(JournalError::Line { line: index + 1, reason: error.to_string() }),
             }
         }
-        let journal = Self { records, truncated };
+        let mut journal = Self { records, truncated };
         let version = journal.start()?.journal_version;
-        if version != JOURNAL_VERSION {
+        if !(JOURNAL_VERSION_MIN..=JOURNAL_VERSION).contains(&version) {
             return Err(JournalError::Version { found: version });
         }
+        upgrade::upgrade(&mut journal.records);
         Ok(journal)
     }
 

@@ -26,6 +26,9 @@ pub struct Verdict {
     /// The section that was left out of its runbook.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub without: Option<String>,
+    /// Whether it is a negative test: recovery passes where the stack was seen to be broken still.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub negative_test: bool,
     /// Why the run's times must not be pooled with those of other runs of the drill; `None` where nothing speaks against it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_independent: Option<String>,

@@ -76,7 +76,7 @@ fn words(event: &Event) -> (&'static str, String, bool) {
         Event::InjectCalled { target } => ("inject called", target.to_string(), false),
         Event::InjectReturned { target, error: None } => ("inject returned", target.to_string(), false),
         Event::InjectReturned { target, error: Some(error) } => ("inject failed", format!("{target}: {error}"), true),
-        Event::Proof { subject, evidence, held } => {
+        Event::Proof { targets: _, subject, evidence, held } => {
             (if *held { "proof" } else { "no proof" }, format!("{subject}: {evidence}"), !held)
         }
         Event::MomentSeen { moment, seen_at: _, by } => ("moment", format!("{}, by {by}", moment.name()), false),

@@ -1,5 +1,7 @@
 //! Everything that a run records, in the order in which it happened.
 
+mod observation;
+mod place;
 mod undo;
 mod undo_limits;
 
@@ -8,14 +10,16 @@ use crate::sample::SeriesId;
 pub use crate::scenario::{FILLER_FILE, StreamBefore};
 use crate::scenario::{Moment, Scenario};
 use crate::time::{At, as_ms};
+pub use observation::{Fact, Observation, Source};
+pub use place::{Place, PlaceKind};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 pub use undo::*;
 pub use undo_limits::{SYSTEM_NAMESPACE, patch_refusal};
 pub(crate) use undo_limits::{is_known, is_of_run, unchecked_volume, unknown_volume};
 
-/// The journal's format; a reader refuses another one.
-pub const JOURNAL_VERSION: u32 = 2;
+/// The journal's format that is written. [`crate::journal::JOURNAL_VERSION_MIN`] is the oldest that is read.
+pub const JOURNAL_VERSION: u32 = 3;
 
 /// One line of `events.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -85,9 +89,9 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         of_other_drivers: Vec<String>,
     },
-    /// The agent's clock was compared with this one.
+    /// The clock of an agent inside the cluster was compared with this one.
     ClockCompared {
-        /// Whose.
+        /// Which agent's, for people.
         vantage: String,
         /// How far the comparison can be off, in microseconds; times from there are corrected and carry this uncertainty.
         uncertainty_us: u64,
@@ -113,7 +117,10 @@ pub enum Event {
     },
     /// A proof of the fault that does not rest on the injection's own word.
     Proof {
-        /// What was looked at.
+        /// The targets that it proves to be hit; none where it is a proof of the effect.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        targets: Vec<Target>,
+        /// What was looked at, for people.
         subject: String,
         /// What was seen.
         evidence: String,
@@ -372,19 +379,6 @@ pub enum PhaseEnd {
     Interrupted,
 }
 
-/// Where something runs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
-    /// What: `CNPG operator`, `CoreDNS`, `probe agent`, `outside port`, or a pod of the stack.
-    pub what: String,
-    /// Its name.
-    pub name: String,
-    /// Its node.
-    pub node: String,
-    /// Whether it is on a victim's node.
-    pub on_victim: bool,
-}
-
 /// How a runbook step ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -421,22 +415,6 @@ impl StepEnd {
         matches!(self, StepEnd::AsExpected { .. })
     }
 }
-
-/// Something that changed in the cluster.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Observation {
-    /// Who saw it: `pods`, `nodes`, `cnpg`, `nats`, `events`, `alerts`.
-    pub source: String,
-    /// What changed.
-    pub object: String,
-    /// Into what, for people.
-    pub state: String,
-    /// Whether that is a healthy state; `None` where it is neither.
-    pub healthy: Option<bool>,
-}
-
-/// In the state of a database cluster whose primary is to be another instance: before that one's name.
-pub const MOVING_TO: &str = "moving to";
 
 /// What a look into a volume found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -67,7 +67,7 @@ impl<'a> Watched<'a> {
         let mut changes: BTreeMap<&str, Vec<(At, AlertState)>> = BTreeMap::new();
         for (at, observation) in &history.observed {
             match (alert::read(observation), silences.last_mut()) {
-                (Some(Seen::Alert { name, state }), _) => changes.entry(name).or_default().push((*at, state)),
+                (Some(Seen::Alert { name, state }), _) => changes.entry(name).or_default().push((*at, state.clone())),
                 (Some(Seen::Prometheus { answers: true, .. }), Some(last)) => {
                     last.until.get_or_insert(*at);
                 }

@@ -7,7 +7,7 @@ use super::objectives::ObjectiveJudge;
 use super::parts;
 use super::recovery::{self, Judged};
 use super::series::{Bounds, Gather, Seen, mind_controls};
-use crate::event::PhaseEnd;
+use crate::event::{PhaseEnd, Place};
 use crate::exit::ExitCode;
 use crate::journal::Journal;
 use crate::plan::{Phase, Series};
@@ -97,6 +97,7 @@ pub fn judge<R: Read>(
         scenario: plan.scenario.clone(),
         variant: plan.variant.clone(),
         without: history.left_out().map(str::to_owned),
+        negative_test: variant.recovery.stays_broken(),
         not_independent,
         started: history.started_wall.to_owned(),
         took_ms: history.last_at.ms(),
@@ -291,19 +292,9 @@ fn not_independent(history: &History<'_>) -> Option<String> {
 
 /// What must not be on a victim's node, since its own end would look like the fault's effect.
 fn misplaced(history: &History<'_>) -> Vec<Finding> {
-    let spoils = |what: &str| {
-        let what = what.to_ascii_lowercase();
-        ["operator", "coredns", "agent", "port"].iter().any(|part| what.contains(part))
-    };
-    let misplaced = history.placement.iter().filter(|place| place.on_victim && spoils(&place.what));
-    let text = |what: &str, name: &str, node: &str| format!("{what} ({name}) ran on {node}, a victim's node");
-    misplaced
-        .map(|place| Finding {
-            kind: FindingKind::Placement,
-            text: text(&place.what, &place.name, &place.node),
-            section: None,
-        })
-        .collect()
+    let misplaced = history.placement.iter().filter(|place| place.on_victim && place.what.must_be_spared());
+    let text = |place: &Place| format!("{} ({}) ran on {}, a victim's node", place.what, place.name, place.node);
+    misplaced.map(|place| Finding { kind: FindingKind::Placement, text: text(place), section: None }).collect()
 }
 
 /// Where the measurement itself had holes, or its window was too short to tell a flap from the end.

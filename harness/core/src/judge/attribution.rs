@@ -6,7 +6,7 @@
 use super::moments::History;
 use super::objectives::relevant;
 use super::series::Seen;
-use crate::event::{MOVING_TO, Observation};
+use crate::event::{Fact, Observation, Source};
 use crate::scenario::Moment;
 use crate::time::At;
 use crate::verdict::{ObjectiveResult, Share};
@@ -52,13 +52,13 @@ fn inside_outage(history: &History<'_>, from: At, until: At, ended: bool) -> Vec
     let acted = [Moment::RunbookEnd, Moment::Detected].into_iter().find_map(|moment| history.moment(moment));
     let acted = acted.unwrap_or(from).clamp(from, until);
     let back = system_back(history, acted, until);
-    let restarted = last_healthy(history, "pods", acted, back.map_or(until, |(at, _)| at));
+    let restarted = last_healthy(history, Source::Pods, acted, back.map_or(until, |(at, _)| at));
     add(restarted, "restart");
     if let Some((at, what)) = back {
-        if what == "promotion" {
-            add(first_unhealthy(history, "cnpg", acted, at), "lease");
+        if what == Return::Promotion {
+            add(first_unhealthy(history, Source::Cnpg, acted, at), "lease");
         }
-        add(Some(at), what);
+        add(Some(at), what.name());
         add(Some(until), if ended { "reconnect" } else { "still down" });
     } else {
         add(Some(until), if ended { "until the service answered" } else { "still down" });
@@ -66,9 +66,27 @@ fn inside_outage(history: &History<'_>, from: At, until: At, ended: bool) -> Vec
     cuts
 }
 
+/// What brought the service back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Return {
+    /// Servers of NATS elected a leader.
+    Election,
+    /// Another instance of the database became the primary.
+    Promotion,
+}
+
+impl Return {
+    fn name(self) -> &'static str {
+        match self {
+            Return::Election => "election",
+            Return::Promotion => "promotion",
+        }
+    }
+}
+
 /// When the consensus or the primary was back, and what that took. Only where it was seen to be gone: a replica that lagged for
 /// a moment, or an instance that was missing, is no election and no promotion.
-fn system_back(history: &History<'_>, after: At, before: At) -> Option<(At, &'static str)> {
+fn system_back(history: &History<'_>, after: At, before: At) -> Option<(At, Return)> {
     let inject = history.moment(Moment::Inject)?;
     let within = |from: At| move |(at, _): &&(At, &Observation)| *at > from && *at < before;
     let back = |is_it: fn(&Observation) -> bool, is_gone: fn(&Observation) -> bool| {
@@ -77,20 +95,20 @@ fn system_back(history: &History<'_>, after: At, before: At) -> Option<(At, &'st
         let mut later = history.observed.iter().rev().filter(within(gone.max(after)));
         later.find(|(_, seen)| is_it(seen) && seen.healthy == Some(true)).map(|(at, _)| *at)
     };
-    let quorum =
-        back(|seen| seen.source == "nats" && seen.object.ends_with("quorum"), |seen| seen.healthy == Some(false));
-    let primary = || back(|seen| seen.source == "cnpg", |seen| seen.state.contains(MOVING_TO));
-    quorum.map(|at| (at, "election")).or_else(|| primary().map(|at| (at, "promotion")))
+    let quorum = back(|seen| seen.fact == Some(Fact::Quorum), |seen| seen.healthy == Some(false));
+    let primary =
+        || back(|seen| seen.source == Source::Cnpg, |seen| matches!(seen.fact, Some(Fact::PrimaryMoves { .. })));
+    quorum.map(|at| (at, Return::Election)).or_else(|| primary().map(|at| (at, Return::Promotion)))
 }
 
-fn last_healthy(history: &History<'_>, source: &str, after: At, before: At) -> Option<At> {
+fn last_healthy(history: &History<'_>, source: Source, after: At, before: At) -> Option<At> {
     let healthy = |(at, seen): &&(At, &Observation)| {
         seen.source == source && seen.healthy == Some(true) && *at > after && *at < before
     };
     history.observed.iter().rev().find(healthy).map(|(at, _)| *at)
 }
 
-fn first_unhealthy(history: &History<'_>, source: &str, after: At, before: At) -> Option<At> {
+fn first_unhealthy(history: &History<'_>, source: Source, after: At, before: At) -> Option<At> {
     let unhealthy = |(at, seen): &&(At, &Observation)| {
         seen.source == source && seen.healthy == Some(false) && *at > after && *at < before
     };

@@ -83,9 +83,10 @@ pub(crate) struct Injection<'a> {
     pub(crate) returned: Option<Option<&'a str>>,
 }
 
-/// A proof that was attempted; the last attempt on its subject counts.
+/// A proof that was attempted; the last attempt on its targets and subject counts.
 #[derive(Debug)]
 pub(crate) struct ProofSeen<'a> {
+    pub(crate) targets: &'a [Target],
     pub(crate) subject: &'a str,
     pub(crate) evidence: &'a str,
     pub(crate) held: bool,
@@ -189,7 +190,7 @@ impl<'a> History<'a> {
             }
             Event::PhaseEnded { phase, end, detail } => self.end_phase(at, *phase, end, detail),
             Event::Placement { places } => self.placement.extend(places),
-            Event::ClockCompared { vantage, uncertainty_us } if vantage != "outside" => {
+            Event::ClockCompared { uncertainty_us, .. } => {
                 self.inside_uncertainty_us = self.inside_uncertainty_us.max(Some(*uncertainty_us));
             }
             Event::UndoRecorded { id, undo } => self.undos.push(UndoSeen { id: *id, undo, done: None }),
@@ -202,9 +203,9 @@ impl<'a> History<'a> {
                     injection.returned = Some(error.as_deref());
                 }
             }
-            Event::Proof { subject, evidence, held } => {
-                self.proofs.retain(|proof| proof.subject != subject);
-                self.proofs.push(ProofSeen { subject, evidence, held: *held });
+            Event::Proof { targets, subject, evidence, held } => {
+                self.proofs.retain(|proof| (proof.targets, proof.subject) != (targets, subject));
+                self.proofs.push(ProofSeen { targets, subject, evidence, held: *held });
             }
             Event::MomentSeen { moment, seen_at, by } if !moment.is_of_a_probe() => {
                 self.moments.entry(*moment).or_insert(*seen_at);
@@ -266,7 +267,6 @@ impl<'a> History<'a> {
             Event::RunStarted(_)
             | Event::RestartsSeen { when: Looked::After, .. }
             | Event::PodsMadeAnew { .. }
-            | Event::ClockCompared { .. }
             | Event::MomentSeen { .. }
             | Event::StepSkipped { .. }
             | Event::BundleKept { .. }

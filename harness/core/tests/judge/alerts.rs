@@ -2,7 +2,7 @@
 
 use crate::builder::Run;
 use firedrill_core::alert::{AlertState, changed, prometheus};
-use firedrill_core::event::{Event, PhaseEnd};
+use firedrill_core::event::{Event, PhaseEnd, Source};
 use firedrill_core::exit::ExitCode;
 use firedrill_core::plan::Phase;
 use firedrill_core::scenario::{Accepted, ExpectedAlert, Moment, Objective, Recovery};
@@ -98,7 +98,7 @@ fn an_alert_that_does_not_fire_or_is_not_resolved_is_a_finding_and_gates_nothing
 #[test]
 fn what_could_not_be_seen_is_unknown_and_said() {
     let mut unwatched = run();
-    unwatched.drop_events(|event| matches!(event, Event::Observed(seen) if seen.source == "alerts"));
+    unwatched.drop_events(|event| matches!(event, Event::Observed(seen) if seen.source == Source::Alerts));
     let unwatched = unwatched.judge();
     assert_eq!(findings(&unwatched), ["NATSDown: unknown: when the fault was put in, Prometheus was not watched"]);
     let mut gone = run();
@@ -177,7 +177,7 @@ fn an_objective_on_the_alert_gates() {
     assert_eq!(judged(fired(), 14), Some(Value::Fail));
     assert_eq!(judged(run(), 25), Some(Value::Fail), "it was watched for longer, and never fired");
     let mut unwatched = run();
-    unwatched.drop_events(|event| matches!(event, Event::Observed(seen) if seen.source == "alerts"));
+    unwatched.drop_events(|event| matches!(event, Event::Observed(seen) if seen.source == Source::Alerts));
     assert_eq!(judged(unwatched, 25), Some(Value::Unknown));
     assert_eq!(judged(Run::recovered(62_000), 25), None, "a variant that expects none has no such moment");
 }

@@ -1,8 +1,8 @@
 //! Journals and samples built by hand. Times are milliseconds of the run; the fault is put in at 40 s.
 
 use firedrill_core::event::{
-    ClusterInfo, Event, JOURNAL_VERSION, LedgerCount, Observation, PhaseEnd, Record, RunStarted, StepEnd, ThawUndo,
-    Undo,
+    ClusterInfo, Event, Fact, JOURNAL_VERSION, LedgerCount, Observation, PhaseEnd, Record, RunStarted, Source, StepEnd,
+    ThawUndo, Undo,
 };
 use firedrill_core::journal::Journal;
 use firedrill_core::judge::judge;
@@ -251,22 +251,28 @@ impl Run {
             self.event(39_500, Event::UndoRecorded { id: index, undo });
             self.event(INJECT_MS, Event::InjectCalled { target: target(index) });
             self.event(40_050, Event::InjectReturned { target: target(index), error: None });
-            let (subject, evidence) = (target(index).to_string(), "3 of 3 processes stopped".to_owned());
-            self.event(40_080, Event::Proof { subject, evidence, held: true });
+            let (targets, subject) = (vec![target(index)], target(index).to_string());
+            let evidence = "3 of 3 processes stopped".to_owned();
+            self.event(40_080, Event::Proof { targets, subject, evidence, held: true });
         }
         self
     }
 
     pub(crate) fn detected(&mut self) -> &mut Self {
         self.moment(44_000, Moment::Detected, "nats");
-        let lost = ("nats", "quorum", "lost: 1 of 3 servers answer, 2 are a majority", Some(false));
-        self.observed(44_000, lost)
+        self.quorum(44_000, "lost: 1 of 3 servers answer, 2 are a majority", false)
     }
 
-    pub(crate) fn observed(&mut self, at_ms: u64, seen: (&str, &str, &str, Option<bool>)) -> &mut Self {
+    pub(crate) fn observed(&mut self, at_ms: u64, seen: (Source, &str, &str, Option<bool>)) -> &mut Self {
         let (source, object, state, healthy) = seen;
-        let (source, object, state) = (source.into(), object.into(), state.into());
-        self.event(at_ms, Event::Observed(Observation { source, object, state, healthy }))
+        let (object, state) = (object.into(), state.into());
+        self.event(at_ms, Event::Observed(Observation { source, object, state, healthy, fact: None }))
+    }
+
+    pub(crate) fn quorum(&mut self, at_ms: u64, state: &str, has_one: bool) -> &mut Self {
+        let (object, state, healthy) = ("quorum".into(), state.into(), Some(has_one));
+        let fact = Some(Fact::Quorum);
+        self.event(at_ms, Event::Observed(Observation { source: Source::Nats, object, state, healthy, fact }))
     }
 
     pub(crate) fn runbook(&mut self) -> &mut Self {

@@ -2,7 +2,7 @@
 
 use crate::builder::{EVERY_MS, INJECT_MS, PUBLISH, Run};
 use crate::verdicts::shown;
-use firedrill_core::event::{ContainerRestarts, Event, Looked};
+use firedrill_core::event::{ContainerRestarts, Event, Looked, Source};
 use firedrill_core::exit::ExitCode;
 use firedrill_core::sample::{Cause, NotSent, Outcome};
 use firedrill_core::scenario::{Accepted, Moment, Recovery, Vantage};
@@ -97,7 +97,10 @@ fn a_probe_that_never_failed_is_bounded_by_its_density() {
 fn a_replica_that_lagged_for_a_moment_is_no_election() {
     let shares = |object: &str| {
         let mut run = Run::recovered(62_000);
-        run.observed(61_500, ("nats", object, "all current", Some(true)));
+        match object {
+            "quorum" => run.quorum(61_500, "meta leader ironflow-nats-2", true),
+            _ => run.observed(61_500, (Source::Nats, object, "all current", Some(true))),
+        };
         let shares: Vec<_> = run.judge().attribution.into_iter().map(|share| share.name).collect();
         shares.join(", ")
     };

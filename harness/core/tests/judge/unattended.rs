@@ -1,7 +1,7 @@
 //! Runs in which nobody acts, or not as the whole runbook says, since the scenario needs its runbook.
 
 use crate::builder::{CONTROL, PUBLISH, Run};
-use firedrill_core::event::{Event, PhaseEnd, StepEnd};
+use firedrill_core::event::{Event, PhaseEnd, Source, StepEnd};
 use firedrill_core::exit::ExitCode;
 use firedrill_core::plan::Phase;
 use firedrill_core::sample::{Cause, Outcome};
@@ -139,7 +139,7 @@ fn what_happens_after_the_limit_is_nothing_to_it() {
     // It came back while logs and states were kept: it was broken when the limit passed.
     let mut healed = unattended(PhaseEnd::DeadlinePassed);
     healed.keep_samples(|sample| sample.series != PUBLISH);
-    healed.down(PUBLISH, 40_900, 165_000, 200_000).observed(190_000, ("pods", "p", "ready", Some(true)));
+    healed.down(PUBLISH, 40_900, 165_000, 200_000).observed(190_000, (Source::Pods, "p", "ready", Some(true)));
     assert_eq!(healed.judge().recovery.value, Value::Pass, "{:?}", healed.judge().recovery);
     // It went down then, and redundancy could not be seen at the limit.
     let mut loaded = serving(Phase::Redundancy, (&[], &["no answer"]));
@@ -148,7 +148,7 @@ fn what_happens_after_the_limit_is_nothing_to_it() {
             sample.outcome = Outcome::Failed { cause: Cause::Timeout, code: 0, maybe_applied: false };
         }
     });
-    loaded.observed(170_000, ("pods", "p", "not ready", Some(false)));
+    loaded.observed(170_000, (Source::Pods, "p", "not ready", Some(false)));
     assert_eq!(loaded.judge().recovery.value, Value::Unknown, "{:?}", loaded.judge().recovery);
     // A single attempt in a hundred times out: that is no outage that lasts.
     let mut stray = unattended(PhaseEnd::DeadlinePassed);

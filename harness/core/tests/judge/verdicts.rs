@@ -1,7 +1,7 @@
 //! Verdicts on whole runs.
 
 use crate::builder::{CONTROL, PUBLISH, Run};
-use firedrill_core::event::{Event, PhaseEnd, Place, StepEnd};
+use firedrill_core::event::{Event, PhaseEnd, Place, PlaceKind, Source, StepEnd};
 use firedrill_core::exit::ExitCode;
 use firedrill_core::plan::Phase;
 use firedrill_core::sample::Outcome;
@@ -66,8 +66,8 @@ fn parts(verdict: &Verdict) -> [(&'static str, &Part); 4] {
 #[test]
 fn recovered() {
     let mut run = Run::recovered(62_000);
-    run.observed(58_000, ("pods", "ironflow-nats-0", "Running", Some(true)));
-    run.observed(61_500, ("nats", "quorum", "meta leader ironflow-nats-2", Some(true)));
+    run.observed(58_000, (Source::Pods, "ironflow-nats-0", "Running", Some(true)));
+    run.quorum(61_500, "meta leader ironflow-nats-2", true);
     insta::assert_snapshot!(shown(&run.judge()));
 }
 
@@ -159,7 +159,7 @@ fn effect_not_proven() {
 #[test]
 fn one_target_not_proven() {
     let mut run = Run::recovered(62_000);
-    run.drop_events(|event| matches!(event, Event::Proof { subject, .. } if subject.contains("nats-1")));
+    run.drop_events(|event| matches!(event, Event::Proof { targets, .. } if targets[0].name() == "nats-1"));
     let verdict = run.judge();
     assert_eq!(verdict.injection.reasons, ["no proof that nats in ironflow-nats-1 (on worker1) was hit"]);
     assert_eq!((verdict.exit_code, verdict.recovery.value), (ExitCode::Unknown, Value::Unknown));
@@ -368,9 +368,9 @@ fn a_look_may_fail_and_a_command_may_not() {
 #[test]
 fn what_ran_on_a_victims_node_is_said() {
     let mut run = Run::recovered(62_000);
-    let place =
-        |what: &str, on_victim| Place { what: what.into(), name: "p-0".into(), node: "worker1".into(), on_victim };
-    let places = vec![place("CNPG operator", true), place("CoreDNS", false), place("nats", true)];
+    let place = |what: PlaceKind, on_victim| Place { what, name: "p-0".into(), node: "worker1".into(), on_victim };
+    let places =
+        vec![place(PlaceKind::CnpgOperator, true), place(PlaceKind::CoreDns, false), place(PlaceKind::StackPod, true)];
     run.event(4_000, Event::Placement { places });
     let verdict = run.judge();
     let texts: Vec<_> = verdict.findings.iter().map(|finding| finding.text.as_str()).collect();

@@ -40,6 +40,11 @@ impl Injected {
     pub(super) fn of(target: &Target) -> Self {
         Self { target: target.clone(), processes: Vec::new(), connections: 0 }
     }
+
+    /// What was hit.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
 }
 
 #[cfg(test)]
@@ -47,11 +52,6 @@ impl Injected {
     /// One that a simulated cluster reports.
     pub(crate) fn simulated(target: &Target) -> Self {
         Self { target: target.clone(), processes: Vec::new(), connections: 0 }
-    }
-
-    /// What was hit.
-    pub(crate) fn target(&self) -> &Target {
-        &self.target
     }
 }
 

@@ -3,7 +3,7 @@
 use super::condition::NotHeld;
 use super::kubernetes::pod_is_ready;
 use crate::cluster::{Cluster, ClusterError};
-use firedrill_core::event::{MOVING_TO, Observation};
+use firedrill_core::event::{Fact, Observation, Source};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::{Api, ApiResource, DynamicObject, ListParams};
@@ -42,11 +42,13 @@ impl ClusterState {
         }
     }
 
+    /// The instance that is to be the primary, where another one is.
+    fn moves_to(&self) -> Option<&str> {
+        (self.primary != self.target_primary).then_some(self.target_primary.as_str())
+    }
+
     fn is_healthy(&self) -> bool {
-        self.phase == HEALTHY
-            && self.instances > 0
-            && self.ready == self.instances
-            && self.primary == self.target_primary
+        self.phase == HEALTHY && self.instances > 0 && self.ready == self.instances && self.moves_to().is_none()
     }
 }
 
@@ -54,8 +56,8 @@ impl std::fmt::Display for ClusterState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let phase = if self.phase.is_empty() { "no phase" } else { &self.phase };
         write!(f, "{phase}, primary {}, {} of {} ready", self.primary, self.ready, self.instances)?;
-        if self.primary != self.target_primary {
-            write!(f, ", {MOVING_TO} {}", self.target_primary)?;
+        if let Some(to) = self.moves_to() {
+            write!(f, ", moving to {to}")?;
         }
         Ok(())
     }
@@ -66,8 +68,13 @@ pub(super) fn state(object: &DynamicObject, name: &str) -> Option<Observation> {
         return None;
     }
     let state = ClusterState::of(object);
-    let healthy = Some(state.is_healthy());
-    Some(Observation { source: "cnpg".to_owned(), object: name.to_owned(), state: state.to_string(), healthy })
+    Some(Observation {
+        source: Source::Cnpg,
+        object: name.to_owned(),
+        state: state.to_string(),
+        healthy: Some(state.is_healthy()),
+        fact: state.moves_to().map(|to| Fact::PrimaryMoves { to: to.to_owned() }),
+    })
 }
 
 /// A cluster's state; `None` where there is no such cluster.
@@ -199,6 +206,8 @@ mod tests {
         assert!(!ClusterState::of(&empty).is_healthy(), "no status is not healthy");
         let told = state(&object("Failing over", 1, "db-2"), "db").unwrap();
         assert_eq!(told.state, "Failing over, primary db-1, 1 of 2 ready, moving to db-2");
+        assert_eq!(told.fact, Some(Fact::PrimaryMoves { to: "db-2".to_owned() }));
+        assert_eq!(state(&object(HEALTHY, 2, "db-1"), "db").unwrap().fact, None);
         assert_eq!(state(&object(HEALTHY, 2, "db-1"), "other"), None);
     }
 

@@ -113,17 +113,18 @@ impl Known {
         if !self.tell.gone {
             return Vec::new();
         }
-        vec![Observation { state: "gone".to_owned(), healthy: Some(false), ..state }]
+        vec![Observation { state: "gone".to_owned(), healthy: Some(false), fact: None, ..state }]
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use firedrill_core::event::Source;
 
     fn state(text: &str, healthy: bool) -> Option<Observation> {
-        let (source, object) = ("pods".to_owned(), "nats-0".to_owned());
-        Some(Observation { source, object, state: text.to_owned(), healthy: Some(healthy) })
+        let (source, object, state) = (Source::Pods, "nats-0".to_owned(), text.to_owned());
+        Some(Observation { source, object, state, healthy: Some(healthy), fact: None })
     }
 
     fn texts(told: Vec<Observation>) -> Vec<String> {

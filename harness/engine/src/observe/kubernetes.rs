@@ -1,7 +1,7 @@
 //! States of Kubernetes' own objects, in a few words.
 
 use crate::cluster::{Cluster, is_ready};
-use firedrill_core::event::Observation;
+use firedrill_core::event::{Observation, Source};
 use k8s_openapi::api::core::v1::{Event, Node, Pod};
 use kube::ResourceExt;
 use std::time::Duration;
@@ -30,7 +30,8 @@ pub(super) async fn watch_api(cluster: Cluster, to: Sender<Observation>) {
         if answers != answered {
             answered = answers;
             let object = "API server".to_owned();
-            let observation = Observation { source: "nodes".to_owned(), object, state, healthy: Some(answers) };
+            let healthy = Some(answers);
+            let observation = Observation { source: Source::Nodes, object, state, healthy, fact: None };
             if to.send(observation).await.is_err() {
                 return;
             }
@@ -85,7 +86,7 @@ pub(super) fn pod_state(pod: &Pod) -> Observation {
     }
     // A pod that did its work and ended is as it should be.
     let healthy = if phase == "Succeeded" { None } else { Some(ready) };
-    Observation { source: "pods".to_owned(), object: pod.name_any(), state: parts.join(", "), healthy }
+    Observation { source: Source::Pods, object: pod.name_any(), state: parts.join(", "), healthy, fact: None }
 }
 
 /// Whether a node's Ready condition holds, with its reason where not.
@@ -112,7 +113,7 @@ pub(super) fn node_state(node: &Node) -> Observation {
     for taint in spec.iter().flat_map(|spec| spec.taints.iter().flatten()) {
         state.push_str(&format!(", {} {}", taint.key, taint.effect));
     }
-    Observation { source: "nodes".to_owned(), object: node.name_any(), state, healthy }
+    Observation { source: Source::Nodes, object: node.name_any(), state, healthy, fact: None }
 }
 
 pub(super) fn event_state(event: &Event) -> Observation {
@@ -126,7 +127,8 @@ pub(super) fn event_state(event: &Event) -> Observation {
         ..=1 => String::new(),
         count => format!(" (the {count}th time)"),
     };
-    Observation { source: "events".to_owned(), object, state: format!("{reason}: {message}{times}"), healthy }
+    let state = format!("{reason}: {message}{times}");
+    Observation { source: Source::Events, object, state, healthy, fact: None }
 }
 
 #[cfg(test)]

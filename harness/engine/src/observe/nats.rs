@@ -4,7 +4,7 @@ use super::nats_state::{Lately, messages, quorum_lost};
 use super::nats_view::{ServerView, views};
 use super::subjects::Subjects;
 use crate::cluster::{Cluster, ClusterError};
-use firedrill_core::event::Observation;
+use firedrill_core::event::{Fact, Observation, Source};
 use firedrill_core::scenario::{PodSelector, Scenario};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -63,11 +63,14 @@ pub(super) async fn watch(cluster: Cluster, servers: PodSelector, several: bool,
 fn states(views: &[ServerView], size: usize, whole: &str, lately: &mut Lately) -> Vec<Observation> {
     let (quorum, replicas) = (&format!("{whole}quorum"), &format!("{whole}replicas"));
     let observation = |object: &str, state: String, healthy: bool| Observation {
-        source: "nats".to_owned(),
+        source: Source::Nats,
         object: object.to_owned(),
         state,
         healthy: Some(healthy),
+        fact: None,
     };
+    let of_quorum =
+        |state: String, has_one: bool| Observation { fact: Some(Fact::Quorum), ..observation(quorum, state, has_one) };
     let mut states: Vec<_> = views
         .iter()
         .map(|view| match view.answer.as_ref().map(|answer| &answer.health) {
@@ -77,13 +80,13 @@ fn states(views: &[ServerView], size: usize, whole: &str, lately: &mut Lately) -
         })
         .collect();
     match quorum_lost(views, size) {
-        Some(how) => states.push(observation(quorum, format!("lost: {how}"), false)),
+        Some(how) => states.push(of_quorum(format!("lost: {how}"), false)),
         None => {
             let leader = views.iter().filter_map(|view| view.answer.as_ref().ok()).find_map(|answer| {
                 let meta = answer.jetstream.meta_cluster.as_ref()?;
                 (!meta.leader.is_empty()).then_some(meta.leader.as_str())
             });
-            states.push(observation(quorum, format!("meta leader {}", leader.unwrap_or("none")), true));
+            states.push(of_quorum(format!("meta leader {}", leader.unwrap_or("none")), true));
         }
     }
     states.push(match lately.all_current(views, size) {

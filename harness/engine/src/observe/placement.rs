@@ -1,7 +1,7 @@
 //! Where everything runs that could spoil a measurement.
 
 use crate::cluster::{Cluster, ClusterError, LABEL_RUN, RunMark};
-use firedrill_core::event::Place;
+use firedrill_core::event::{Place, PlaceKind};
 use firedrill_core::plan::Target;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams};
@@ -26,25 +26,25 @@ fn place(pod: &Pod, run_id: &str, victims: &BTreeSet<&str>) -> Option<Place> {
     let label = |key: &str| labels.get(key).map(String::as_str);
     let what = if label(LABEL_RUN) == Some(run_id) {
         match label("app.kubernetes.io/component") {
-            Some("node-agent") => "node agent",
-            _ => "probe agent",
+            Some("node-agent") => PlaceKind::NodeAgent,
+            _ => PlaceKind::ProbeAgent,
         }
     } else if label("app.kubernetes.io/name") == Some("cloudnative-pg") {
-        "CNPG operator"
+        PlaceKind::CnpgOperator
     } else if namespace == "kube-system" && label("k8s-app") == Some("kube-dns") {
-        "CoreDNS"
+        PlaceKind::CoreDns
     } else if namespace.starts_with("kube-") || namespace == "local-path-storage" || label(LABEL_RUN).is_some() {
         return None;
     } else {
-        "pod of the stack"
+        PlaceKind::StackPod
     };
     let node = pod.spec.as_ref()?.node_name.as_deref()?;
     Some(Place {
-        what: what.to_owned(),
+        what,
         name: pod.metadata.name.clone()?,
         node: node.to_owned(),
         // A node agent belongs on the node of its victim.
-        on_victim: victims.contains(node) && what != "node agent",
+        on_victim: victims.contains(node) && what != PlaceKind::NodeAgent,
     })
 }
 
@@ -60,11 +60,14 @@ mod tests {
                 "spec": {"nodeName": "w1", "containers": []}});
             place(&serde_json::from_value(pod).unwrap(), "r1", &["w1"].into()).map(|place| place.what)
         };
-        assert_eq!(place("cnpg-system", json!({"app.kubernetes.io/name": "cloudnative-pg"})).unwrap(), "CNPG operator");
-        assert_eq!(place("kube-system", json!({"k8s-app": "kube-dns"})).unwrap(), "CoreDNS");
+        assert_eq!(
+            place("cnpg-system", json!({"app.kubernetes.io/name": "cloudnative-pg"})).unwrap(),
+            PlaceKind::CnpgOperator
+        );
+        assert_eq!(place("kube-system", json!({"k8s-app": "kube-dns"})).unwrap(), PlaceKind::CoreDns);
         assert_eq!(place("kube-system", json!({"k8s-app": "kube-proxy"})), None);
-        assert_eq!(place("ironflow", json!({})).unwrap(), "pod of the stack");
-        assert_eq!(place("firedrill-r1", json!({LABEL_RUN: "r1"})).unwrap(), "probe agent");
+        assert_eq!(place("ironflow", json!({})).unwrap(), PlaceKind::StackPod);
+        assert_eq!(place("firedrill-r1", json!({LABEL_RUN: "r1"})).unwrap(), PlaceKind::ProbeAgent);
         assert_eq!(place("firedrill-r2", json!({LABEL_RUN: "r2"})), None);
     }
 }

@@ -1,7 +1,8 @@
 //! Which texts of a journal may hold secrets.
 
 use super::Redactor;
-use firedrill_core::event::{Event, FileSystem, PhaseEnd, StepEnd};
+use firedrill_core::alert::AlertState;
+use firedrill_core::event::{Event, Fact, FileSystem, PhaseEnd, StepEnd};
 
 impl Redactor {
     /// Takes secrets out of everything in an event that a program, a runbook or an API server said. What the harness itself reads
@@ -24,7 +25,7 @@ impl Redactor {
                 self.clean(detail);
             }
             Event::InjectReturned { target: _, error } => self.all(error),
-            Event::Proof { subject: _, evidence, held: _ } => self.clean(evidence),
+            Event::Proof { targets: _, subject: _, evidence, held: _ } => self.clean(evidence),
             Event::MomentSeen { moment: _, seen_at: _, by } => self.clean(by),
             Event::StepStarted { command, .. } => self.clean(command),
             Event::StepEnded { step: _, correction: _, end, stdout, stderr } => {
@@ -41,9 +42,12 @@ impl Redactor {
                 self.clean(command);
                 self.clean(because);
             }
-            // The judge reads what alerts did from their states.
-            Event::Observed(seen) if seen.source == "alerts" => {}
-            Event::Observed(seen) => self.clean(&mut seen.state),
+            Event::Observed(seen) => {
+                self.clean(&mut seen.state);
+                if let Some(Fact::Alert(AlertState::Unknown { why })) = &mut seen.fact {
+                    self.clean(why);
+                }
+            }
             Event::NotRedundant { missing, unseen } => self.all(missing.iter_mut().chain(unseen)),
             Event::Lost { what } => self.clean(what),
             Event::Ledger(ledger) => self.all(&mut ledger.error),

@@ -30,10 +30,10 @@ impl Alerts {
             Some(Seen::Prometheus { said, .. }) => sender.send_modify(|alerts| alerts.said = said.to_owned()),
             Some(Seen::Alert { name, state }) => sender.send_modify(|alerts| {
                 // An instance more changes nothing of when the alert itself began.
-                if state == AlertState::Firing && *alerts.state(name) != AlertState::Firing {
+                if *state == AlertState::Firing && *alerts.state(name) != AlertState::Firing {
                     alerts.fired.insert(name.to_owned(), at);
                 }
-                alerts.states.insert(name.to_owned(), state);
+                alerts.states.insert(name.to_owned(), state.clone());
             }),
             None => {}
         }

@@ -134,8 +134,9 @@ async fn at_targets(context: &Context, armed: &dyn ArmedFaults, put: &[InjectedF
             }
             if held {
                 for proof in proofs {
-                    let (subject, evidence) = (proof.subject, proof.evidence);
-                    context.recorder.record(Event::Proof { subject, evidence, held: true });
+                    let (targets, subject) = (vec![injected.target().clone()], proof.subject);
+                    let evidence = proof.evidence;
+                    context.recorder.record(Event::Proof { targets, subject, evidence, held: true });
                 }
                 return Ok(());
             }
@@ -154,8 +155,8 @@ async fn in_cluster(context: &Context, injected_at: At, symptom: &Symptom, basel
         let looked_at = context.at();
         match context.ports.observer.symptom_since(symptom, baseline).await {
             Ok(Some(evidence)) => {
-                let subject = symptom.to_string();
-                context.recorder.record(Event::Proof { subject, evidence: evidence.clone(), held: true });
+                let (targets, subject) = (Vec::new(), symptom.to_string());
+                context.recorder.record(Event::Proof { targets, subject, evidence: evidence.clone(), held: true });
                 return (not_before, evidence);
             }
             Ok(None) => {
@@ -185,6 +186,7 @@ async fn at_service(context: &Context, injected_at: At, down: &str, control: &st
             let after = firedrill_core::time::human(control_at.since(first));
             let evidence = format!("{down} fails; control {series} succeeded {after} later");
             context.recorder.record(Event::Proof {
+                targets: Vec::new(),
                 subject: format!("probe {down}"),
                 evidence: evidence.clone(),
                 held: true,

@@ -201,7 +201,7 @@ pub(super) fn page(verdict: &Verdict, journal: &Journal, start: &RunStarted, ste
             .placement
             .iter()
             .map(|place| PlaceRow {
-                what: one_line(&place.what),
+                what: place.what.to_string(),
                 name: one_line(&place.name),
                 node: one_line(&place.node),
                 on_victim: place.on_victim,

@@ -6,7 +6,7 @@ use super::axis::Axis;
 use super::steps::{Fate, StepRun};
 use crate::report::describe::phase_end;
 use crate::report::text::{one_line, seconds, shorten};
-use firedrill_core::event::{Event, PhaseEnd, PowerOnUndo, ThawUndo, Undo};
+use firedrill_core::event::{Event, PhaseEnd, PowerOnUndo, Source, ThawUndo, Undo};
 use firedrill_core::journal::Journal;
 use firedrill_core::plan::Phase;
 use firedrill_core::scenario::Moment;
@@ -321,12 +321,12 @@ fn step_bar(step: &StepRun, axis: &Axis) -> Option<StepBar> {
 }
 
 fn observed(journal: &Journal, axis: &Axis) -> Vec<Observed> {
-    let mut sources: BTreeMap<String, Observed> = BTreeMap::new();
+    let mut sources: BTreeMap<Source, Observed> = BTreeMap::new();
     for record in &journal.records {
         let Event::Observed(seen) = &record.event else { continue };
         let Some(place) = axis.place(record.at) else { continue };
-        let lane = sources.entry(seen.source.clone()).or_insert_with(|| Observed {
-            source: one_line(&seen.source),
+        let lane = sources.entry(seen.source).or_insert_with(|| Observed {
+            source: seen.source.to_string(),
             summary: String::new(),
             marks: Vec::new(),
         });

@@ -102,7 +102,7 @@ impl Lines {
             Event::Placement { places } => places
                 .iter()
                 // The stack's own pods are there to be hit; what must not be is what the measurement and the recovery rest on.
-                .filter(|place| place.on_victim && place.what != "pod of the stack")
+                .filter(|place| place.on_victim && place.what.must_be_spared())
                 .map(|place| {
                     self.warn(&format!("{} {} runs on a victim's node, {}", place.what, place.name, place.node))
                 })
@@ -130,8 +130,10 @@ impl Lines {
             Event::InjectReturned { target, error: Some(error) } => {
                 self.warn(&format!("the injection into {target} failed: {error}"))
             }
-            Event::Proof { subject: _, evidence: _, held: true } => String::new(),
-            Event::Proof { subject, evidence, held: false } => self.warn(&format!("not proven, {subject}: {evidence}")),
+            Event::Proof { targets: _, subject: _, evidence: _, held: true } => String::new(),
+            Event::Proof { targets: _, subject, evidence, held: false } => {
+                self.warn(&format!("not proven, {subject}: {evidence}"))
+            }
             Event::MomentSeen { moment: _, seen_at: _, by: _ } => String::new(),
             Event::Load { achieved_per_s, demanded_per_s } if achieved_per_s < demanded_per_s => self.warn(&format!(
                 "too little load: {achieved_per_s:.1}/s succeed, {demanded_per_s:.1}/s are needed for a verdict"

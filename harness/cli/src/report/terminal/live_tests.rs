@@ -97,7 +97,7 @@ fn what_goes_wrong_is_shown_with_what_to_do() {
         end(PhaseEnd::DeadlinePassed),
         end(PhaseEnd::Skipped),
         Event::Load { achieved_per_s: 3.0, demanded_per_s: 10.0 },
-        Event::Proof { subject: "nats".to_owned(), evidence: "state S".to_owned(), held: false },
+        Event::Proof { targets: Vec::new(), subject: "nats".to_owned(), evidence: "state S".to_owned(), held: false },
         Event::UndoRecorded { id: 4, undo: Undo::PowerOn(PowerOnUndo { node: "worker2".to_owned(), container: None }) },
         Event::Undone {
             id: 4,

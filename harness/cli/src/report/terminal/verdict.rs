@@ -18,8 +18,6 @@ const INDENT_WIDE: usize = 25;
 const NAME_MAX: usize = 30;
 /// The most findings that are listed; the others are counted.
 const FINDINGS_MAX: usize = 8;
-/// How a hint begins that is the command which finishes the cleanup.
-const FINISH: &str = "finish with:";
 /// The most reasons that are listed for a part; the others are counted.
 const REASONS_MAX: usize = 8;
 
@@ -38,12 +36,13 @@ fn block(verdict: &Verdict, style: &Style, report: Option<&Path>) -> String {
     let mut text = String::new();
     headline(&mut text, verdict, style);
     text.push('\n');
-    part(&mut text, "injection", &verdict.injection, &[], style);
-    part(&mut text, "recovery", &verdict.recovery, &verdict.objectives, style);
-    part(&mut text, "data", &verdict.data, &[], style);
-    part(&mut text, "cleanup", &verdict.cleanup, &[], style);
+    part(&mut text, "injection", &verdict.injection, Rows::NONE, style);
+    part(&mut text, "recovery", &verdict.recovery, Rows::of(verdict), style);
+    part(&mut text, "data", &verdict.data, Rows::NONE, style);
+    // The hint of the cleanup is the command that finishes it, which has a line of its own.
+    part(&mut text, "cleanup", &Part { hint: None, ..verdict.cleanup.clone() }, Rows::NONE, style);
     if verdict.exit_code == ExitCode::Dirty {
-        finish(&mut text, verdict, paint);
+        let _ = writeln!(text, "{:INDENT$}{} {}", "", paint.strong("finish with:"), paint.fail(&sweep(verdict)));
     }
     text.push('\n');
     let mut row = |name: &str, said: &str| {
@@ -144,7 +143,25 @@ fn headline(text: &mut String, verdict: &Verdict, style: &Style) {
     }
 }
 
-fn part(text: &mut String, name: &str, part: &Part, objectives: &[ObjectiveResult], style: &Style) {
+/// The rows of objectives under a part.
+#[derive(Clone, Copy)]
+struct Rows<'a> {
+    objectives: &'a [ObjectiveResult],
+    /// Whether they say all that the part's reasons do.
+    are_the_reasons: bool,
+}
+
+impl<'a> Rows<'a> {
+    const NONE: Self = Self { objectives: &[], are_the_reasons: false };
+
+    /// Those under recovery. Where it passed because every objective held, each reason is the row of one.
+    fn of(verdict: &'a Verdict) -> Self {
+        let held = verdict.recovery.value == Value::Pass && !verdict.negative_test;
+        Self { objectives: &verdict.objectives, are_the_reasons: held && !verdict.objectives.is_empty() }
+    }
+}
+
+fn part(text: &mut String, name: &str, part: &Part, under: Rows<'_>, style: &Style) {
     let paint = style.paint();
     let value = paint.value(part.value, &pad(value_word(part.value), INDENT - 14));
     let mut head = Some(format!("  {}{value}", paint.strong(&pad(name, 12))));
@@ -152,10 +169,8 @@ fn part(text: &mut String, name: &str, part: &Part, objectives: &[ObjectiveResul
         let head = head.take().unwrap_or_else(|| " ".repeat(INDENT));
         hang(text, &head, INDENT, line, style.width);
     };
-    let rows = objective_rows(objectives, paint);
-    // An objective's own row says all that its reason does where all of them held.
-    let has_row = |reason: &&String| objectives.iter().any(|objective| reason.starts_with(&objective.name));
-    let reasons: Vec<_> = part.reasons.iter().filter(|reason| part.value != Value::Pass || !has_row(reason)).collect();
+    let rows = objective_rows(under.objectives, paint);
+    let reasons = if under.are_the_reasons { &[] } else { part.reasons.as_slice() };
     for reason in reasons.iter().take(REASONS_MAX) {
         say(&one_line(reason));
     }
@@ -163,8 +178,7 @@ fn part(text: &mut String, name: &str, part: &Part, objectives: &[ObjectiveResul
         say(&format!("and {} more in the report", reasons.len() - REASONS_MAX));
     }
     if let Some(hint) = &part.hint {
-        let finishes = hint.starts_with(FINISH);
-        say(&if finishes { one_line(hint) } else { format!("hint: {}", one_line(hint)) });
+        say(&format!("hint: {}", one_line(hint)));
     }
     if reasons.is_empty() && part.hint.is_none() && rows.is_empty() {
         say("");
@@ -177,6 +191,7 @@ fn part(text: &mut String, name: &str, part: &Part, objectives: &[ObjectiveResul
         } else {
             writeln!(text, "{head}{}\n{:INDENT$}  {}", row.measured.trim_end(), "", row.limits.trim_start())
         };
+        // The same words twice help nobody: the part may have said them.
         if let Some(reason) = row.reason.filter(|reason| !part.reasons.iter().any(|said| said.contains(reason))) {
             hang(text, &" ".repeat(INDENT + 2), INDENT + 2, &one_line(reason), style.width);
         }
@@ -239,14 +254,6 @@ fn objective_rows(objectives: &[ObjectiveResult], paint: Paint) -> Vec<Row<'_>> 
         });
     }
     rows
-}
-
-fn finish(text: &mut String, verdict: &Verdict, paint: Paint) {
-    let sweep = sweep(verdict);
-    let hinted = verdict.cleanup.hint.as_ref().is_some_and(|hint| hint.contains(&sweep));
-    if !hinted {
-        let _ = writeln!(text, "{:INDENT$}{} {}", "", paint.strong(FINISH), paint.fail(&sweep));
-    }
 }
 
 /// Time to detect, to recover and back to normal, as far as they were seen.

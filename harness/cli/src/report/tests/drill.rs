@@ -2,8 +2,8 @@
 
 use firedrill_core::alert::{self, AlertState};
 use firedrill_core::event::{
-    ClusterInfo, Event, JOURNAL_VERSION, LedgerCount, Observation, PhaseEnd, Place, Record, RunStarted, StepEnd,
-    ThawUndo, Undo,
+    ClusterInfo, Event, JOURNAL_VERSION, LedgerCount, Observation, PhaseEnd, Place, PlaceKind, Record, RunStarted,
+    Source, StepEnd, ThawUndo, Undo,
 };
 use firedrill_core::journal::Journal;
 use firedrill_core::judge::judge;
@@ -105,9 +105,9 @@ impl Writer {
         self.at(ms, Event::MomentSeen { moment, seen_at: At::from_ms(ms), by: by.to_owned() });
     }
 
-    fn seen(&mut self, ms: u64, source: &str, object: &str, state: &str, healthy: Option<bool>) {
-        let (source, object, state) = (source.to_owned(), object.to_owned(), state.to_owned());
-        self.at(ms, Event::Observed(Observation { source, object, state, healthy }));
+    fn seen(&mut self, ms: u64, source: Source, object: &str, state: &str, healthy: Option<bool>) {
+        let (object, state) = (object.to_owned(), state.to_owned());
+        self.at(ms, Event::Observed(Observation { source, object, state, healthy, fact: None }));
     }
 
     fn step(&mut self, step: u32, scenario: &Scenario, from_ms: u64, until_ms: u64, end: StepEnd, out: (&str, &str)) {
@@ -171,17 +171,17 @@ fn start(to: &mut Writer, scenario: &Scenario, series: &[Series]) {
     };
     to.at(0, Event::RunStarted(Box::new(start)));
     to.phase(Phase::Preflight, 2, 30);
-    let place = |what: &str, name: &str, node: &str, on_victim| Place {
-        what: what.to_owned(),
+    let place = |what: PlaceKind, name: &str, node: &str, on_victim| Place {
+        what,
         name: name.to_owned(),
         node: format!("firedrill-a3f-{node}"),
         on_victim,
     };
     let places = vec![
-        place("CNPG operator", "cnpg-controller-manager-6d8f", "control-plane", false),
-        place("CoreDNS", "coredns-7db6d8ff4d-x2x7n", "worker3", true),
-        place("probe agent", "firedrill-agent-0192-hung-7c", "worker2", false),
-        place("outside port", "firedrill-a3f-control-plane", "control-plane", false),
+        place(PlaceKind::CnpgOperator, "cnpg-controller-manager-6d8f", "control-plane", false),
+        place(PlaceKind::CoreDns, "coredns-7db6d8ff4d-x2x7n", "worker3", true),
+        place(PlaceKind::ProbeAgent, "firedrill-agent-0192-hung-7c", "worker2", false),
+        place(PlaceKind::NodeAgent, "node-agent-9678e6eefa0fc92f", "worker1", false),
     ];
     to.at(310, Event::Placement { places });
     to.at(310, Event::VolumesAtRisk { claims: Vec::new(), of_other_drivers: Vec::new() });
@@ -215,13 +215,14 @@ fn fault(to: &mut Writer) {
     to.done(Phase::Inject, 41_400, "froze nats in ironflow-nats-0, ironflow-nats-2 (seed 41, phase 0.63 s)");
     to.phase(Phase::Effect, 41_401, 20);
     for number in [0, 2] {
-        let subject = target(number).to_string();
-        to.at(41_600, Event::Proof { subject, evidence: "all 2 processes are in state T".to_owned(), held: true });
+        let (targets, subject) = (vec![target(number)], target(number).to_string());
+        let evidence = "all 2 processes are in state T".to_owned();
+        to.at(41_600, Event::Proof { targets, subject, evidence, held: true });
     }
     to.moment(Moment::Effect, 42_100, "publish failed, tcp from the same place did not");
     to.done(Phase::Effect, 42_110, "no JetStream leader; publish fails (control: TCP connect works)");
     to.phase(Phase::Detect, 42_111, 60);
-    to.seen(44_300, "nats", "meta leader", "none", Some(false));
+    to.seen(44_300, Source::Nats, "meta leader", "none", Some(false));
     to.moment(Moment::Detected, 44_300, "no meta leader in JetStream");
     to.done(Phase::Detect, 44_301, "no NATS server names a meta leader");
     to.phase(Phase::Recover, 44_302, 180);
@@ -232,8 +233,8 @@ fn runbook(to: &mut Writer, scenario: &Scenario, evil: &str) {
     to.moment(Moment::RunbookStart, 44_310, "the first command");
     let listed = format!("NAME              READY   STATUS    RESTARTS\nironflow-nats-0   2/2     Running   0\n{evil}");
     to.step(1, scenario, 44_310, 44_640, as_expected(), (&listed, ""));
-    to.seen(44_900, "pods", "ironflow-nats-0", "Terminating", Some(false));
-    to.seen(44_920, "pods", "ironflow-nats-2", "Terminating", Some(false));
+    to.seen(44_900, Source::Pods, "ironflow-nats-0", "Terminating", Some(false));
+    to.seen(44_920, Source::Pods, "ironflow-nats-2", "Terminating", Some(false));
     let of = "active since 2026-12-01T10:00:44.5Z: instance=ironflow-nats-0";
     to.at(46_000, Event::Observed(alert::changed("NATSDown", &AlertState::Pending, of)));
     to.at(61_000, Event::Observed(alert::changed("NATSDown", &AlertState::Firing, of)));
@@ -242,16 +243,16 @@ fn runbook(to: &mut Writer, scenario: &Scenario, evil: &str) {
         61_500,
         Event::Observed(alert::changed("HighErrorRate", &AlertState::Firing, "active since 2026-12-01T10:00:46Z")),
     );
-    to.seen(65_200, "pods", "ironflow-nats-0", "new pod, Pending", None);
+    to.seen(65_200, Source::Pods, "ironflow-nats-0", "new pod, Pending", None);
     let deleted = "pod \"ironflow-nats-0\" deleted\npod \"ironflow-nats-2\" deleted\n";
     to.step(2, scenario, 44_650, 65_400, as_expected(), (deleted, ""));
-    to.seen(65_600, "pods", "ironflow-nats-2", "new pod, Pending", None);
-    to.seen(67_800, "pods", "ironflow-nats-0", "Running", None);
-    to.seen(68_300, "pods", "ironflow-nats-2", "Running", None);
-    to.seen(72_400, "nats", "meta leader", "ironflow-nats-1", Some(true));
-    to.seen(74_000, "events", "Pod/ironflow-nats-2", "Readiness probe failed: connection refused", None);
-    to.seen(77_900, "pods", "ironflow-nats-0", "Ready", Some(true));
-    to.seen(78_300, "pods", "ironflow-nats-2", "Ready", Some(true));
+    to.seen(65_600, Source::Pods, "ironflow-nats-2", "new pod, Pending", None);
+    to.seen(67_800, Source::Pods, "ironflow-nats-0", "Running", None);
+    to.seen(68_300, Source::Pods, "ironflow-nats-2", "Running", None);
+    to.seen(72_400, Source::Nats, "meta leader", "ironflow-nats-1", Some(true));
+    to.seen(74_000, Source::Events, "Pod/ironflow-nats-2", "Readiness probe failed: connection refused", None);
+    to.seen(77_900, Source::Pods, "ironflow-nats-0", "Ready", Some(true));
+    to.seen(78_300, Source::Pods, "ironflow-nats-2", "Ready", Some(true));
     let rolled = "Waiting for 2 pods to be ready...\npartitioned roll out complete: 3 new pods have been updated...\n";
     to.step(3, scenario, 65_410, 78_500, as_expected(), (rolled, ""));
     let missing = "OCI runtime exec failed: exec: \"nats\": executable file not found in $PATH\n";
@@ -283,7 +284,7 @@ fn end(to: &mut Writer, series: &[Series]) {
     to.phase(Phase::SustainedOk, 79_702, 140);
     to.done(Phase::SustainedOk, 79_710, "all probes without a failure for 5 s");
     to.phase(Phase::Redundancy, 79_711, 140);
-    to.seen(86_100, "nats", "EVENTS", "3 of 3 replicas current", Some(true));
+    to.seen(86_100, Source::Nats, "EVENTS", "3 of 3 replicas current", Some(true));
     to.moment(Moment::Redundancy, 86_120, "3 of 3 servers routed and current");
     to.done(Phase::Redundancy, 86_121, "3 of 3 servers routed, every replica current");
     to.phase(Phase::Backlog, 86_122, 60);

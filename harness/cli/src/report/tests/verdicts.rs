@@ -69,6 +69,7 @@ pub(super) fn recovered() -> Verdict {
         scenario: "nats-quorum-loss".to_owned(),
         variant: "hung".to_owned(),
         without: None,
+        negative_test: false,
         not_independent: None,
         started: "2026-12-01T10:00:00Z".to_owned(),
         took_ms: 152_950.0,
@@ -205,7 +206,16 @@ fn dirty_says_how_to_finish() {
     insta::assert_snapshot!(verdict_text(&dirty(), &PLAIN));
     let mut unhinted = dirty();
     unhinted.cleanup.hint = None;
-    assert!(verdict_text(&unhinted, &PLAIN).contains("finish with: firedrill sweep --run 0192-hung-7c"));
+    assert_eq!(verdict_text(&unhinted, &PLAIN), verdict_text(&dirty(), &PLAIN));
+}
+
+#[test]
+fn what_a_negative_test_saw_is_said_whatever_its_objectives_are_called() {
+    let mut verdict = recovered();
+    verdict.negative_test = true;
+    verdict.objectives[0].name = "still".to_owned();
+    verdict.recovery = part(Value::Pass, &["still broken 150.0 s after the effect: publish fails"], None);
+    assert!(verdict_text(&verdict, &PLAIN).contains("still broken 150.0 s after the effect"));
 }
 
 #[test]
