@@ -4,7 +4,7 @@ use super::moments::{History, Injection, UndoSeen};
 use super::series::Seen;
 use crate::event::{FileSystem, PhaseEnd, Undo};
 use crate::plan::{Phase, PlannedFault, Series, Target};
-use crate::scenario::{DataPolicy, Effect, Fault, Moment, Shown, Variant};
+use crate::scenario::{CONTROL_WITHIN, DataPolicy, Effect, Fault, Moment, Shown, Variant};
 use crate::time::human;
 use crate::verdict::{Finding, FindingKind, Part, Value, grouped};
 use std::collections::BTreeMap;
@@ -104,12 +104,18 @@ fn control_missing(effect: &Effect, series: &[Seen<'_>]) -> Option<String> {
         series.iter().filter(|s| s.plan.probe == probe && s.shows_effect).map(|s| s.plan).collect()
     };
     let (down, control) = (shown(down_probe), shown(control_probe));
+    let within_s = CONTROL_WITHIN.as_secs();
     if down.is_empty() {
-        return Some(format!("no sample of {down_probe} failed between the injection and 5 s after the effect"));
+        return Some(format!(
+            "no sample of {down_probe} failed between the injection and {within_s} s after the effect"
+        ));
     }
     let same_place = down.iter().any(|down| control.iter().any(|control| down.is_beside(control)));
-    let why =
-        || format!("no sample of the control {control_probe} succeeded from the same place within 5 s of the effect");
+    let why = || {
+        format!(
+            "no sample of the control {control_probe} succeeded from the same place within {within_s} s of the effect"
+        )
+    };
     (!same_place).then(why)
 }
 

@@ -5,13 +5,10 @@ use super::moments::History;
 use super::outage::{Gap, SeriesSummary, SeriesTracker};
 use crate::plan::Series;
 use crate::sample::{Outcome, Sample};
-use crate::scenario::{Effect, Moment, Shown, Vantage};
+use crate::scenario::{CONTROL_WITHIN, Effect, Moment, Shown, Vantage};
 use crate::time::{At, human, millis};
 use crate::verdict::{Outage, SeriesResult};
 use std::time::Duration;
-
-/// A control must have succeeded within this time of the effect's proof.
-pub(crate) const CONTROL_WITHIN: Duration = Duration::from_secs(5);
 
 /// A series is down still where its last failure was so shortly before that moment, or three intervals of its schedule.
 const STILL_MIN: Duration = Duration::from_secs(1);

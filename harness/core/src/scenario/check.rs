@@ -4,9 +4,8 @@ use super::mistake::Mistakes;
 use super::parse::{Parts, ProbePart, VariantPart};
 use super::read::{Chosen, Placed, Tab};
 use super::text;
-use super::{Condition, Detector, Fault, PodSelector, Probe, check_faults, parts, probe};
+use super::{CONTROL_WITHIN, Condition, Detector, Fault, PodSelector, Probe, check_faults, parts, probe};
 use crate::sample::Connection;
-use std::time::Duration;
 
 /// Series of a scenario, at most.
 const SERIES_MAX: usize = 32;
@@ -14,8 +13,6 @@ const SERIES_MAX: usize = 32;
 const ATTEMPTS_PER_S_MAX: f64 = 5_000.0;
 /// Attempts of one series in flight at the same time, at most.
 const IN_FLIGHT_MAX: u128 = 1_000;
-/// How soon after a failure the control must be seen to succeed.
-const CONTROL_WITHIN: Duration = Duration::from_secs(5);
 /// The window that ends an outage is at least this many times the longest pause between two attempts.
 const SUSTAINED_ATTEMPTS_MIN: u32 = 3;
 

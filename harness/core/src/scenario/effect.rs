@@ -5,6 +5,10 @@ use crate::time::as_ms;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
+/// How far a success of the control may be from the failure that it is the control of. The run proves the effect by it, and the
+/// judge bears that out.
+pub const CONTROL_WITHIN: Duration = Duration::from_secs(5);
+
 /// How a fault's effect is proven at the service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Effect {
@@ -23,7 +27,7 @@ pub enum Shown {
     Down {
         /// The probe.
         probe: String,
-        /// A probe from the same place that must still succeed within 5 s of that failure, so that "down" does not mean
+        /// A probe from the same place that must still succeed within [`CONTROL_WITHIN`] of that failure, so that "down" does not mean
         /// that the prober is cut off.
         control: String,
         /// How many of the probe's series must fail.

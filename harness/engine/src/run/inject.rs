@@ -5,13 +5,11 @@ use super::planted::{self, Bug};
 use crate::port::{ArmedFaults, Baseline, Injected};
 use firedrill_core::event::Event;
 use firedrill_core::plan::{Phase, PlannedFault, Target};
-use firedrill_core::scenario::{Failing, Fault, Moment, Shown, Symptom};
+use firedrill_core::scenario::{CONTROL_WITHIN, Failing, Fault, Moment, Shown, Symptom};
 use firedrill_core::time::At;
 use futures::future::join_all;
 use std::time::Duration;
 
-/// How far a success of the control may be from the failure that it is the control of.
-const CONTROL_WITHIN: Duration = Duration::from_secs(5);
 /// How often a proof that does not hold yet is looked for again.
 const PROVE_EVERY: Duration = Duration::from_millis(100);
 
