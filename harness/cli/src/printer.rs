@@ -34,8 +34,6 @@ pub(crate) struct Printer {
     err_color: bool,
     /// Whether standard error is a terminal on which a frame can be drawn.
     interactive: bool,
-    /// Whether only results and errors are printed.
-    pub(crate) quiet: bool,
     width: usize,
     frame: Option<Frame>,
     /// The first result that could not be written, though somebody reads.
@@ -71,7 +69,6 @@ impl Printer {
             out: Box::new(out),
             err: Box::new(err),
             interactive,
-            quiet: false,
             width,
             frame: None,
             unwritten: None,
@@ -90,7 +87,7 @@ impl Printer {
 
     /// Whether a frame can be drawn.
     pub(crate) fn interactive(&self) -> bool {
-        self.interactive && !self.quiet
+        self.interactive
     }
 
     /// Writes a result: text that a script may read. A line break is added where the text has none.
@@ -117,19 +114,16 @@ impl Printer {
         self.unwritten.take()
     }
 
-    /// Writes a line about the way there; nothing where quiet. What cannot be written is dropped: a run never fails
+    /// Writes a line about the way there. What cannot be written is dropped: a run never fails
     /// because nobody watches it.
     pub(crate) fn status(&mut self, text: &str) {
-        if self.quiet {
-            return;
-        }
         match &self.frame {
             Some(frame) => drop(frame.all.println(render(text))),
             None => drop(write_whole(&mut *self.err, text)),
         }
     }
 
-    /// Writes an error and its hint, also where quiet. Further lines are indented more than any line of a result, so that none of
+    /// Writes an error and its hint. Further lines are indented more than any line of a result, so that none of
     /// them, which may hold what an API or a file said, looks like one.
     pub(crate) fn error(&mut self, message: &str, hint: Option<&str>) {
         self.clear_frame();
@@ -225,7 +219,7 @@ mod tests {
     }
 
     /// What a printer without a terminal writes to its two streams.
-    fn printed(quiet: bool, act: impl FnOnce(&mut Printer)) -> (String, String) {
+    fn printed(act: impl FnOnce(&mut Printer)) -> (String, String) {
         let (out, err) = (Kept::default(), Kept::default());
         act(&mut Printer {
             out: Box::new(out.clone()),
@@ -233,7 +227,6 @@ mod tests {
             out_color: false,
             err_color: false,
             interactive: false,
-            quiet,
             width: WIDTH_DEFAULT,
             frame: None,
             unwritten: None,
@@ -244,7 +237,7 @@ mod tests {
 
     #[test]
     fn results_and_notes_go_apart_and_a_frame_leaves_nothing_where_there_is_no_terminal() {
-        let (out, err) = printed(false, |printer| {
+        let (out, err) = printed(|printer| {
             printer.status("on the way");
             printer.frame(&["▸ inject".to_owned()]);
             printer.line("done");
@@ -257,7 +250,7 @@ mod tests {
         let evil = "\u{1b}[2J\u{9b}31m\u{7}\u{1b}]8;;http://x\u{1b}\\\u{202e}\u{fdd0}0\u{fdd1}\rPASSED";
         let paint = Paint::new(true);
         let painted = format!("{} {evil}", paint.pass(&format!("ok {evil}")));
-        let (out, err) = printed(false, |printer| {
+        let (out, err) = printed(|printer| {
             printer.line(&painted);
             printer.status(&painted);
             printer.error(evil, Some("a\n✓ PASSED"));
@@ -275,12 +268,8 @@ mod tests {
     }
 
     #[test]
-    fn quiet_keeps_results_and_errors() {
-        let (out, err) = printed(true, |printer| {
-            printer.status("on the way");
-            printer.line("done\n");
-            printer.error("no such run", Some("firedrill list runs"));
-        });
-        assert_eq!((out.as_str(), err.as_str()), ("done\n", "error: no such run\nhint: firedrill list runs\n"));
+    fn an_error_has_its_hint_under_it() {
+        let (out, err) = printed(|printer| printer.error("no such run", Some("firedrill list runs")));
+        assert_eq!((out.as_str(), err.as_str()), ("", "error: no such run\nhint: firedrill list runs\n"));
     }
 }
