@@ -204,7 +204,7 @@ impl<'a> History<'a> {
                 }
             }
             Event::Proof { targets, subject, evidence, held } => {
-                self.proofs.retain(|proof| (proof.targets, proof.subject) != (targets, subject));
+                self.proofs.retain(|proof| (proof.targets, proof.subject) != (targets.as_slice(), subject.as_str()));
                 self.proofs.push(ProofSeen { targets, subject, evidence, held: *held });
             }
             Event::MomentSeen { moment, seen_at, by } if !moment.is_of_a_probe() => {

@@ -159,7 +159,7 @@ fn effect_not_proven() {
 #[test]
 fn one_target_not_proven() {
     let mut run = Run::recovered(62_000);
-    run.drop_events(|event| matches!(event, Event::Proof { targets, .. } if targets[0].name() == "nats-1"));
+    run.drop_events(|event| matches!(event, Event::Proof { targets, .. } if targets[0].name() == "ironflow-nats-1"));
     let verdict = run.judge();
     assert_eq!(verdict.injection.reasons, ["no proof that nats in ironflow-nats-1 (on worker1) was hit"]);
     assert_eq!((verdict.exit_code, verdict.recovery.value), (ExitCode::Unknown, Value::Unknown));

@@ -170,7 +170,7 @@ fn part(text: &mut String, name: &str, part: &Part, under: Rows<'_>, style: &Sty
         hang(text, &head, INDENT, line, style.width);
     };
     let rows = objective_rows(under.objectives, paint);
-    let reasons = if under.are_the_reasons { &[] } else { part.reasons.as_slice() };
+    let reasons: &[String] = if under.are_the_reasons { &[] } else { &part.reasons };
     for reason in reasons.iter().take(REASONS_MAX) {
         say(&one_line(reason));
     }
