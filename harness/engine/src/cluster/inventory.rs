@@ -88,6 +88,11 @@ impl Inventory {
         self.0.iter().filter_map(line).collect()
     }
 
+    /// Workloads of which pods are not ready, a line each: they may be starting, or never get ready.
+    pub fn incomplete(&self) -> Vec<String> {
+        compare::incomplete(self)
+    }
+
     /// What is wrong with it and was so before the run, a line each: Helm releases that are not deployed.
     pub fn defects(&self) -> Vec<String> {
         let broken = self

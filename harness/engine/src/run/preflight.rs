@@ -13,6 +13,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::time::MissedTickBehavior;
 
+/// For how long workloads that are not ready are taken for starting.
+const STARTING_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// Why no run begins on this cluster: its "before" would be what an earlier run left.
 pub(super) fn left_changed(journals: &Journals, cluster: &str) -> Option<RunError> {
     let unsettled: Vec<_> = journals.unsettled().collect();
@@ -107,15 +110,26 @@ pub(super) async fn preflight(context: &Context) -> Result<(Before, String), Sto
 /// Lists the cluster, once nothing in it is on its way to another state.
 async fn list(context: &Context) -> Result<Before, Stop> {
     let key = DigestKey::random().map_err(Stop::failed)?;
+    let give_up_at = context.at().plus(STARTING_TIMEOUT);
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
         context.doing("listing the cluster");
         let inventory = context.ports.cluster.inventory(&key).await.map_err(Stop::failed)?;
-        let changing = inventory.changing();
+        let mut changing = inventory.changing();
         if changing.is_empty() {
-            return Ok(Before { inventory, key });
+            // What never gets ready keeps no run away, and what is just starting must not make it look as if the run had changed it.
+            let incomplete = inventory.incomplete();
+            if incomplete.is_empty() || context.at() >= give_up_at {
+                for what in incomplete {
+                    let text =
+                        format!("{what}, and was so before this run: that it gets ready is not one of its differences");
+                    context.recorder.record(Event::Note { text });
+                }
+                return Ok(Before { inventory, key });
+            }
+            changing = incomplete;
         }
         context.doing(format!("not taken as before: {}", changing.join("; ")));
     }

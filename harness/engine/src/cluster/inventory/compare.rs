@@ -37,6 +37,8 @@ pub(super) fn diff(before: &Inventory, after: &Inventory) -> Vec<String> {
             Some(new) if new.ending && !old.ending => lines.push(format!("{key} is being deleted")),
             // A release that was put right is no harm; what its objects say is compared on its own.
             Some(new) if key.api_version == RELEASE_API_VERSION && is_deployed(&new.state) => {}
+            // A workload that lacked pods before may have all of them by now.
+            Some(new) if completed(&old.state, &new.state) && new.spec == old.spec => {}
             Some(new) if new.state != old.state => lines.push(format!("{key}: {}, was {}", new.state, old.state)),
             // Where a wish was not compared when the older of the two was made, there is none to compare with.
             Some(new) if new.spec != old.spec && !old.spec.is_empty() => {
@@ -47,6 +49,42 @@ pub(super) fn diff(before: &Inventory, after: &Inventory) -> Vec<String> {
     }
     lines.extend(after.0.keys().filter(|key| !before.0.contains_key(*key)).map(|key| format!("{key} is new")));
     lines
+}
+
+/// Whether a workload of which pods were missing before has more of them ready, and nothing else of its state differs.
+fn completed(old: &str, new: &str) -> bool {
+    let (Some(old), Some(new)) = (Readiness::of(old), Readiness::of(new)) else { return false };
+    old.ready < old.wanted && new.ready > old.ready && (old.wanted, old.rest) == (new.wanted, new.rest)
+}
+
+/// How much of a workload is ready, as its state says.
+struct Readiness<'a> {
+    ready: u32,
+    wanted: u32,
+    /// What else its state says.
+    rest: &'a str,
+}
+
+impl<'a> Readiness<'a> {
+    /// Of `1 of 2 ready`, or of `2 pods, 1 ready, 1 done`, where what is done is not wanted.
+    fn of(state: &'a str) -> Option<Self> {
+        if let Some((pods, rest)) = state.split_once(" pods, ") {
+            let (ready, rest) = rest.split_once(" ready").filter(|(ready, _)| !ready.contains(' '))?;
+            let done = rest.strip_prefix(", ").and_then(|rest| rest.strip_suffix(" done"));
+            let done: u32 = done.map_or(Some(0), |done| done.parse().ok())?;
+            let pods: u32 = pods.parse().ok()?;
+            return Some(Self { ready: ready.parse().ok()?, wanted: pods.saturating_sub(done), rest });
+        }
+        let (ready, wanted) = state.strip_suffix(" ready")?.split_once(" of ")?;
+        Some(Self { ready: ready.parse().ok()?, wanted: wanted.parse().ok()?, rest: "" })
+    }
+}
+
+/// What of a cluster's workloads is not ready, a line each.
+pub(super) fn incomplete(inventory: &Inventory) -> Vec<String> {
+    let lacks = |state: &str| Readiness::of(state).is_some_and(|of| of.ready < of.wanted);
+    let found = inventory.0.iter().filter(|(_, entry)| lacks(&entry.state));
+    found.map(|(key, entry)| format!("{key}: {}", entry.state)).collect()
 }
 
 /// Whether it was on its way out before, by itself or with its namespace.

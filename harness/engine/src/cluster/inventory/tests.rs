@@ -61,6 +61,21 @@ fn replaced_pods_are_the_same_pods() {
     assert_eq!(diff(&before, &Inventory::default()), ["Pod n/Deployment/ironflow is gone"]);
 }
 
+#[test]
+fn a_workload_that_gets_ready_is_no_difference() {
+    let of = |wanted, ready, pods: &[DynamicObject]| inventory(pods, &[deployment(wanted, ready, json!({}), "a")]);
+    let own = |ready: &str| pod("web-7d9-x", Some(("ReplicaSet", "web-7d9")), Some("7d9"), ready);
+    let before = of(1, 0, &[own("False")]);
+    assert_eq!(before.incomplete(), ["Deployment n/ironflow: 0 of 1 ready", "Pod n/Deployment/web: 1 pods, 0 ready"]);
+    let after = of(1, 1, &[own("True")]);
+    assert_eq!((diff(&before, &after), after.incomplete()), (vec![], vec![]));
+    // What was ready and is not, and what changed beside it, differs all the same.
+    assert_eq!(diff(&after, &before).len(), 2);
+    assert_eq!(diff(&before, &of(2, 2, &[own("True"), own("True")])).len(), 2);
+    let other = inventory(&[own("True")], &[deployment(1, 1, json!({}), "b")]);
+    assert_eq!(diff(&before, &other).len(), 1, "its spec changed");
+}
+
 fn pod_alone() -> (Kind, DynamicObject) {
     (kind("", "Service"), object(json!({"metadata": {"name": "left", "namespace": "n"}, "spec": {}})))
 }
