@@ -71,7 +71,7 @@ pub(super) async fn replace_crashed(
                 failed.push(format!("{name}: not tried"));
                 continue;
             }
-            say(format!("making pod {name} anew, since its kubelet remembers a crash"));
+            say(format!("recreating pod {name}: after its crash the kubelet would delay the next restart"));
             match one(cluster, pod, variant, clock).await {
                 Ok(()) => made.push(name),
                 Err(why) => failed.push(format!("{name}: {why}")),
@@ -86,7 +86,8 @@ async fn one(cluster: &Cluster, pod: &Pod, variant: &Variant, clock: Clock) -> R
     let (name, namespace) = (pod.name_any(), pod.namespace().unwrap_or_default());
     let owner = controller(pod).ok_or("no controller would make it again")?;
     let baseline = observe::Baseline::take(cluster, variant).await.map_err(|error| error.to_string())?;
-    let wanted = serving(&pods(cluster, &namespace).await?, &owner, "");
+    // With the new pod, also where the old one was not ready: a run must not begin before it is.
+    let wanted = serving(&pods(cluster, &namespace).await?, &owner, &pod.uid().unwrap_or_default()) + 1;
     let api: Api<Pod> = Api::namespaced(cluster.client(), &namespace);
     let params = exactly(pod.uid());
     let deleted = api.delete(&name, &params);
