@@ -3,7 +3,8 @@
 use crate::command;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use firedrill_core::suite::Shard;
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 /// Proves whether a Kubernetes stack recovers as its runbook says.
 ///
@@ -83,14 +84,35 @@ pub(crate) struct ClusterArgs {
     pub(crate) kubeconfig: Option<PathBuf>,
 }
 
+const DEFAULT_SCENARIOS: &str = "scenarios";
+const DEFAULT_RUNS: &str = "runs";
+const DEFAULT_STACK: &str = "fixtures/stack/ironflow/stack.toml";
+
+impl Folders {
+    /// The flags that name something else than the default, without their dashes, for the journal.
+    pub(crate) fn flags(&self, cluster: &ClusterArgs) -> BTreeMap<String, String> {
+        let named = |name: &str, value: Option<String>| value.map(|value| (name.to_owned(), value));
+        let path =
+            |path: &Path, default: &str| (path != Path::new(default)).then(|| path.to_string_lossy().into_owned());
+        let flags = [
+            named("context", cluster.context.clone()),
+            named("kubeconfig", cluster.kubeconfig.as_ref().map(|path| path.to_string_lossy().into_owned())),
+            named("runs", path(&self.runs, DEFAULT_RUNS)),
+            named("scenarios", path(&self.scenarios, DEFAULT_SCENARIOS)),
+            named("stack", path(&self.stack.path, DEFAULT_STACK)),
+        ];
+        flags.into_iter().flatten().collect()
+    }
+}
+
 /// Where scenarios and runs are.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Folders {
     /// The folder of scenarios.
-    #[arg(long, value_name = "DIR", default_value = "scenarios", env = "FIREDRILL_SCENARIOS")]
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_SCENARIOS, env = "FIREDRILL_SCENARIOS")]
     pub(crate) scenarios: PathBuf,
     /// The folder of runs.
-    #[arg(long, value_name = "DIR", default_value = "runs", env = "FIREDRILL_RUNS")]
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_RUNS, env = "FIREDRILL_RUNS")]
     pub(crate) runs: PathBuf,
     /// Which stack.
     #[command(flatten)]
@@ -105,7 +127,7 @@ pub(crate) struct StackFile {
         id = "stack_file",
         long = "stack",
         value_name = "PATH",
-        default_value = "fixtures/stack/ironflow/stack.toml",
+        default_value = DEFAULT_STACK,
         env = "FIREDRILL_STACK"
     )]
     pub(crate) path: PathBuf,

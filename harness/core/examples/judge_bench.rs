@@ -167,8 +167,15 @@ fn journal(end: At) -> Result<Journal, Box<dyn Error>> {
         version: String::new(),
         nodes: 0,
     };
-    let start =
-        RunStarted { journal_version: JOURNAL_VERSION, firedrill: String::new(), plan, scenario, noop: false, cluster };
+    let start = RunStarted {
+        journal_version: JOURNAL_VERSION,
+        firedrill: String::new(),
+        plan,
+        scenario,
+        noop: false,
+        cluster,
+        flags: BTreeMap::new(),
+    };
     let middle = At(end.0 / 2);
     let seen = |moment, seen_at| Event::MomentSeen { moment, seen_at, by: "bench".into() };
     let events = [

@@ -26,6 +26,9 @@ pub struct Verdict {
     /// The section that was left out of its runbook.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub without: Option<String>,
+    /// Where the run's command found things, as far as that was not the default: flags without their dashes, such as `stack`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub flags: BTreeMap<String, String>,
     /// Whether it is a negative test: recovery passes where the stack was seen to be broken still.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub negative_test: bool,

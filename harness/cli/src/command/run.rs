@@ -173,6 +173,7 @@ pub(crate) async fn run(args: RunArgs, printer: &mut Printer) -> Result<ExitCode
         drill,
         runs: args.drill.folders.runs.clone(),
         accept_current_state: args.accept_current_state,
+        flags: args.drill.folders.flags(&args.drill.cluster),
     };
     let ctrl_c = CtrlC::listen();
     let judged = drive(options, &ctrl_c.interrupts, printer).await?;

@@ -182,7 +182,8 @@ impl Stage<'_> {
             let chart = self.definition.chart(self.args.stack.chart.as_deref());
             let ports = world::ports(&cluster, Some(&drill.stack), Some(&chart), &drill.agent_image);
             let accept_current_state = self.args.accept_current_state;
-            let options = Options { drill, ports, runs, accept_current_state };
+            let flags = self.args.folders.flags(&self.cluster);
+            let options = Options { drill, ports, runs, accept_current_state, flags };
             let judged = drive(options, interrupts, printer).await?;
             if let Some(error) = &judged.unwritten {
                 printer.error(&error.to_string(), error.hint());

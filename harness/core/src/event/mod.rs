@@ -13,6 +13,7 @@ use crate::time::{At, as_ms};
 pub use observation::{Fact, Observation, Source};
 pub use place::{Place, PlaceKind};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::time::Duration;
 pub use undo::*;
 pub use undo_limits::{SYSTEM_NAMESPACE, patch_refusal};
@@ -307,6 +308,9 @@ pub struct RunStarted {
     pub noop: bool,
     /// The cluster.
     pub cluster: ClusterInfo,
+    /// Where the command found things, as far as that was not the default: flags without their dashes, such as `stack`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub flags: BTreeMap<String, String>,
 }
 
 /// Which cluster.

@@ -97,6 +97,7 @@ pub fn judge<R: Read>(
         scenario: plan.scenario.clone(),
         variant: plan.variant.clone(),
         without: history.left_out().map(str::to_owned),
+        flags: history.start.flags.clone(),
         negative_test: variant.recovery.stays_broken(),
         not_independent,
         started: history.started_wall.to_owned(),

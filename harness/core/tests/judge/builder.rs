@@ -207,6 +207,7 @@ impl Run {
                 version: "1.34.4".into(),
                 nodes: 4,
             },
+            flags: BTreeMap::new(),
         };
         let none_at_risk = Event::VolumesAtRisk { claims: Vec::new(), of_other_drivers: Vec::new() };
         Self { start, events: vec![(4_000, none_at_risk)], samples: Vec::new(), cut_off: false }

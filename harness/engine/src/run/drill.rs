@@ -20,6 +20,7 @@ use firedrill_core::plan::{Phase, Plan};
 use firedrill_core::scenario::Recovery;
 use firedrill_core::time::At;
 use futures::FutureExt;
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -41,6 +42,8 @@ pub struct Options {
     pub runs: PathBuf,
     /// Whether the cluster is taken as it is where an earlier run left it changed.
     pub accept_current_state: bool,
+    /// Where the command found things, as [`RunStarted::flags`] has it.
+    pub flags: BTreeMap<String, String>,
 }
 
 /// A run that ended.
@@ -131,6 +134,7 @@ async fn from_plan_to_end(
         scenario: options.drill.scenario.clone(),
         noop: options.drill.noop,
         cluster: info,
+        flags: options.flags,
     })));
     if let Some(event) = anew {
         recorder.record(event);

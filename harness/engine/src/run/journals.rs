@@ -268,7 +268,15 @@ mod tests {
         let cluster =
             ClusterInfo { name: text("c"), provider: text("kind"), uid: text("here"), version: text("1"), nodes: 4 };
         let (journal_version, firedrill) = (JOURNAL_VERSION, text("0"));
-        let start = RunStarted { journal_version, firedrill, plan, scenario: scenario(), noop: false, cluster };
+        let start = RunStarted {
+            journal_version,
+            firedrill,
+            plan,
+            scenario: scenario(),
+            noop: false,
+            cluster,
+            flags: BTreeMap::new(),
+        };
         recorder.record(Event::RunStarted(Box::new(start)));
         for event in events {
             recorder.record(event);

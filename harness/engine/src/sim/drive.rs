@@ -7,6 +7,7 @@ use crate::clock::simulated;
 use crate::run::fake::stack;
 use crate::run::{Drill, InterruptSource, Options, Ran, RunError, SweepOptions, Swept, run, sweep};
 use firedrill_core::scenario::{Scenario, parse};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -131,7 +132,8 @@ pub(super) fn next_run(outcome: &Outcome, runs: &Path, accept_current_state: boo
         let sim = Sim::process(&outcome.world, FIRST_SWEEP + 2);
         let script = sim.world().script.clone();
         let drill = drill(scenario(), &script, 8);
-        let options = Options { drill, ports: sim.ports(), runs: runs.to_owned(), accept_current_state };
+        let options =
+            Options { drill, ports: sim.ports(), runs: runs.to_owned(), accept_current_state, flags: BTreeMap::new() };
         let (_source, interrupts) = InterruptSource::new();
         let (progress, mut shown) = tokio::sync::mpsc::channel(64);
         let showing = tokio::spawn(async move { while shown.recv().await.is_some() {} });
@@ -153,7 +155,13 @@ async fn first_process(
         scenario.steady_state.load_min_per_s = LOAD_TOO_HIGH_PER_S;
     }
     let drill = drill(scenario, script, seed);
-    let options = Options { drill, ports: sim.ports(), runs: runs.to_owned(), accept_current_state: false };
+    let options = Options {
+        drill,
+        ports: sim.ports(),
+        runs: runs.to_owned(),
+        accept_current_state: false,
+        flags: BTreeMap::new(),
+    };
     let (source, interrupts) = InterruptSource::new();
     let times = script.interrupts.clone();
     let interrupting = tokio::spawn(async move {

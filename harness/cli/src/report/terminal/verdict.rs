@@ -78,12 +78,20 @@ fn block(verdict: &Verdict, style: &Style, report: Option<&Path>) -> String {
 pub(crate) fn rerun(verdict: &Verdict) -> String {
     let without = verdict.without.as_ref().map(|section| format!(" --without {}", word(section))).unwrap_or_default();
     let drill = format!("{}/{}", verdict.scenario, verdict.variant);
-    format!("firedrill run {} --seed {}{without}", word(&drill), verdict.seed)
+    format!("firedrill run {} --seed {}{without}{}", word(&drill), verdict.seed, flags(verdict, |_| true))
 }
 
 /// The command that finishes the cleanup of this run.
 pub(crate) fn sweep(verdict: &Verdict) -> String {
-    format!("firedrill sweep --run {}", word(&verdict.run_id))
+    let is_of_sweep = |name: &str| matches!(name, "context" | "kubeconfig" | "runs");
+    format!("firedrill sweep --run {}{}", word(&verdict.run_id), flags(verdict, is_of_sweep))
+}
+
+/// The flags by which the command of the run found things, for another command. A saved run may hold names that no flag has.
+fn flags(verdict: &Verdict, takes: impl Fn(&str) -> bool) -> String {
+    let known = |name: &str| matches!(name, "context" | "kubeconfig" | "runs" | "scenarios" | "stack");
+    let taken = verdict.flags.iter().filter(|(name, _)| known(name) && takes(name));
+    taken.map(|(name, value)| format!(" --{name} {}", word(value))).collect()
 }
 
 /// One word of a command that a reader copies into a shell: quoted where it is more than a name, since a saved run may come from

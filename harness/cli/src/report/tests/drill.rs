@@ -13,6 +13,7 @@ use firedrill_core::scenario::{self, Moment, Scenario, Vantage};
 use firedrill_core::stack::{self, Stack};
 use firedrill_core::time::At;
 use firedrill_core::verdict::Verdict;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The samples of the drill, encoded, and the journal.
@@ -168,6 +169,7 @@ fn start(to: &mut Writer, scenario: &Scenario, series: &[Series]) {
         scenario: scenario.clone(),
         noop: false,
         cluster,
+        flags: BTreeMap::new(),
     };
     to.at(0, Event::RunStarted(Box::new(start)));
     to.phase(Phase::Preflight, 2, 30);

@@ -1,4 +1,4 @@
-use crate::report::terminal::{verdict_text, verdict_text_with_report};
+use crate::report::terminal::{rerun, sweep, verdict_text, verdict_text_with_report};
 use crate::report::text::{Style, render, uncoloured};
 use firedrill_core::event::ClusterInfo;
 use firedrill_core::exit::ExitCode;
@@ -69,6 +69,7 @@ pub(super) fn recovered() -> Verdict {
         scenario: "nats-quorum-loss".to_owned(),
         variant: "hung".to_owned(),
         without: None,
+        flags: BTreeMap::new(),
         negative_test: false,
         not_independent: None,
         started: "2026-12-01T10:00:00Z".to_owned(),
@@ -235,4 +236,14 @@ fn colour_changes_no_text() {
         assert!(shown.contains('\u{1b}') && !coloured.contains('\u{1b}'));
         assert_eq!(uncoloured(&shown), verdict_text(&verdict, &PLAIN));
     }
+}
+
+#[test]
+fn commands_to_copy_find_what_the_run_found() {
+    let mut verdict = recovered();
+    let flags = [("stack", "a b/stack.toml"), ("runs", "elsewhere"), ("context", "$(x)"), ("not-a-flag", "y")];
+    verdict.flags = flags.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let again = rerun(&verdict);
+    assert!(again.ends_with(" --context '$(x)' --runs elsewhere --stack 'a b/stack.toml'"), "{again}");
+    assert_eq!(sweep(&verdict), "firedrill sweep --run 0192-hung-7c --context '$(x)' --runs elsewhere");
 }
