@@ -34,17 +34,17 @@ in_target() (
   mkdir -p "$CARGO_TARGET_DIR"
   exec 8>>"$CACHE/target.lock"
   take_lock 8 "$CACHE/target.lock" "cargo command in $CARGO_TARGET_DIR"
-  forget_other_checkout
+  forget_other_checkout "$CARGO_TARGET_DIR"
   "$@" 8>&- # a process that the command leaves behind must not hold the lock
   true      # so that bash does not replace itself, and its lock, by the command
 )
-forget_other_checkout() { # only the crates that no registry holds are built again
-  [ "$(cat "$CARGO_TARGET_DIR/checkout" 2>/dev/null)" != "$ROOT" ] || return 0
-  local name
+forget_other_checkout() { # TARGET: only the crates that no registry holds are built again
+  local name target=$1
+  [ "$(cat "$target/checkout" 2>/dev/null)" != "$ROOT" ] || return 0
   while read -r name; do
-    rm -rf "$CARGO_TARGET_DIR"/*/.fingerprint/"$name"-[0-9a-f]* "$CARGO_TARGET_DIR"/*/*/.fingerprint/"$name"-[0-9a-f]*
+    rm -rf "$target"/*/.fingerprint/"$name"-[0-9a-f]* "$target"/*/*/.fingerprint/"$name"-[0-9a-f]*
   done < <(sed -n 's/^name = "\([a-z-]*\)"$/\1/p' "$ROOT"/harness/*/Cargo.toml "$ROOT"/fixtures/*/Cargo.toml)
-  echo "$ROOT" > "$CARGO_TARGET_DIR/checkout"
+  echo "$ROOT" > "$target/checkout"
 }
 
 # A plan is a function that calls `step`. It is run once to count its steps and once to do them. `step TITLE KIND ARGS`
