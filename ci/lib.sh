@@ -6,6 +6,7 @@ CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/firedrill
 # What belongs to one checkout alone: its programs and the names of its images. The kit and cargo's target directory are shared.
 MINE=$CACHE/checkouts/$(printf %s "$ROOT" | sha256sum | cut -c1-12)
 PROGRAMS=$MINE/bin
+CHECKERS=$CACHE/checkers # a virtual environment of Python with programs of ci/check
 RUST_TARGET=x86_64-unknown-linux-gnu # as in .cargo/config.toml
 SYSTEM=${FIREDRILL_SYSTEM_ROOT:-}    # ci/selftest alone sets it: a folder in place of this machine's root
 export PATH=$PROGRAMS:$CACHE/bin:$PATH:$SYSTEM/usr/sbin:$SYSTEM/sbin:$SYSTEM/usr/local/go/bin:$HOME/.cargo/bin
@@ -14,6 +15,12 @@ declare -A KEY=() # what stands for the content of each artifact's recipe, by it
 die() { echo "error: $*" >&2; exit 1; }
 REFUSED=78
 refuse() { echo "error: $*" >&2; exit $REFUSED; } # for a step: only the user can change this, and the message says it all
+NOT_RUN=77
+not_run() { # for a check that says nothing of the sources: ci/test takes the reason from REASON_FILE
+  echo "not run: $*" >&2
+  [ -z "${REASON_FILE:-}" ] || echo "$*" > "$REASON_FILE"
+  exit $NOT_RUN
+}
 is_root() { [ "$(id -u)" = 0 ]; }
 spent() { # SECONDS, as people say it
   if (($1 < 60)); then echo "$1s"; else echo "$(($1 / 60))m$(($1 % 60))s"; fi

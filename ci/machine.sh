@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 base() {
-  step "Debian packages" packages
+  step "Debian packages" packages missing_packages
   step "Go and Rust" languages
   if is_root || inotify_ready; then
     step "inotify instances" inotify
@@ -12,10 +12,10 @@ base() {
   step "Docker engine" engine
 }
 
-packages_ready() { [ -z "$(missing_packages)" ]; }
+packages_ready() { [ -z "$("$1")" ]; } # FUNCTION that prints the missing packages, one a line
 packages_make() {
   local packages
-  mapfile -t packages < <(missing_packages)
+  mapfile -t packages < <("$1")
   type -P apt-get >/dev/null || refuse "not a Debian machine: install what these Debian packages hold: ${packages[*]}"
   is_root || refuse "only root can install packages: sudo apt-get install --no-remove ${packages[*]}"
   apt-get update -q
@@ -26,7 +26,7 @@ packages_make() {
   DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends --no-remove "${packages[@]}" ||
     die "apt-get could not install ${packages[*]} without removing another package: install them by hand"
 }
-missing_packages() { # one a line: only those whose command or file is missing
+missing_packages() { # only those whose command or file is missing
   {
     missing mmdebstrap jq curl git make python3
     type -P cc >/dev/null || echo gcc
