@@ -55,7 +55,7 @@ forget_other_checkout() { # TARGET: only the crates that no registry holds are b
 }
 
 # A plan is a function that calls `step`. It is run once to count its steps and once to do them. `step TITLE KIND ARGS`
-# calls KIND_make ARGS unless KIND_ready ARGS holds; with --check it only tells which it is.
+# calls KIND_make ARGS unless KIND_ready ARGS holds; with --check it only says whether it holds.
 MODE=run MISSING=0 MADE=0
 plan() { # NAME FUNCTION
   PLAN=$1 TOTAL=0 DONE=0
