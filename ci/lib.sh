@@ -6,6 +6,7 @@ CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/firedrill
 # What belongs to one checkout alone: its programs and the names of its images. The kit and cargo's target directory are shared.
 MINE=$CACHE/checkouts/$(printf %s "$ROOT" | sha256sum | cut -c1-12)
 PROGRAMS=$MINE/bin
+CHECKERS=$CACHE/checkers # a virtual environment of Python with programs of ci/check
 RUST_TARGET=x86_64-unknown-linux-gnu # as in .cargo/config.toml
 SYSTEM=${FIREDRILL_SYSTEM_ROOT:-}    # ci/selftest alone sets it: a folder in place of this machine's root
 export PATH=$PROGRAMS:$CACHE/bin:$PATH:$SYSTEM/usr/sbin:$SYSTEM/sbin:$SYSTEM/usr/local/go/bin:$HOME/.cargo/bin
@@ -14,6 +15,12 @@ declare -A KEY=() # what stands for the content of each artifact's recipe, by it
 die() { echo "error: $*" >&2; exit 1; }
 REFUSED=78
 refuse() { echo "error: $*" >&2; exit $REFUSED; } # for a step: only the user can change this, and the message says it all
+NOT_RUN=77
+not_run() { # for a check that says nothing of the sources: ci/test takes the reason from REASON_FILE
+  echo "not run: $*" >&2
+  [ -z "${REASON_FILE:-}" ] || echo "$*" > "$REASON_FILE"
+  exit $NOT_RUN
+}
 is_root() { [ "$(id -u)" = 0 ]; }
 spent() { # SECONDS, as people say it
   if (($1 < 60)); then echo "$1s"; else echo "$(($1 / 60))m$(($1 % 60))s"; fi
@@ -34,21 +41,21 @@ in_target() (
   mkdir -p "$CARGO_TARGET_DIR"
   exec 8>>"$CACHE/target.lock"
   take_lock 8 "$CACHE/target.lock" "cargo command in $CARGO_TARGET_DIR"
-  forget_other_checkout
+  forget_other_checkout "$CARGO_TARGET_DIR"
   "$@" 8>&- # a process that the command leaves behind must not hold the lock
   true      # so that bash does not replace itself, and its lock, by the command
 )
-forget_other_checkout() { # only the crates that no registry holds are built again
-  [ "$(cat "$CARGO_TARGET_DIR/checkout" 2>/dev/null)" != "$ROOT" ] || return 0
-  local name
+forget_other_checkout() { # TARGET: only the crates that no registry holds are built again
+  local name target=$1
+  [ "$(cat "$target/checkout" 2>/dev/null)" != "$ROOT" ] || return 0
   while read -r name; do
-    rm -rf "$CARGO_TARGET_DIR"/*/.fingerprint/"$name"-[0-9a-f]* "$CARGO_TARGET_DIR"/*/*/.fingerprint/"$name"-[0-9a-f]*
+    rm -rf "$target"/*/.fingerprint/"$name"-[0-9a-f]* "$target"/*/*/.fingerprint/"$name"-[0-9a-f]*
   done < <(sed -n 's/^name = "\([a-z-]*\)"$/\1/p' "$ROOT"/harness/*/Cargo.toml "$ROOT"/fixtures/*/Cargo.toml)
-  echo "$ROOT" > "$CARGO_TARGET_DIR/checkout"
+  echo "$ROOT" > "$target/checkout"
 }
 
 # A plan is a function that calls `step`. It is run once to count its steps and once to do them. `step TITLE KIND ARGS`
-# calls KIND_make ARGS unless KIND_ready ARGS holds; with --check it only tells which it is.
+# calls KIND_make ARGS unless KIND_ready ARGS holds; with --check it only says whether it holds.
 MODE=run MISSING=0 MADE=0
 plan() { # NAME FUNCTION
   PLAN=$1 TOTAL=0 DONE=0

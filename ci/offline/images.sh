@@ -25,15 +25,15 @@ rootfs_make() {
 }
 
 image() { # TAG INPUTS, with a Dockerfile on standard input; an input is bin/NAME, certificates or a file of this folder
-  local tag=$1 dockerfile base input
+  local tag=$1 recipe base input
   shift
-  dockerfile=$(cat)
-  base=$(sed -n 's/^FROM //p' <<<"$dockerfile")
-  KEY[$tag]=$({
-    echo "$dockerfile ${KEY[$base]:-}"
+  recipe=$(cat)
+  base=$(sed -n 's/^FROM //p' <<<"$recipe")
+  KEY["$tag"]=$({
+    echo "$recipe ${KEY[$base]:-}"
     for input in "$@"; do echo "${KEY[$input]:-$(digest_of "$(input_path "$input")")}"; done
   } | digest)
-  DOCKERFILE=$dockerfile step "image $tag" image "$tag" "$@"
+  DOCKERFILE=$recipe step "image $tag" image "$tag" "$@"
 }
 image_ready() { labelled "$1"; }
 image_make() {

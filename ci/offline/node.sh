@@ -4,7 +4,7 @@
 node() { # the offline one: a drop-in for kindest/node, which holds the cluster's own images as the original does
   local tag=$NODE_IMAGE image
   KEPT_IMAGES=("$ETCD_IMAGE" "$COREDNS_IMAGE" "$PAUSE_IMAGE" "$KUBE_ROUTER_IMAGE" "$LOCAL_PATH_IMAGE")
-  KEY[$tag]=$({
+  KEY["$tag"]=$({
     digest_of "$OFFLINE"/node/* "$OFFLINE/runc-without-sys-resource" "$OFFLINE/node.sh"
     echo "${KEY[bin/kubernetes]} ${KEY[firedrill.local/node-rootfs]}"
     for image in firedrill.local/components "${KEPT_IMAGES[@]}"; do echo "${KEY[$image]}"; done
@@ -36,7 +36,7 @@ node_make() {
 }
 
 kindest_node() { # with an image registry: kind's own, told where firedrill.local is
-  KEY[$ONLINE_NODE_IMAGE]=$({ echo "$KINDEST_NODE"; cat "$OFFLINE/node/hosts.toml"; } | digest)
+  KEY["$ONLINE_NODE_IMAGE"]=$({ echo "$KINDEST_NODE"; cat "$OFFLINE/node/hosts.toml"; } | digest)
   step "image $ONLINE_NODE_IMAGE" kindest_node
 }
 kindest_node_ready() { labelled "$ONLINE_NODE_IMAGE"; }

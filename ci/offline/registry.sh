@@ -2,7 +2,7 @@
 # deployed, under repository names without the host, and the nodes ask it first for every host; with one, only what is built here.
 # shellcheck shell=bash
 
-# Docker chooses its port on this machine's loopback address, anew at each start, so no other program's port is in the way. The
+# Docker chooses its port on this machine's loopback address, again at each start, so no other program's port is in the way. The
 # nodes call it firedrill-registry:5000, on a network of their own.
 registry_address() {
   local port

@@ -1,6 +1,6 @@
 //! Scenarios: what is broken, how it is to recover, and what is demanded of that.
 //!
-//! [`parse`] reads a scenario file with its runbooks and returns either a [`Scenario`] without mistakes or all of its mistakes.
+//! [`parse()`] reads a scenario file with its runbooks and returns either a [`Scenario`] without mistakes or all of its mistakes.
 
 mod attributes;
 mod check;

@@ -1,7 +1,7 @@
 //! Suites: drills in an order, with repeats, a time budget and shards; what became of them; and several shards as one.
 //!
 //! [`parse`] reads a suite's file. [`Course`] says, before each run, whether it takes place. [`SuiteResult`] is what is kept,
-//! and [`merge`] makes one of the results of all shards.
+//! and [`merge()`] makes one of the results of all shards.
 
 mod course;
 mod file;

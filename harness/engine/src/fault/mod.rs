@@ -1,6 +1,6 @@
 //! Faults: one file each. A fault acts on one target; how to undo it is known before it acts.
 //!
-//! Each module of a fault implements [`kind::FaultKind`] for core's type of the same name, and [`kind::UndoKind`] for its undo.
+//! Each module of a fault implements `kind::FaultKind` for core's type of the same name, and `kind::UndoKind` for its undo.
 //!
 //! The caller records [`Armed::undo_of`], after [`identify`], before [`Armed::inject`], and believes an injection only by [`Armed::prove`].
 

@@ -1,8 +1,8 @@
 //! Finds what in a runbook cannot work against a cluster, with nothing broken and nothing changed.
 //!
 //! The programs themselves, the API server, the containers, the database and the chart are asked: help texts, reads,
-//! server-side dry runs, and commands in containers. No shell is involved: whatever is run passes the gate of [`judge`]
-//! and is started with exactly the arguments that were judged ([`spawn`]).
+//! server-side dry runs, and commands in containers. No shell is involved: whatever is run passes the gate of `judge`
+//! and is started with exactly the arguments that were judged (`spawn`).
 
 mod ask;
 mod call;
