@@ -9,6 +9,7 @@ pub mod event;
 pub mod exit;
 pub mod journal;
 pub mod judge;
+pub mod listing;
 pub mod live;
 pub mod plan;
 pub mod sample;

@@ -10,6 +10,7 @@ use super::series::{Bounds, Gather, Seen, mind_controls};
 use crate::event::{PhaseEnd, Place};
 use crate::exit::ExitCode;
 use crate::journal::Journal;
+use crate::listing::first_of;
 use crate::plan::{Phase, Series};
 use crate::sample::SampleReader;
 use crate::scenario::{Fault, Moment, Scenario, Variant};
@@ -254,10 +255,13 @@ fn exit_code(history: &History<'_>, injection: &Part, recovery: &Part, data: &Pa
     }
 }
 
+/// How many differences a finding shows; the journal has all.
+const ACCEPTED_SHOWN_MAX: usize = 5;
+
 /// What earlier runs had left, and this one took for its own "before".
 fn accepted(history: &History<'_>) -> Vec<Finding> {
     let text = |(run, differences): &(&str, &[String])| {
-        let what = differences.join("; ");
+        let what = first_of(differences, ACCEPTED_SHOWN_MAX);
         format!("the cluster was taken as run {run} had left it: {what}")
     };
     let finding = |text| Finding { kind: FindingKind::AcceptedState, text, section: None };

@@ -3,6 +3,7 @@
 use crate::clock::Clock;
 use crate::files;
 use crate::port::{Cluster, DigestKey, Inventory, Progress, differences};
+use firedrill_core::listing::first_of;
 use firedrill_core::scenario::Irreversible;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -154,12 +155,7 @@ pub(super) async fn wait_until_as(
 }
 
 fn shown(found: &[String]) -> Option<String> {
-    let first = found[..found.len().min(SHOWN_MAX)].join("; ");
-    match found.len() {
-        0 => None,
-        count if count > SHOWN_MAX => Some(format!("{first}; and {} more", count - SHOWN_MAX)),
-        _ => Some(first),
-    }
+    (!found.is_empty()).then(|| first_of(found, SHOWN_MAX))
 }
 
 #[cfg(test)]

@@ -6,10 +6,14 @@ use super::finish::{LOOK_EVERY, SKIP_SETTLING_AT, gave_up};
 use super::planted::{self, Bug};
 use crate::port::differences;
 use firedrill_core::event::{Event, Undo};
+use firedrill_core::listing::first_of;
 use firedrill_core::plan::Phase;
 use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::time::Duration;
+
+/// How many differences a message shows; the journal has all.
+const SHOWN_MAX: usize = 10;
 
 /// For how long the API server may be silent.
 pub(super) struct Silence<'a, F> {
@@ -113,8 +117,8 @@ impl Look {
 
     fn text(&self) -> String {
         let left = (self.left > 0).then(|| format!("{} objects of the run are left", self.left));
-        let all = self.error.iter().chain(&self.differences).cloned().chain(left);
-        all.collect::<Vec<_>>().join("; ")
+        let all: Vec<String> = self.error.iter().chain(&self.differences).cloned().chain(left).collect();
+        first_of(&all, SHOWN_MAX)
     }
 }
 

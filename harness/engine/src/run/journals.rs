@@ -3,6 +3,7 @@
 use super::before;
 use firedrill_core::event::{Event, Undo};
 use firedrill_core::journal::Journal;
+use firedrill_core::listing::first_of;
 use firedrill_core::scenario::Irreversible;
 use std::collections::BTreeMap;
 use std::fs;
@@ -189,11 +190,7 @@ fn ending(journal: &Journal, open: &[Undo]) -> String {
         return "it ended before it compared the cluster with what it was before".to_owned();
     };
     let what: Vec<String> = open.iter().map(|undo| format!("not undone: {undo}")).chain(differs.cloned()).collect();
-    let shown = what.iter().take(DIFFERENCES_SHOWN_MAX).cloned().collect::<Vec<_>>().join("; ");
-    match what.len().checked_sub(DIFFERENCES_SHOWN_MAX) {
-        Some(more) if more > 0 => format!("{shown}; and {more} more"),
-        _ => shown,
-    }
+    first_of(&what, DIFFERENCES_SHOWN_MAX)
 }
 
 /// The undos that are open, those that are done, and of those that are open those that were done in vain.

@@ -8,6 +8,7 @@ use crate::printer::Printer;
 use crate::report::describe::{phase_end, step_end};
 use crate::report::text::{Style, limit, one_line, pad, seconds, shorten, wrap};
 use firedrill_core::event::{Event, FileSystem, PhaseEnd, Record, RunStarted, StepEnd, Undo};
+use firedrill_core::listing::first_of;
 use firedrill_core::live::{Live, LiveProbe};
 use firedrill_core::plan::Phase;
 use firedrill_core::scenario::drill_name;
@@ -24,6 +25,8 @@ const INDENT: usize = 20;
 const TIME_COLUMNS: usize = 10;
 /// The most probes in a frame; the others are counted.
 const PROBES_MAX: usize = 12;
+/// How many differences from an earlier run are shown.
+const DIFFERENCES_SHOWN_MAX: usize = 5;
 /// Seconds of a probe in a frame, one column each.
 const BAR_COLUMNS: usize = 60;
 
@@ -203,7 +206,7 @@ impl Lines {
                 self.under("·", &format!("logs and states kept in {path}{without}"), None)
             }
             Event::StateAccepted { run, differences } => {
-                let what = one_line(&differences.join("; "));
+                let what = one_line(&first_of(differences, DIFFERENCES_SHOWN_MAX));
                 self.warn(&format!("the cluster is taken as run {} left it: {what}", one_line(run)))
             }
             Event::Note { text } => self.under("·", &one_line(text), None),
