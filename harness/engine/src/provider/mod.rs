@@ -9,6 +9,8 @@ mod endpoint;
 mod existing;
 #[cfg(test)]
 pub(crate) mod fake;
+#[allow(dead_code, unused_imports, reason = "the provider itself, which uses these modules, is still missing")]
+mod hetzner;
 mod kind;
 mod machines;
 mod settle;

@@ -1,0 +1,16 @@
+//! Clusters whose nodes are servers of Hetzner Cloud.
+//!
+//! These modules talk to Hetzner's HTTP API; none of them needs a cluster. No state file exists: every resource carries labels, and
+//! the API is asked for them. Each secret has its own type, and `Debug` never prints one.
+
+mod client;
+mod cloud_init;
+mod cost;
+mod endpoint;
+mod firewall;
+mod labels;
+mod machine_types;
+mod power;
+mod price;
+mod remove;
+mod token;
