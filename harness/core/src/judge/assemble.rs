@@ -219,7 +219,7 @@ fn headline(history: &History<'_>, injection: &Part, recovery: &Judged, data: &P
     }
     if cleanup.value == Value::Fail {
         return match history.clean.as_ref().map_or(0, |clean| clean.still_faulty.len()) {
-            0 => "LEFT DIRTY: not everything was taken away".to_owned(),
+            0 => "LEFT DIRTY: not everything was undone".to_owned(),
             1 => "LEFT DIRTY: 1 fault is still in place".to_owned(),
             faults => format!("LEFT DIRTY: {faults} faults are still in place"),
         };
