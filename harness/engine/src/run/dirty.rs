@@ -122,7 +122,10 @@ mod tests {
         let ends = DirtyEnds::sort(vec![end("r1"), unread], &Journals::default());
         assert!(!ends.is_nothing() && ends.settled.is_empty());
         let said = ends.unsettled();
-        assert!(said[0].starts_with("run r1 left the cluster changed at 2026-12-01T00:00:00Z: "), "{said:?}");
+        assert!(
+            said[0].starts_with("run r1 was not seen to leave the cluster as it was (2026-12-01T00:00:00Z): "),
+            "{said:?}"
+        );
         assert!(said[0].contains(" in /runs/r1): sweep there"), "{said:?}");
         assert!(said[1].contains("it cannot be read") && !said[1].contains('\u{1b}'), "{said:?}");
     }

@@ -208,6 +208,9 @@ fn an_interrupted_sweep_says_what_is_left() {
     assert!(early > 20, "{early} sweeps were cut short");
 }
 
+/// What is said of a dirty end.
+const NOT_SEEN: &str = "was not seen to leave the cluster as it was";
+
 /// A run that ends dirty keeps away the runs of machines that have not its files, until somebody accepts that.
 #[test]
 fn a_dirty_end_is_known_on_every_machine() {
@@ -219,12 +222,12 @@ fn a_dirty_end_is_known_on_every_machine() {
         assert!(matches!(&outcome.ran, Some(Ok(ran)) if !ran.clean), "{:?}", outcome.ran);
         let swept = outcome.swept.as_ref().unwrap().as_ref().unwrap();
         let said = swept.left.join("\n");
-        assert!(said.contains(if folder_lost { "left the cluster changed" } else { "not as before" }), "{said}");
+        assert!(said.contains(if folder_lost { NOT_SEEN } else { "not as before" }), "{said}");
         assert_eq!(outcome.world.lock().unwrap().dirty_ends.len(), 1);
         let elsewhere = folder.path().join("another machine");
         let refused = next_run(&outcome, &elsewhere, false).unwrap_err();
         let RunError::Environment { message, hint, dirty } = &refused;
-        assert!(message.contains("left the cluster changed") && !dirty, "{refused:?}");
+        assert!(message.contains(NOT_SEEN) && !dirty, "{refused:?}");
         assert!(hint.as_ref().unwrap().contains("--accept-current-state"), "{refused:?}");
         let ran = next_run(&outcome, &elsewhere, true).unwrap();
         assert!(ran.clean, "{ran:?}");
