@@ -3,6 +3,9 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+/// Variables that hold the token of a provider, or name its file. No program that firedrill starts sees them.
+pub const SECRETS: [&str; 2] = ["HCLOUD_TOKEN", "HCLOUD_TOKEN_FILE"];
+
 /// The value of a variable, where it is set, is text and is not empty.
 #[allow(clippy::disallowed_methods, reason = "this is the place")]
 pub fn text(name: &str) -> Option<String> {

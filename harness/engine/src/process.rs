@@ -1,5 +1,6 @@
 //! Programs of others (`docker`, `kind`, `helm`, `kubectl`), each run under a limit and without the user's kubeconfig.
 
+use crate::env;
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -65,6 +66,9 @@ impl Tool {
         let mut command = Command::new(program);
         command.env("KUBECONFIG", "/dev/null").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.kill_on_drop(true).process_group(0);
+        for name in env::SECRETS {
+            command.env_remove(name);
+        }
         Self { program: program.to_owned(), command, shown: program.to_owned(), limit, input: Vec::new() }
     }
 
@@ -242,6 +246,15 @@ mod tests {
     use super::*;
 
     const LIMIT: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn programs_do_not_see_the_tokens_of_providers() {
+        let tool = Tool::new("docker", LIMIT);
+        for name in env::SECRETS {
+            let set = tool.command.as_std().get_envs().find(|(key, _)| *key == name);
+            assert_eq!(set, Some((OsStr::new(name), None)), "{name} is handed on");
+        }
+    }
 
     #[tokio::test]
     async fn output_is_returned_and_errors_are_shown_line_by_line() {
