@@ -85,6 +85,11 @@ fn is_foreign(name: &[u8]) -> bool {
     name.strip_prefix(b"PG").is_some_and(|rest| rest.first().is_some_and(u8::is_ascii_uppercase))
 }
 
+/// The name of this machine.
+pub fn host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
+}
+
 fn all() -> impl Iterator<Item = (OsString, OsString)> {
     std::env::vars_os()
 }

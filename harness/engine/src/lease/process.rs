@@ -1,5 +1,6 @@
 //! Which process holds a Lease, in terms by which another process of the same machine can tell whether it is alive.
 
+use crate::env;
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 use std::fmt;
@@ -22,7 +23,7 @@ impl ProcessId {
         let namespace = namespace.unwrap_or_default();
         let pid = std::process::id();
         Self {
-            host: read("/proc/sys/kernel/hostname").replace(' ', "-"),
+            host: env::host_name().replace(' ', "-"),
             boot: read("/proc/sys/kernel/random/boot_id"),
             namespace: namespace.trim_start_matches("pid:[").trim_end_matches(']').to_owned(),
             pid,

@@ -5,6 +5,7 @@
 
 use super::{FORMAT, api, is_run_id, shown};
 use crate::cluster::{Cluster, ClusterError, LABEL_RUN, RunMark};
+use crate::env;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
 use kube::api::{DeleteParams, ListParams, PostParams};
@@ -47,7 +48,6 @@ pub struct FoundDirtyEnd {
 impl DirtyEnd {
     /// Of a run on the cluster of this UID. `what` must hold no secrets; a few lines of it are kept.
     pub fn new(run: &str, cluster_uid: &str, at: String, folder: &std::path::Path, what: &[String]) -> Self {
-        let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned();
         let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
         let mut lines: Vec<String> = what.iter().take(WHAT_MAX).map(|line| shown(line)).collect();
         if what.len() > WHAT_MAX {
@@ -58,7 +58,7 @@ impl DirtyEnd {
             run: run.to_owned(),
             cluster_uid: cluster_uid.to_owned(),
             at,
-            machine,
+            machine: env::host_name(),
             folder: folder.display().to_string(),
             what: lines,
         }

@@ -1,10 +1,9 @@
 //! Dirty ends on the cluster: how a run that left the cluster changed keeps away runs of machines that have not its files.
 
-use super::context::Context;
 use super::journals::Journals;
 use super::planned::{RunError, environment};
-use crate::port::{Cluster, DirtyEnd, FoundDirtyEnd, shown};
-use firedrill_core::event::Event;
+use crate::port::{Cluster, ClusterError, DirtyEnd, FoundDirtyEnd, Ports, RunMark, shown};
+use std::path::Path;
 
 /// Dirty ends, by what this machine's journals say of their runs.
 #[derive(Debug, Default)]
@@ -60,7 +59,7 @@ pub(super) async fn find(
     cluster: &dyn Cluster,
     cluster_uid: &str,
     journals: &Journals,
-) -> Result<DirtyEnds, crate::port::ClusterError> {
+) -> Result<DirtyEnds, ClusterError> {
     Ok(DirtyEnds::sort(cluster.dirty_ends(cluster_uid).await?, journals))
 }
 
@@ -79,7 +78,7 @@ pub(super) async fn check(
     for run in &ends.settled {
         cluster.delete_dirty_end(run).await.map_err(|error| environment(error.to_string()))?;
     }
-    if let (false, Some((name, why))) = (ends.unread.is_empty(), ends.unread.first()) {
+    if let Some((name, why)) = ends.unread.first() {
         let message = format!("record {} of a dirty end: {}", shown(name), shown(why));
         let hint = "an administrator can delete it after fixing the cluster".to_owned();
         return Err(RunError::Environment { message, hint: Some(hint), dirty: false });
@@ -93,23 +92,25 @@ pub(super) async fn check(
     }
 }
 
-/// Writes on the cluster that this run left it changed. `left` may hold secrets.
-pub(super) async fn write(context: &Context, left: &[String]) {
-    let cluster = &context.ports.cluster;
-    let redactor = cluster.redactor();
+/// Writes on the cluster that the run of that folder left it changed. `left` may hold secrets. Returns why it is not written.
+pub(super) async fn write(
+    ports: &Ports,
+    mark: &RunMark,
+    cluster_uid: &str,
+    folder: &Path,
+    left: &[String],
+) -> Option<String> {
+    let redactor = ports.cluster.redactor();
     let left: Vec<String> = left.iter().map(|line| redactor.text(line)).collect();
-    let at = context.clock().wall(context.at());
-    let end = DirtyEnd::new(&context.mark.run_id, context.undo.cluster_uid(), at, &context.folder, &left);
-    if let Err(error) = cluster.write_dirty_end(&context.mark, &end).await {
-        let text = format!("that the cluster is left changed is known on this machine alone: {error}");
-        context.recorder.record(Event::Note { text });
-    }
+    let at = ports.clock.wall(ports.clock.now());
+    let end = DirtyEnd::new(&mark.run_id, cluster_uid, at, folder, &left);
+    let error = ports.cluster.write_dirty_end(mark, &end).await.err()?;
+    Some(format!("that the cluster is left changed is known on this machine alone: {error}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
 
     fn end(run: &str) -> FoundDirtyEnd {
         let end = DirtyEnd::new(run, "here", "2026-12-01T00:00:00Z".to_owned(), Path::new("/runs/r1"), &[]);

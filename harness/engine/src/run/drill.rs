@@ -149,7 +149,7 @@ async fn from_plan_to_end(
     }
     let expires_unix = clock.unix_seconds(clock.now().plus(plan.expires_after));
     let mark = RunMark { run_id: plan.run_id.clone(), expires_unix };
-    let records = RunRecords { cluster: ports.cluster.clone(), uid: cluster_uid, mark: mark.clone() };
+    let records = RunRecords { cluster: ports.cluster.clone(), uid: cluster_uid.clone(), mark: mark.clone() };
     let context = Context {
         variant: Arc::new(variant),
         mark,
@@ -200,7 +200,10 @@ async fn from_plan_to_end(
     }
     // A silent one does not take it. The undo records that are left keep runs away too.
     if !clean && !silent {
-        dirty::write(&context, &left).await;
+        let unwritten = dirty::write(&context.ports, &context.mark, &cluster_uid, &context.folder, &left).await;
+        if let Some(text) = unwritten {
+            context.recorder.record(Event::Note { text });
+        }
     }
     context.recorder.record(Event::RunEnded { interrupted: context.interrupts.count() > 0, samples });
     counting.abort();

@@ -1,11 +1,12 @@
 //! Finishing what a dead run left behind: from its journal where that is at hand, and from the undo records on the cluster.
 
 use super::before::{self, Compared};
+use super::dirty;
 use super::interrupt::Interrupts;
 use super::journals::{self, Journals, Saved};
 use super::leftovers::{self, Trust, Work};
 use super::undo_log::RunRecords;
-use crate::port::{Agent, Cluster, ClusterError, DirtyEnd, LeaseError, Ports, Progress, RunMark, shown, while_held};
+use crate::port::{Agent, Cluster, ClusterError, LeaseError, Ports, Progress, RunMark, shown, while_held};
 use firedrill_core::event::Undo;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -128,8 +129,7 @@ pub async fn sweep(ports: &Ports, options: SweepOptions<'_>, progress: Progress<
         // The newest first: what it is to restore may be what an older one's fault had made.
         for (run_id, work) in work.into_iter().rev() {
             let left = swept.left.len();
-            let expires_unix = ports.clock.unix_seconds(ports.clock.now().plus(SWEEP_EXPIRES));
-            let mark = RunMark { run_id: run_id.clone(), expires_unix };
+            let mark = mark_of(ports, &run_id);
             let records = RunRecords { cluster: ports.cluster.clone(), uid: cluster_uid.clone(), mark: mark.clone() };
             let has_image = options.agent_image.is_some_and(|image| !image.is_empty());
             let swept = &mut swept;
@@ -219,14 +219,14 @@ async fn settle(
             why
         }
     };
-    let left = [ports.cluster.redactor().text(&left)];
-    let clock = ports.clock;
-    let mark =
-        RunMark { run_id: first.run_id.clone(), expires_unix: clock.unix_seconds(clock.now().plus(SWEEP_EXPIRES)) };
-    let end = DirtyEnd::new(&first.run_id, cluster_uid, clock.wall(clock.now()), &first.folder, &left);
-    if let Err(error) = ports.cluster.write_dirty_end(&mark, &end).await {
-        swept.warnings.push(format!("that the cluster is left changed is known on this machine alone: {error}"));
-    }
+    let mark = mark_of(ports, &first.run_id);
+    swept.warnings.extend(dirty::write(ports, &mark, cluster_uid, &first.folder, &[left]).await);
+}
+
+/// The mark of what a sweep makes for a run.
+fn mark_of(ports: &Ports, run_id: &str) -> RunMark {
+    let expires_unix = ports.clock.unix_seconds(ports.clock.now().plus(SWEEP_EXPIRES));
+    RunMark { run_id: run_id.to_owned(), expires_unix }
 }
 
 /// A record that is not deleted keeps runs of other machines away.

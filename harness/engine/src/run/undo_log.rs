@@ -79,11 +79,6 @@ impl UndoLog {
         Self { recorder, records, entries: Arc::default() }
     }
 
-    /// The UID of the cluster that has the records.
-    pub(super) fn cluster_uid(&self) -> &str {
-        &self.records.uid
-    }
-
     /// Records how to undo what is about to be done: first on disk, then on the cluster. Both have it when this returns.
     ///
     /// # Errors
