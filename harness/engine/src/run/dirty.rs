@@ -38,7 +38,7 @@ impl DirtyEnds {
         self.elsewhere.is_empty() && self.unread.is_empty() && self.settled.is_empty()
     }
 
-    /// What cannot be settled by this machine, a line each with what to do.
+    /// The dirty ends that this machine cannot settle, a line each with what to do.
     pub(super) fn unsettled(&self) -> Vec<String> {
         let elsewhere = self.elsewhere.iter().map(|end| {
             format!("{end}: sweep there, recreate the cluster, or have the next run accept it: --accept-current-state")

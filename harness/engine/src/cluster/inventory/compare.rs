@@ -80,7 +80,7 @@ impl<'a> Readiness<'a> {
     }
 }
 
-/// What of a cluster's workloads is not ready, a line each.
+/// The workloads with pods that are not ready, a line each.
 pub(super) fn incomplete(inventory: &Inventory) -> Vec<String> {
     let lacks = |state: &str| Readiness::of(state).is_some_and(|of| of.ready < of.wanted);
     let found = inventory.0.iter().filter(|(_, entry)| lacks(&entry.state));

@@ -269,7 +269,7 @@ impl Client {
         Ok(Creation { resource, actions })
     }
 
-    /// Finds the resource of that name, whoever owns it.
+    /// Finds the resource of that name, with any owner.
     ///
     /// # Errors
     /// If the API fails.
