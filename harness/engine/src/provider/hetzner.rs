@@ -13,4 +13,5 @@ mod machine_types;
 mod power;
 mod price;
 mod remove;
+mod step_proxy;
 mod token;

@@ -14,11 +14,13 @@ mod hetzner;
 mod kind;
 mod machines;
 mod settle;
+mod step_environment;
 mod volumes;
 
 pub use capability::{Capabilities, Capability, Support, Unavailable};
 pub use endpoint::{ExternalEndpoint, ExternalNeed, Route};
 pub use machines::{MachineError, Machines, replacement_of};
+pub use step_environment::{ChangeEnd, ChangeLog, ChangeRequest, StepEnvironment};
 pub use volumes::{FileSystemFindings, VolumeFault, VolumeSetting, Volumes};
 
 use crate::cluster::{Cluster, ClusterError};
