@@ -7,6 +7,7 @@ mod client;
 mod cloud_init;
 mod cost;
 mod endpoint;
+mod examine;
 mod firewall;
 mod labels;
 mod machine_types;
@@ -15,3 +16,5 @@ mod price;
 mod remove;
 mod step_proxy;
 mod token;
+
+pub(crate) use examine::examine;

@@ -196,6 +196,11 @@ async fn provider_of(name: &str) -> Result<Arc<dyn Provider>, ProviderError> {
     Err(ProviderError::NotFound { name: name.to_owned() })
 }
 
+/// What `doctor` finds of Hetzner's API.
+pub(crate) async fn examine_hetzner() -> Vec<crate::doctor::Check> {
+    hetzner::examine().await
+}
+
 /// A name for a new cluster, [`NAME_PREFIX`] and three random hexadecimal digits.
 pub fn random_name() -> String {
     let random = RandomState::new().build_hasher().finish();
