@@ -15,7 +15,7 @@ use tokio::time::{sleep_until, timeout_at};
 const FILE: &str = "before.json";
 const KEY_FILE: &str = "before.key";
 /// The version of the listing's format, and of what it lists.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// How many differences are shown.
 const SHOWN_MAX: usize = 10;
 /// A look lists all that is in the cluster.
@@ -38,7 +38,8 @@ impl Before {
     }
 }
 
-/// The file. One of another version is not compared with: what counts as the same differs between versions.
+/// The file. A file of another format is not compared: what counts as the same differs between formats. A sweep then reports that the
+/// cluster could not be compared, and the run stays unsettled.
 #[derive(Serialize, Deserialize)]
 struct Kept<I> {
     version: u32,
@@ -79,14 +80,20 @@ fn read(folder: &Path) -> Result<Before, String> {
         let path = folder.join(name);
         fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))
     };
-    let kept: Kept<Inventory> = serde_json::from_str(&text(FILE)?)
-        .map_err(|_| format!("{} was kept by another version of firedrill", folder.join(FILE).display()))?;
+    let path = folder.join(FILE);
+    let kept: Kept<serde_json::Value> = serde_json::from_str(&text(FILE)?)
+        .map_err(|error| format!("{} is not an inventory that firedrill wrote: {error}", path.display()))?;
     if kept.version != VERSION {
-        return Err(format!("{} was kept by another version of firedrill", folder.join(FILE).display()));
+        return Err(format!(
+            "{} has format {}; this version of firedrill reads only format {VERSION}",
+            path.display(),
+            kept.version
+        ));
     }
+    let inventory = serde_json::from_value(kept.objects).map_err(|error| format!("{}: {error}", path.display()))?;
     let key = DigestKey::from_hex(&text(KEY_FILE)?);
     let key = key.ok_or_else(|| format!("{} holds no key", folder.join(KEY_FILE).display()))?;
-    Ok(Before { inventory: kept.objects, key })
+    Ok(Before { inventory, key })
 }
 
 /// Whether it was kept: from then on, the run may have changed the cluster.
@@ -194,9 +201,16 @@ mod tests {
         forget_key(folder.path()).unwrap();
         assert!(read(folder.path()).unwrap_err().contains("before.key"));
         keep(folder.path(), &Before::empty()).unwrap();
-        for text in ["[]", r#"{"version": 1, "objects": []}"#] {
+        // An entry of format 2 had its counts in its text.
+        let old = r#"{"version": 2, "objects": [[{"api_version": "apps/v1", "kind": "Deployment", "namespace": "n", "name": "d"},
+            {"state": "1 of 2 ready", "spec": "", "size": "", "ending": false}]]}"#;
+        for (text, said) in [
+            ("[]", "is not an inventory that firedrill wrote"),
+            (old, "has format 2; this version of firedrill reads only format 3"),
+        ] {
             fs::write(folder.path().join(FILE), text).unwrap();
-            assert!(read(folder.path()).unwrap_err().ends_with("was kept by another version of firedrill"));
+            let error = read(folder.path()).unwrap_err();
+            assert!(error.contains(said), "{error}");
         }
     }
 }

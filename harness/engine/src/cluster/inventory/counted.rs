@@ -4,6 +4,7 @@ use super::super::discovery::Kind;
 use super::super::{ObjectKey, is_ready};
 use super::Entry;
 use super::content::is_ending;
+use super::readiness::Readiness;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::DynamicObject;
@@ -69,9 +70,9 @@ pub(super) fn count_pods(kind: &Kind, pods: &[DynamicObject]) -> Vec<(ObjectKey,
         let count = counts.entry(key).or_default();
         *count = (count.0 + 1, count.1 + u32::from(ready), count.2 + u32::from(done));
     }
-    let entry = |(all, ready, done): (u32, u32, u32)| {
-        let done = if done == 0 { String::new() } else { format!(", {done} done") };
-        Entry { state: format!("{all} pods, {ready} ready{done}"), ..Entry::default() }
+    let entry = |(total, ready, completed)| Entry {
+        readiness: Some(Readiness::Pods { total, ready, completed }),
+        ..Entry::default()
     };
     counts.into_iter().map(|(key, count)| (key, entry(count))).collect()
 }
