@@ -17,7 +17,7 @@ pub use crate::runbook::{CommandEnd, PlannedStep, plan_steps};
 
 use crate::clock::Clock;
 use async_trait::async_trait;
-use firedrill_core::event::{ClusterInfo, ContainerRestarts, Event, FileSystem, Observation, Place, Undo};
+use firedrill_core::event::{ClusterInfo, ContainerRestarts, Event, FileSystem, Observation, PageCache, Place, Undo};
 use firedrill_core::judge::ledger;
 use firedrill_core::plan::{PlannedFault, Series, Target};
 use firedrill_core::sample::Sample;
@@ -83,6 +83,8 @@ pub trait Cluster: Send + Sync {
     async fn ensure_system_namespace(&self) -> Result<(), ClusterError>;
     /// Name, provider, UID, version and number of nodes.
     async fn info(&self) -> Result<ClusterInfo, ClusterError>;
+    /// What becomes of a node's page cache when the node is powered off; `None` if the provider does not say.
+    fn page_cache(&self) -> Option<PageCache>;
     /// The UID of the cluster: that of its namespace `kube-system`.
     async fn uid(&self) -> Result<String, ClusterError>;
     /// Takes the lock on the cluster. `holder` is the run's id, or `sweep`.

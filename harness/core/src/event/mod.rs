@@ -18,7 +18,7 @@ pub use observation::{Fact, Observation, Source};
 pub use place::{Place, PlaceKind};
 pub use restarts::{ContainerRestarts, Looked};
 use serde::{Deserialize, Serialize};
-pub use start::{ClusterInfo, RunStarted};
+pub use start::{ClusterInfo, PageCache, RunStarted};
 use std::time::Duration;
 pub use undo::*;
 pub use undo_limits::{SYSTEM_NAMESPACE, patch_refusal};

@@ -20,6 +20,9 @@ pub struct RunStarted {
     pub noop: bool,
     /// The cluster.
     pub cluster: ClusterInfo,
+    /// What becomes of a node's page cache when the node is powered off; `None` if the provider does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page_cache: Option<PageCache>,
     /// Where the command found things, as far as that was not the default: flags without their dashes, such as `stack`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub flags: BTreeMap<String, String>,
@@ -38,4 +41,14 @@ pub struct ClusterInfo {
     pub version: String,
     /// How many nodes.
     pub nodes: u32,
+}
+
+/// What becomes of a node's page cache when the node is powered off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PageCache {
+    /// It is written to disk: the node shares the kernel of its host, which stays on.
+    Kept,
+    /// It is lost with the node's kernel.
+    Lost,
 }

@@ -2,15 +2,12 @@
 
 use super::moments::{History, Injection, UndoSeen};
 use super::series::Seen;
-use crate::event::{FileSystem, PhaseEnd, Undo};
+use crate::event::{FileSystem, PageCache, PhaseEnd, Undo};
 use crate::plan::{Phase, PlannedFault, Series, Target};
 use crate::scenario::{CONTROL_WITHIN, DataPolicy, Effect, Fault, Moment, Shown, Variant};
 use crate::time::human;
 use crate::verdict::{Finding, FindingKind, Part, Value, grouped};
 use std::collections::BTreeMap;
-
-/// The provider whose nodes are containers of this machine.
-const KIND: &str = "kind";
 
 pub(crate) fn part(value: Value, reasons: Vec<String>, hint: Option<&str>) -> Part {
     Part { value, reasons, hint: hint.map(str::to_owned) }
@@ -229,16 +226,18 @@ pub(crate) fn data(
     (judged, findings)
 }
 
-/// What a node that is powered off does not put at risk on kind: its processes end, but the kernel that they share with this machine
-/// writes their pages out all the same.
+/// What a powered-off node does not put at risk if its page cache is kept: its processes end, but the kernel that they share with
+/// their host still writes their pages to disk.
 fn unsynced(history: &History<'_>) -> Option<String> {
     let start = history.start;
     let is_off = |fault: &PlannedFault| fault.fault.powers_nodes_off() && !fault.targets.is_empty();
     let node_off = !start.noop && start.plan.faults.iter().any(is_off);
-    (node_off && start.cluster.provider == KIND).then(|| {
-        "writes that were not fsynced were not put at risk: a kind node that is powered off keeps its page cache, so a store that \
-         acknowledges before it fsyncs loses nothing here"
-            .to_owned()
+    (node_off && start.page_cache == Some(PageCache::Kept)).then(|| {
+        format!(
+            "writes that were not fsynced were not put at risk: a {} node that is powered off keeps its page cache, so a store that \
+             acknowledges before it fsyncs loses nothing here",
+            start.cluster.provider
+        )
     })
 }
 

@@ -1,7 +1,7 @@
 //! What became of acknowledged writes, and of the file systems under them.
 
 use crate::builder::Run;
-use firedrill_core::event::{Event, FileSystem};
+use firedrill_core::event::{Event, FileSystem, PageCache};
 use firedrill_core::exit::ExitCode;
 use firedrill_core::scenario::{Fault, NodeOffFault, PodSelector};
 use firedrill_core::verdict::Value;
@@ -69,11 +69,11 @@ fn a_file_system_that_the_fault_reached_is_part_of_the_data() {
 }
 
 #[test]
-fn a_kind_node_that_is_off_puts_no_unsynced_write_at_risk() {
-    let judged = |provider: &str, off: bool, lost: u64| {
+fn a_node_that_is_off_and_keeps_its_page_cache_puts_no_unsynced_write_at_risk() {
+    let judged = |page_cache: Option<PageCache>, off: bool, lost: u64| {
         let mut run = Run::recovered(62_000);
         run.drop_events(|event| matches!(event, Event::Ledger(_))).ledger(72_000, lost, 0);
-        run.start.cluster.provider = provider.to_owned();
+        run.start.page_cache = page_cache;
         if off {
             let pods = PodSelector { namespace: "ironflow".into(), labels: "a=b".into() };
             run.start.plan.faults[0].fault = Fault::NodeOff(NodeOffFault { pods, new: false, count: 1, with: None });
@@ -82,8 +82,10 @@ fn a_kind_node_that_is_off_puts_no_unsynced_write_at_risk() {
         let said = data.reasons.iter().any(|reason| reason.contains("not fsynced were not put at risk"));
         (data.value, said)
     };
-    assert_eq!(judged("kind", true, 0), (Value::Pass, true));
-    assert_eq!(judged("kind", true, 1), (Value::Fail, true));
-    assert_eq!(judged("kind", false, 0), (Value::Pass, false), "a container that is frozen or killed");
-    assert_eq!(judged("existing", true, 0), (Value::Pass, false), "a machine that loses its power");
+    let kept = Some(PageCache::Kept);
+    assert_eq!(judged(kept, true, 0), (Value::Pass, true));
+    assert_eq!(judged(kept, true, 1), (Value::Fail, true));
+    assert_eq!(judged(kept, false, 0), (Value::Pass, false), "a container that is frozen or killed");
+    assert_eq!(judged(Some(PageCache::Lost), true, 0), (Value::Pass, false), "a machine that loses its power");
+    assert_eq!(judged(None, true, 0), (Value::Pass, false), "the provider does not say");
 }

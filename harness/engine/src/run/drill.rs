@@ -134,6 +134,7 @@ async fn from_plan_to_end(
         scenario: options.drill.scenario.clone(),
         noop: options.drill.noop,
         cluster: info,
+        page_cache: ports.cluster.page_cache(),
         flags: options.flags,
     })));
     if let Some(event) = anew {

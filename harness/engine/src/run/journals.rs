@@ -272,6 +272,7 @@ mod tests {
             scenario: scenario(),
             noop: false,
             cluster,
+            page_cache: None,
             flags: BTreeMap::new(),
         };
         recorder.record(Event::RunStarted(Box::new(start)));

@@ -8,7 +8,7 @@ use crate::port::{
 };
 use crate::redact::Redactor;
 use async_trait::async_trait;
-use firedrill_core::event::{ClusterInfo, ContainerRestarts, Event, Undo};
+use firedrill_core::event::{ClusterInfo, ContainerRestarts, Event, PageCache, Undo};
 use firedrill_core::scenario::{Scenario, Variant};
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,6 +66,10 @@ impl Cluster for Sim {
             version: text("1"),
             nodes: 4,
         })
+    }
+
+    fn page_cache(&self) -> Option<PageCache> {
+        None
     }
 
     async fn uid(&self) -> Result<String, ClusterError> {

@@ -11,7 +11,7 @@ use crate::port::{
 use crate::record::{self, Records, annotations, dirty_end, writers};
 use crate::redact::Redactor;
 use async_trait::async_trait;
-use firedrill_core::event::{ClusterInfo, ContainerRestarts, Event, Undo};
+use firedrill_core::event::{ClusterInfo, ContainerRestarts, Event, PageCache, Undo};
 use firedrill_core::scenario::{Scenario, Variant};
 use kube::client::Body;
 use std::sync::Arc;
@@ -65,6 +65,10 @@ impl Cluster for RealCluster {
 
     async fn info(&self) -> Result<ClusterInfo, ClusterError> {
         self.cluster.info().await
+    }
+
+    fn page_cache(&self) -> Option<PageCache> {
+        self.cluster.machines.page_cache()
     }
 
     async fn uid(&self) -> Result<String, ClusterError> {

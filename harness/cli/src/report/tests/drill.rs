@@ -169,6 +169,7 @@ fn start(to: &mut Writer, scenario: &Scenario, series: &[Series]) {
         scenario: scenario.clone(),
         noop: false,
         cluster,
+        page_cache: None,
         flags: BTreeMap::new(),
     };
     to.at(0, Event::RunStarted(Box::new(start)));
