@@ -24,8 +24,8 @@ use firedrill_core::sample::Sample;
 use firedrill_core::scenario::{
     Condition, Detector, ExpectedAlert, Fault, Layout, PodSelector, ProviderStep, Scenario, Symptom, Variant,
 };
-use std::io::{self, Write};
-use std::path::Path;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -58,7 +58,7 @@ pub struct Ports {
     pub shell: Arc<dyn Shell>,
     /// What knows the stack's releases.
     pub deployer: Arc<dyn Deployer>,
-    /// Where a run's files are written.
+    /// Where the files of runs are written and read.
     pub store: Arc<dyn Store>,
 }
 
@@ -316,12 +316,29 @@ pub trait Deployer: Send + Sync {
     async fn unfinished_upgrades(&self, layout: &Layout) -> Result<Vec<Undo>, FaultError>;
 }
 
-/// Where a run's files are written.
+/// Where the files of runs are written and read.
 pub trait Store: Send + Sync {
     /// Makes a folder, for this user alone.
     fn create_dir_all(&self, folder: &Path) -> io::Result<()>;
     /// Makes a file that must not exist, to be appended to.
     fn create(&self, path: &Path) -> io::Result<Box<dyn Appender>>;
+    /// Writes a file whole, in the place of one that is there. It is on disk when this returns.
+    fn replace(&self, path: &Path, content: &[u8]) -> io::Result<()>;
+    /// Deletes a file.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Opens a file to be read from its beginning.
+    fn open(&self, path: &Path) -> io::Result<Box<dyn Read + Send>>;
+    /// Whether there is a file or a folder.
+    fn exists(&self, path: &Path) -> bool;
+    /// The paths of what is in a folder.
+    fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>>;
+
+    /// The text of a file.
+    fn read_to_string(&self, path: &Path) -> io::Result<String> {
+        let mut text = String::new();
+        self.open(path)?.read_to_string(&mut text)?;
+        Ok(text)
+    }
 }
 
 /// A file that is only appended to.

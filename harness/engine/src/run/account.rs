@@ -9,9 +9,7 @@ use firedrill_core::judge::ledger::{self, Found};
 use firedrill_core::plan::Series;
 use firedrill_core::sample::{Sample, SampleReader};
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io;
-use std::path::Path;
 use std::time::Duration;
 
 /// How long one store may take to be read to its end.
@@ -50,7 +48,7 @@ pub(super) async fn count(context: &Context, armed: &Armed) -> Result<((), Strin
         let (Some(store), Some(read)) = (store, found.get(series.probe.as_str())) else { continue };
         let count = match read {
             Ok(found) => {
-                let attempts = attempts(&context.folder.join("samples.bin"), series).map_err(Stop::failed)?;
+                let attempts = attempts(context, series).map_err(Stop::failed)?;
                 if planted::has(Bug::LedgerNotRead) {
                     let all = Found::new(attempts.iter().map(|attempt| (attempt.series, attempt.seq)));
                     context.recorder.record(Event::Ledger(ledger::count(series.id, store, attempts.into_iter(), &all)));
@@ -84,8 +82,8 @@ fn text(series: &Series, count: &LedgerCount) -> String {
 }
 
 /// All attempts of one series. A drill's writes are some ten thousand at most, so they fit into memory.
-fn attempts(path: &Path, series: &Series) -> io::Result<Vec<Sample>> {
-    let mut reader = SampleReader::new(File::open(path)?)?;
+fn attempts(context: &Context, series: &Series) -> io::Result<Vec<Sample>> {
+    let mut reader = SampleReader::new(context.ports.store.open(&context.folder.join("samples.bin"))?)?;
     let mut attempts = Vec::new();
     while let Some(sample) = reader.next_sample()? {
         if sample.series == series.id {

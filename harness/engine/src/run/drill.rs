@@ -91,7 +91,7 @@ async fn from_plan_to_end(
     let lease = ports.cluster.lease(&plan.run_id, &mut say).await;
     let lease = lease.map_err(|error| environment(error.to_string()))?;
     // Only now: a run that is under way is not settled either.
-    let journals = Journals::read(&options.runs, &cluster_uid);
+    let journals = Journals::read(&*ports.store, &options.runs, &cluster_uid);
     if !options.accept_current_state
         && let Some(refused) = left_changed(&journals, ports.cluster.name())
     {
@@ -213,7 +213,7 @@ async fn from_plan_to_end(
     if !silent {
         give_back(lease).await;
     }
-    if clean && let Err(error) = before::forget_key(&folder) {
+    if clean && let Err(error) = before::forget_key(&*context.ports.store, &folder) {
         tracing::warn!("{error}");
     }
     match context.recorder.broken() {

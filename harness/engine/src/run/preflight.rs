@@ -95,7 +95,7 @@ pub(super) async fn preflight(context: &Context) -> Result<(Before, String), Sto
         let text = format!("{defect}, and was so before this run: it is not one of its differences");
         context.recorder.record(Event::Note { text });
     }
-    before::keep(&context.folder, &before).map_err(Stop::Broken)?;
+    before::keep(&*context.ports.store, &context.folder, &before).map_err(Stop::Broken)?;
     if let Recovery::Runbook { .. } = &context.variant.recovery {
         context.ports.shell.prepare(&context.folder).map_err(Stop::Failed)?;
     }
@@ -140,7 +140,7 @@ async fn accept(context: &Context, accepted: &Accepted) -> Result<(), Stop> {
     context.doing(format!("comparing with what was before run {}", accepted.run_id));
     let cluster = &*context.ports.cluster;
     let mut differences = match &accepted.known {
-        Known::Here { folder, irreversible } => before::differ_now(cluster, folder, *irreversible).await,
+        Known::Here { folder, irreversible } => before::differ_now(&context.ports, folder, *irreversible).await,
         Known::Elsewhere(text) => vec![text.clone()],
     };
     if differences.is_empty() {
@@ -149,7 +149,7 @@ async fn accept(context: &Context, accepted: &Accepted) -> Result<(), Stop> {
     let run = accepted.run_id.clone();
     context.recorder.record_durably(Event::StateAccepted { run, differences }).map_err(Stop::Broken)?;
     if let Known::Here { folder, .. } = &accepted.known {
-        journals::note_accepted(folder, &context.mark.run_id).map_err(Stop::Broken)?;
+        journals::note_accepted(&*context.ports.store, folder, &context.mark.run_id).map_err(Stop::Broken)?;
     }
     cluster.delete_dirty_end(&accepted.run_id).await.map_err(Stop::failed)
 }

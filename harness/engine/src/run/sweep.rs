@@ -82,7 +82,7 @@ pub async fn sweep(ports: &Ports, options: SweepOptions<'_>, progress: Progress<
     let mut swept = Swept::default();
     let only = options.only;
     let cluster_uid = cluster.uid().await?;
-    let journals = Journals::read(options.runs, &cluster_uid);
+    let journals = Journals::read(&*ports.store, options.runs, &cluster_uid);
     for (run, why) in &journals.unread {
         match only == Some(run) {
             true => swept.left.push(format!("run {run}: what it left cannot be known: {why}")),
@@ -136,7 +136,7 @@ pub async fn sweep(ports: &Ports, options: SweepOptions<'_>, progress: Progress<
             let interrupts = options.interrupts;
             Sweeping { ports, mark, has_image, records, run_id: &run_id, interrupts, swept }.one_run(work).await;
             let saved = journals.of(&run_id).filter(|_| swept.left.len() == left);
-            let noted = saved.map_or(Ok(()), |saved| journals::note_swept(&saved.folder, &swept.done));
+            let noted = saved.map_or(Ok(()), |saved| journals::note_swept(&*ports.store, &saved.folder, &swept.done));
             if let Err(error) = noted {
                 swept.left.push(format!("run {run_id}: all is undone, but {error}"));
             }
@@ -191,13 +191,12 @@ async fn settle(
 ) {
     let run = format!("run {}", first.run_id);
     let irreversible = journals.irreversible_since(first);
-    let compared =
-        before::wait_until_as(&*ports.cluster, ports.clock, &first.folder, irreversible, SETTLED_WITHIN, progress);
+    let compared = before::wait_until_as(ports, &first.folder, irreversible, SETTLED_WITHIN, progress);
     let left = match compared.await {
         Compared::Same => {
             swept.done.push(format!("{run}: the cluster is as before it"));
             for saved in journals.unsettled() {
-                match journals::note_settled(&saved.folder) {
+                match journals::note_settled(&*ports.store, &saved.folder) {
                     Ok(()) => delete_dirty_end(&*ports.cluster, &saved.run_id, swept).await,
                     Err(error) => {
                         swept.left.push(format!("run {}: the cluster is as before it, but {error}", saved.run_id));

@@ -9,7 +9,7 @@ use firedrill_core::journal::Journal;
 use firedrill_core::judge::judge;
 use firedrill_core::sample::SampleReader;
 use firedrill_core::verdict::{SeriesResult, Value, Verdict};
-use std::fs::File;
+use std::io::Cursor;
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -49,8 +49,7 @@ pub(super) fn check(outcome: &Outcome) -> Vec<String> {
 pub(super) fn verdict_of(outcome: &Outcome) -> Result<Verdict, String> {
     let text = outcome.journal().unwrap_or_default();
     let journal = Journal::parse(&text).map_err(|error| error.to_string())?;
-    let folder = outcome.folder().unwrap_or_default();
-    let samples = File::open(folder.join("samples.bin")).and_then(SampleReader::new);
+    let samples = SampleReader::new(Cursor::new(outcome.file("samples.bin").unwrap_or_default()));
     samples.and_then(|samples| judge(&journal, samples, None)).map_err(|error| error.to_string())
 }
 
@@ -259,7 +258,8 @@ fn swept(outcome: &Outcome, world: &World, wrong: &mut Vec<String>) {
         .collect();
     for left in world.leftovers() {
         // What is beyond an undo can be seen only with the run's folder.
-        let is_known = left != "web" || (!world.script.folder_lost && swept.left.is_empty());
+        let has_journal = !world.script.folder_lost && !world.script.journal_unreadable;
+        let is_known = left != "web" || (has_journal && swept.left.is_empty());
         if is_known && !said.contains(&left) {
             wrong.push(format!("{left} is left after the sweep, which says: {said:?}"));
         }

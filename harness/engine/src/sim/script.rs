@@ -91,6 +91,8 @@ pub(crate) struct Script {
     pub(crate) tail_lost: bool,
     /// Whether the run's folder is not at hand when it is swept.
     pub(crate) folder_lost: bool,
+    /// Whether no later process can read the run's journal.
+    pub(crate) journal_unreadable: bool,
     /// The request in which the run panics.
     pub(crate) panics_in_request: Option<u64>,
     /// How the first sweep ends early; then there is a second one.
@@ -144,6 +146,7 @@ impl Script {
             death: None,
             tail_lost: false,
             folder_lost: false,
+            journal_unreadable: false,
             panics_in_request: None,
             first_sweep: None,
         }
@@ -172,15 +175,22 @@ impl Script {
             18 => self.object_stays = true,
             19 => {
                 self.death = Some(Death::AfterRecord(rng.within(1..90)));
-                self.tail_lost = rng.percent(30);
-                self.folder_lost = rng.percent(40);
+                self.files_lost(rng);
             }
             20 => {
                 self.death = Some(Death::InRequest(rng.within(5..400)));
-                self.tail_lost = rng.percent(30);
-                self.folder_lost = rng.percent(40);
+                self.files_lost(rng);
             }
             _ => self.panics_in_request = Some(rng.within(10..400)),
+        }
+    }
+    /// What becomes of the files of a runner that died.
+    fn files_lost(&mut self, rng: &mut Rng) {
+        self.tail_lost = rng.percent(30);
+        match rng.within(0..10) {
+            0..4 => self.folder_lost = true,
+            4 => self.journal_unreadable = true,
+            _ => {}
         }
     }
 }

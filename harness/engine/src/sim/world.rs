@@ -2,7 +2,7 @@
 
 use super::rng::Rng;
 use super::script::{Death, Script, SweepTrouble, UndoTrouble};
-use super::store::Synced;
+use super::store::Disk;
 use crate::cluster::ObjectKey;
 use crate::port::DirtyEnd;
 use firedrill_core::event::Undo;
@@ -69,8 +69,8 @@ pub(crate) struct World {
     sweep_requests: u64,
     /// Whether a record could not be written.
     pub(crate) journal_broke: bool,
-    /// What is on disk of each file.
-    pub(super) synced: Synced,
+    /// The disks of all machines.
+    pub(super) disk: Disk,
     /// Faults that were put in for real.
     pub(crate) injected: BTreeSet<String>,
 }
@@ -99,7 +99,7 @@ impl World {
             requests: 0,
             sweep_requests: 0,
             journal_broke: false,
-            synced: Synced::new(),
+            disk: Disk::default(),
             injected: BTreeSet::new(),
         }
     }
