@@ -11,7 +11,7 @@ pub use crate::process::Progress;
 pub use crate::record::annotations::{ANNOTATION_UNDO, Annotated};
 pub use crate::record::dirty_end::{DirtyEnd, FoundDirtyEnd};
 pub use crate::record::writers::Writers;
-pub use crate::record::{Found, UndoRecord, is_recorded, is_run_id, shown};
+pub use crate::record::{Found, FoundRecords, UndoRecord, is_recorded, is_run_id, shown};
 pub use crate::redact::Redactor;
 pub use crate::runbook::{CommandEnd, PlannedStep, plan_steps};
 
@@ -105,14 +105,12 @@ pub trait Cluster: Send + Sync {
     async fn write_record(&self, uid: &str, mark: &RunMark, id: u32, undo: &Undo) -> Result<(), ClusterError>;
     /// Deletes an undo record; it may be gone already.
     async fn delete_record(&self, mark: &RunMark, id: u32) -> Result<(), ClusterError>;
-    /// All undo records, those that must not be obeyed included.
-    async fn records(&self, uid: &str) -> Result<Vec<Found>, ClusterError>;
+    /// All undo records and dirty ends on the cluster with that UID, those that cannot be read or must not be obeyed included.
+    async fn records(&self, uid: &str) -> Result<FoundRecords, ClusterError>;
     /// Writes on the cluster that a run left it changed.
     async fn write_dirty_end(&self, mark: &RunMark, end: &DirtyEnd) -> Result<(), ClusterError>;
     /// Deletes what was written of that run's end; it may be gone already.
     async fn delete_dirty_end(&self, run_id: &str) -> Result<(), ClusterError>;
-    /// All dirty ends that are written on the cluster with that UID, those that cannot be read included.
-    async fn dirty_ends(&self, uid: &str) -> Result<Vec<FoundDirtyEnd>, ClusterError>;
     /// Who else can write undo records.
     async fn record_writers(&self) -> Writers;
     /// Undo annotations of older versions.

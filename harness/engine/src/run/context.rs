@@ -16,6 +16,7 @@ use firedrill_core::plan::{Phase, Plan};
 use firedrill_core::scenario::{Irreversible, Variant};
 use firedrill_core::time::At;
 use futures::FutureExt;
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
@@ -85,6 +86,8 @@ pub(super) struct Context {
     pub(super) lease_lost: watch::Receiver<Option<String>>,
     /// The panics since the run began.
     pub(super) panics: Panics,
+    /// The earlier runs of which something may still be on the cluster.
+    pub(super) left_behind: Arc<BTreeSet<String>>,
     /// The earlier runs whose changes this one is told to take as they are.
     pub(super) accepted: Arc<Vec<Accepted>>,
     /// What people see.

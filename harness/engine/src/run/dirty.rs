@@ -2,7 +2,7 @@
 
 use super::journals::Journals;
 use super::planned::{RunError, environment};
-use crate::port::{Cluster, ClusterError, DirtyEnd, FoundDirtyEnd, Ports, RunMark, shown};
+use crate::port::{Cluster, DirtyEnd, FoundDirtyEnd, Ports, RunMark, shown};
 use std::path::Path;
 
 /// Dirty ends, by what this machine's journals say of their runs.
@@ -51,18 +51,6 @@ impl DirtyEnds {
     }
 }
 
-/// Those of a cluster.
-///
-/// # Errors
-/// Where the cluster does not answer.
-pub(super) async fn find(
-    cluster: &dyn Cluster,
-    cluster_uid: &str,
-    journals: &Journals,
-) -> Result<DirtyEnds, ClusterError> {
-    Ok(DirtyEnds::sort(cluster.dirty_ends(cluster_uid).await?, journals))
-}
-
 /// Whether a run may begin in spite of them. Records of runs that this machine has settled are deleted. Returns those that the run
 /// takes as they are.
 ///
@@ -70,11 +58,11 @@ pub(super) async fn find(
 /// Where a run of another machine left the cluster changed and that is not accepted, or the cluster does not answer.
 pub(super) async fn check(
     cluster: &dyn Cluster,
-    cluster_uid: &str,
+    found: Vec<FoundDirtyEnd>,
     journals: &Journals,
     accept: bool,
 ) -> Result<Vec<DirtyEnd>, RunError> {
-    let ends = find(cluster, cluster_uid, journals).await.map_err(|error| environment(error.to_string()))?;
+    let ends = DirtyEnds::sort(found, journals);
     for run in &ends.settled {
         cluster.delete_dirty_end(run).await.map_err(|error| environment(error.to_string()))?;
     }

@@ -6,6 +6,7 @@ use super::context::{Context, Stop};
 use super::finish::Finished;
 use super::interrupt::Interrupts;
 use super::journals::Journals;
+use super::leftovers::left_behind;
 use super::panics::Panics;
 use super::planned::{Drill, RunError, environment, plan, planned_steps};
 use super::preflight::{accepted, left_changed, preflight};
@@ -99,8 +100,13 @@ async fn from_plan_to_end(
         return Err(refused);
     }
     let cluster = &*ports.cluster;
-    let elsewhere = match dirty::check(cluster, &cluster_uid, &journals, options.accept_current_state).await {
-        Ok(elsewhere) => elsewhere,
+    let checked = async {
+        let found = cluster.records(&cluster_uid).await.map_err(|error| environment(error.to_string()))?;
+        let elsewhere = dirty::check(cluster, found.dirty_ends, &journals, options.accept_current_state).await?;
+        Ok::<_, RunError>((left_behind(found.undos), elsewhere))
+    };
+    let (left_behind, elsewhere) = match checked.await {
+        Ok(checked) => checked,
         Err(refused) => {
             give_back(lease).await;
             return Err(refused);
@@ -164,6 +170,7 @@ async fn from_plan_to_end(
         interrupts,
         lease_lost: lease.lost(),
         panics,
+        left_behind: Arc::new(left_behind),
         accepted: Arc::new(accepted(&journals, &elsewhere)),
         now: Arc::default(),
     };

@@ -3,7 +3,6 @@
 use super::before::{self, Before};
 use super::context::{Accepted, Context, Known, Stop};
 use super::journals::{self, Journals};
-use super::leftovers::left_behind;
 use super::planned::RunError;
 use super::watching;
 use crate::port::{DigestKey, DirtyEnd};
@@ -61,10 +60,8 @@ pub(super) async fn preflight(context: &Context) -> Result<(Before, String), Sto
         let asked = variant.redundancy.iter().filter(|asked| own || !matches!(asked, Condition::AlertOver { .. }));
         baselines.push((asked.collect::<Vec<_>>(), baseline));
     }
-    context.doing("looking for what other runs left behind");
-    let others = left_behind(&*context.ports.cluster, &context.mark.run_id).await.map_err(Stop::failed)?;
-    if !others.is_empty() {
-        let others: Vec<_> = others.iter().map(String::as_str).collect();
+    if !context.left_behind.is_empty() {
+        let others: Vec<_> = context.left_behind.iter().map(String::as_str).collect();
         return Err(Stop::Failed(format!(
             "{} left something on the cluster, maybe its fault: firedrill sweep",
             others.join(", ")

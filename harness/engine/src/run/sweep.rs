@@ -120,7 +120,7 @@ pub async fn sweep(ports: &Ports, options: SweepOptions<'_>, progress: Progress<
             swept.alive = Some(holder);
             let first = unsettled.map(|saved| saved.run_id.clone());
             let runs: BTreeSet<String> = found.runs().into_iter().chain(first).collect();
-            swept.left = runs.into_iter().map(|run| format!("run {run}")).collect();
+            swept.left = runs.into_iter().map(|run| format!("run {run}")).chain(dirty.unsettled()).collect();
             return Ok(swept);
         }
     };
@@ -162,7 +162,6 @@ pub async fn sweep(ports: &Ports, options: SweepOptions<'_>, progress: Progress<
         for run in &dirty.settled {
             delete_dirty_end(cluster, run, &mut swept).await;
         }
-        swept.left.extend(dirty.unsettled());
     };
     let ended = tokio::select! {
         biased;
@@ -172,6 +171,8 @@ pub async fn sweep(ports: &Ports, options: SweepOptions<'_>, progress: Progress<
     if let Err(reason) = ended {
         swept.left.push(format!("not everything was looked at, since {reason}"));
     }
+    // However far it came: nothing here settles them.
+    swept.left.extend(dirty.unsettled());
     // One that cannot be given back runs out by itself, and what was done and what is left must be said.
     if let Err(error) = lease.release().await {
         tracing::warn!("the lease runs out by itself: {error}");

@@ -3,8 +3,8 @@
 use super::Sim;
 use crate::clock::simulated;
 use crate::port::{
-    Annotated, Cluster, ClusterError, DigestKey, DirtyEnd, Found, FoundDirtyEnd, Inventory, Lease, LeaseError,
-    Leftover, ObjectKey, Progress, RunMark, UndoRecord, Writers,
+    Annotated, Cluster, ClusterError, DigestKey, DirtyEnd, Found, FoundDirtyEnd, FoundRecords, Inventory, Lease,
+    LeaseError, Leftover, ObjectKey, Progress, RunMark, UndoRecord, Writers,
 };
 use crate::redact::Redactor;
 use async_trait::async_trait;
@@ -152,14 +152,19 @@ impl Cluster for Sim {
         Ok(())
     }
 
-    async fn records(&self, _uid: &str) -> Result<Vec<Found>, ClusterError> {
+    async fn records(&self, _uid: &str) -> Result<FoundRecords, ClusterError> {
         self.ask("the undo records").await?;
         let world = self.world();
-        let found = |((run, id), undo): (&(String, u32), &Undo)| Found {
+        let undo = |((run, id), undo): (&(String, u32), &Undo)| Found {
             name: format!("undo-{run}-{id}"),
             record: Ok(UndoRecord::simulated(run, *id, undo)),
         };
-        Ok(world.records.iter().map(found).collect())
+        let dirty_end =
+            |(run, end): (&String, &DirtyEnd)| FoundDirtyEnd { name: format!("dirty-{run}"), end: Ok(end.clone()) };
+        Ok(FoundRecords {
+            undos: world.records.iter().map(undo).collect(),
+            dirty_ends: world.dirty_ends.iter().map(dirty_end).collect(),
+        })
     }
 
     async fn write_dirty_end(&self, _mark: &RunMark, end: &DirtyEnd) -> Result<(), ClusterError> {
@@ -172,14 +177,6 @@ impl Cluster for Sim {
         self.ask("the end of a record of a dirty end").await?;
         self.world().dirty_ends.remove(run_id);
         Ok(())
-    }
-
-    async fn dirty_ends(&self, _uid: &str) -> Result<Vec<FoundDirtyEnd>, ClusterError> {
-        self.ask("the dirty ends").await?;
-        let world = self.world();
-        let found =
-            |(run, end): (&String, &DirtyEnd)| FoundDirtyEnd { name: format!("dirty-{run}"), end: Ok(end.clone()) };
-        Ok(world.dirty_ends.iter().map(found).collect())
     }
 
     async fn record_writers(&self) -> Writers {

@@ -243,6 +243,23 @@ fn a_dirty_end_is_known_on_every_machine() {
 }
 
 #[test]
+fn an_interrupted_sweep_names_the_dirty_ends_of_other_machines() {
+    let _beside_others = ALONE.read().unwrap_or_else(PoisonError::into_inner);
+    for times in [vec![Duration::ZERO], vec![Duration::ZERO, Duration::from_millis(1)]] {
+        let script = Script {
+            leaves_a_change: true,
+            folder_lost: true,
+            first_sweep: Some(SweepTrouble::Interrupted(times.clone())),
+            ..Script::calm(7, "patched")
+        };
+        let outcome = play_script(7, script, &scenario());
+        let (swept, _) = outcome.first_sweep.unwrap();
+        let said = swept.unwrap().left.join("\n");
+        assert!(said.contains("interrupted") && said.contains(NOT_SEEN), "{times:?}: {said}");
+    }
+}
+
+#[test]
 fn a_run_without_trouble_passes() {
     let scenario = scenario();
     let mut passed = 0;
