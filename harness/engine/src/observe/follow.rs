@@ -1,5 +1,6 @@
 //! Following a kind of objects for as long as a run lasts, whatever happens to the connection.
 
+use crate::planted::{self, Bug};
 use firedrill_core::event::Observation;
 use futures::StreamExt;
 use kube::api::Api;
@@ -20,11 +21,11 @@ const RETRY_EVERY: Duration = Duration::from_secs(1);
 
 /// What is told beside changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Tell {
+pub(crate) struct Tell {
     /// What is unhealthy when the following begins.
-    pub(super) unhealthy_at_start: bool,
+    pub(crate) unhealthy_at_start: bool,
     /// That an object is gone.
-    pub(super) gone: bool,
+    pub(crate) gone: bool,
 }
 
 /// Follows until the receiver closes. `describe` gives an object's state; only changes of that are told.
@@ -66,7 +67,7 @@ fn key<K: Resource>(object: &K) -> String {
 }
 
 /// The latest state of every object.
-struct Known {
+pub(crate) struct Known {
     tell: Tell,
     states: BTreeMap<String, (Observation, u64)>,
     /// The how many-th listing; what the latest one lacks is gone.
@@ -75,11 +76,11 @@ struct Known {
 }
 
 impl Known {
-    fn new(tell: Tell) -> Self {
+    pub(crate) fn new(tell: Tell) -> Self {
         Self { tell, states: BTreeMap::new(), listing: 0, started: false }
     }
 
-    fn seen(&mut self, key: String, state: Option<Observation>) -> Vec<Observation> {
+    pub(crate) fn seen(&mut self, key: String, state: Option<Observation>) -> Vec<Observation> {
         let Some(state) = state else { return Vec::new() };
         let before = self.states.insert(key, (state.clone(), self.listing));
         if before.is_some_and(|(before, _)| before == state) {
@@ -88,19 +89,22 @@ impl Known {
         vec![state]
     }
 
-    fn listed(&mut self, key: String, state: Option<Observation>) -> Vec<Observation> {
+    pub(crate) fn listed(&mut self, key: String, state: Option<Observation>) -> Vec<Observation> {
+        if self.started && planted::has(Bug::RelistIgnored) {
+            return Vec::new();
+        }
         let started = self.started;
         let mut told = self.seen(key, state);
         told.retain(|state| started || (self.tell.unhealthy_at_start && state.healthy == Some(false)));
         told
     }
 
-    fn list_begins(&mut self) -> Vec<Observation> {
+    pub(crate) fn list_begins(&mut self) -> Vec<Observation> {
         self.listing += 1;
         Vec::new()
     }
 
-    fn list_ends(&mut self) -> Vec<Observation> {
+    pub(crate) fn list_ends(&mut self) -> Vec<Observation> {
         self.started = true;
         let listing = self.listing;
         let missing = self.states.iter().filter(|(_, (_, seen_in))| *seen_in < listing);

@@ -3,7 +3,7 @@
 
 use super::arm::Armed;
 use super::context::{Context, Stop};
-use super::planted::{self, Bug};
+use crate::planted::{self, Bug};
 use firedrill_core::event::{Event, FileSystem, LedgerCount};
 use firedrill_core::judge::ledger::{self, Found};
 use firedrill_core::plan::Series;

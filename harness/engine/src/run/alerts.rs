@@ -1,6 +1,7 @@
 //! What a run knows of the alerts that its variant expects: a runbook may start at one, and a run waits for them at its end.
 
 use super::context::{Context, Stop};
+use crate::planted::{self, Bug};
 use firedrill_core::alert::{AlertState, Seen, read};
 use firedrill_core::event::{Event, Observation};
 use firedrill_core::scenario::{ExpectedAlert, Moment};
@@ -46,6 +47,9 @@ impl Alerts {
 
 /// The expected alerts that can say something of a fault put in now: those that are not active already.
 pub(super) fn telling(expected: &[ExpectedAlert], now: &Alerts) -> Vec<ExpectedAlert> {
+    if planted::has(Bug::EarlierAlertCounts) {
+        return expected.to_vec();
+    }
     expected.iter().filter(|alert| *now.state(&alert.fires) == AlertState::Inactive).cloned().collect()
 }
 
@@ -60,7 +64,8 @@ pub(super) async fn first(
         let fired = {
             let now = alerts.borrow_and_update();
             let of = |alert: &ExpectedAlert| Some((*now.fired.get(&alert.fires)?, alert.fires.clone()));
-            expected.iter().filter_map(of).filter(|(at, _)| *at >= injected_at).min()
+            let counts = |at: At| at >= injected_at || planted::has(Bug::EarlierAlertCounts);
+            expected.iter().filter_map(of).filter(|(at, _)| counts(*at)).min()
         };
         if let Some((seen_at, name)) = fired {
             let by = format!("{name}, seen in Prometheus");
@@ -101,7 +106,7 @@ pub(super) async fn settled(
                 Stage::Missed(what) => missed.push(format!("{} {what}", alert.fires)),
             }
         }
-        if !waits.is_empty() {
+        if !waits.is_empty() && !planted::has(Bug::AlertsNotSettled) {
             context.doing(format!("waiting: {}", waits.join("; ")));
         } else if missed.is_empty() {
             return Ok(((), format!("{} of {0} fired and are resolved", expected.len())));
@@ -145,6 +150,7 @@ impl Alerts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::planted::{self, Bug};
     use firedrill_core::alert::changed;
 
     fn expected() -> ExpectedAlert {

@@ -1,6 +1,6 @@
 //! All samples of a run: on disk at once, and as the state that the run's phases wait for.
 
-use super::planted::{self, Bug};
+use crate::planted::{self, Bug};
 use crate::port::{Appender, Store};
 use firedrill_core::judge::outage::SeriesTracker;
 use firedrill_core::live::LiveProbe;

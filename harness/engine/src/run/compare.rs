@@ -3,7 +3,7 @@
 use super::before::Before;
 use super::context::{Context, Stop};
 use super::finish::{LOOK_EVERY, SKIP_SETTLING_AT, gave_up};
-use super::planted::{self, Bug};
+use crate::planted::{self, Bug};
 use crate::port::differences;
 use firedrill_core::event::{Event, Undo};
 use firedrill_core::listing::first_of;

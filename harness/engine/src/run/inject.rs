@@ -1,7 +1,7 @@
 //! The injection, and the proof that it is in and felt.
 
 use super::context::{Context, Stop};
-use super::planted::{self, Bug};
+use crate::planted::{self, Bug};
 use crate::port::{ArmedFaults, Baseline, Injected};
 use firedrill_core::event::Event;
 use firedrill_core::plan::{Phase, PlannedFault, Target};
