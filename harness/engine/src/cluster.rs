@@ -22,6 +22,7 @@ pub(crate) use pages::SAME_PAGE_FOR;
 pub(crate) use pods::{exactly, is_ready};
 pub use wait::{Waiting, wait_and_tell, wait_for};
 
+use crate::clock::Clock;
 use crate::files;
 use crate::process::Tool;
 use crate::provider::{self, Machines};
@@ -142,6 +143,8 @@ pub struct Cluster {
     way: Way,
     /// The program that the context's user gets its credentials from, where there is one.
     plugin: Option<String>,
+    /// The one clock of everything that is done with this handle.
+    clock: Clock,
 }
 
 impl Cluster {
@@ -176,6 +179,7 @@ impl Cluster {
         config.read_timeout = Some(Duration::from_secs(20));
         config.write_timeout = Some(Duration::from_secs(10));
         let client = kube::Client::try_from(config).map_err(|error| bad(error.to_string()))?;
+        let clock = Clock::start();
         Ok(Self {
             name: name.to_owned(),
             kubeconfig: kubeconfig.to_owned(),
@@ -183,11 +187,12 @@ impl Cluster {
             provider: provider::EXISTING.to_owned(),
             machines: provider::machines_of_others(),
             client,
-            pages: Arc::new(pages::Pages::new()),
+            pages: Arc::new(pages::Pages::new(clock)),
             redactor: Arc::new(redactor),
             home: Arc::new(home),
             way,
             plugin,
+            clock,
         })
     }
 
@@ -195,6 +200,17 @@ impl Cluster {
     #[must_use]
     pub fn provided_by(self, provider: &str, machines: Arc<dyn Machines>) -> Self {
         Self { provider: provider.to_owned(), machines, ..self }
+    }
+
+    /// The clock of everything that is done with this handle.
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// The same cluster by another clock: that of a run.
+    #[must_use]
+    pub fn by_clock(self, clock: Clock) -> Self {
+        Self { clock, pages: Arc::new(pages::Pages::new(clock)), ..self }
     }
 
     /// Whether firedrill made it.

@@ -13,7 +13,7 @@ mod process;
 mod renewal;
 
 use crate::clock::Clock;
-use crate::cluster::{Cluster, ClusterError, LABEL_MANAGED_BY, MANAGED_BY, Waiting, wait_for};
+use crate::cluster::{Cluster, ClusterError, LABEL_MANAGED_BY, MANAGED_BY, Waiting};
 use firedrill_core::event::SYSTEM_NAMESPACE;
 use firedrill_core::time::At;
 use k8s_openapi::api::coordination::v1::{Lease as LeaseObject, LeaseSpec};
@@ -74,7 +74,7 @@ impl Lease {
         cluster.ensure_system_namespace().await?;
         let own = ProcessId::of_this_process();
         let holder = format!("run {run_id}, {own}");
-        let clock = Clock::start();
+        let clock = cluster.clock();
         old_place::wait_until_free(cluster, &own, &clock, progress).await?;
         let mut watched: Option<(String, At)> = None;
         let mut ticks = tokio::time::interval(RENEW_EVERY);
@@ -143,20 +143,22 @@ impl Lease {
         let _ = (&mut self.renewal).await;
         let api = api(&self.cluster);
         // A renewal that was under way may still arrive between a look and the deletion: then it is looked again.
-        wait_for("the release of the lease", RELEASE_LIMIT, || async {
-            let Some(found) = read(&self.cluster).await? else { return Ok(Waiting::Done(())) };
-            if Seen::of(&found).holder != self.holder {
-                return Ok(Waiting::Done(()));
-            }
-            let exactly = Preconditions { resource_version: found.metadata.resource_version, uid: found.metadata.uid };
-            let params = DeleteParams::default().preconditions(exactly);
-            match self.cluster.ask("releasing the lease", api.delete(NAME, &params)).await {
-                Err(error) if is_conflict(&error) => Ok(Waiting::Not("it was renewed meanwhile".to_owned())),
-                Err(error) if !is_missing(&error) => Err(error),
-                _ => Ok(Waiting::Done(())),
-            }
-        })
-        .await
+        self.cluster
+            .wait_for("the release of the lease", RELEASE_LIMIT, || async {
+                let Some(found) = read(&self.cluster).await? else { return Ok(Waiting::Done(())) };
+                if Seen::of(&found).holder != self.holder {
+                    return Ok(Waiting::Done(()));
+                }
+                let exactly =
+                    Preconditions { resource_version: found.metadata.resource_version, uid: found.metadata.uid };
+                let params = DeleteParams::default().preconditions(exactly);
+                match self.cluster.ask("releasing the lease", api.delete(NAME, &params)).await {
+                    Err(error) if is_conflict(&error) => Ok(Waiting::Not("it was renewed meanwhile".to_owned())),
+                    Err(error) if !is_missing(&error) => Err(error),
+                    _ => Ok(Waiting::Done(())),
+                }
+            })
+            .await
     }
 
     fn keep(cluster: &Cluster, clock: Clock, holder: String, held: LeaseObject, renewed: At) -> Self {

@@ -6,7 +6,7 @@ use super::line::Line;
 use super::node_agent::{ANSWER_LIMIT, NodeAgent};
 use super::{FaultError, Injected, Proof, Tools, volumes};
 use crate::agent::node::wire::{Filler, Guard, Request, Space};
-use crate::cluster::{ClusterError, Waiting, exactly, is_ready, wait_for};
+use crate::cluster::{ClusterError, Waiting, exactly, is_ready};
 use async_trait::async_trait;
 use firedrill_core::event::{FILLER_FILE, RemoveFillerUndo, Undo};
 use firedrill_core::plan::Target;
@@ -157,7 +157,7 @@ async fn have_go_on(tools: &Tools, target: &Target) -> Result<(), FaultError> {
         let with_it = listed.items.into_iter().filter(|pod| mounts(pod, claim).is_some());
         Ok::<_, ClusterError>(with_it.collect::<Vec<_>>())
     };
-    let ready = wait_for("the pod to go on", GOES_ON_WITHIN, async || {
+    let ready = tools.cluster.wait_for("the pod to go on", GOES_ON_WITHIN, async || {
         Ok(if with_it().await?.iter().any(is_ready) {
             Waiting::Done(())
         } else {
