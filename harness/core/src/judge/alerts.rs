@@ -109,12 +109,12 @@ impl<'a> Watched<'a> {
         let until = self.history.measured_until();
         let changes = self.changes.get(alert.fires.as_str()).map_or(&[][..], Vec::as_slice);
         if let Some(silence) = self.silence(inject, inject) {
-            return Err(unknown(format!("when the fault was put in, Prometheus {}", silence.why)));
+            return Err(unknown(format!("when the fault was injected, Prometheus {}", silence.why)));
         }
         match state_at(changes, inject) {
             AlertState::Inactive => {}
             AlertState::Unknown { why } => return Err(unknown(why.as_str())),
-            state => return Err(unknown(format!("it was {state} already before the fault was put in"))),
+            state => return Err(unknown(format!("it was {state} already before the fault was injected"))),
         }
         let of_the_run = |(at, _): &&(At, AlertState)| *at >= inject && *at <= until;
         let fired = changes.iter().filter(of_the_run).find(|(_, state)| *state == AlertState::Firing);
@@ -192,7 +192,7 @@ impl<'a> Watched<'a> {
             fired_after_ms: effect.filter(|_| !before).map(|effect| point(effect, first)),
             resolved_after_ms: effect.zip(resolved).map(|(effect, at)| point(effect, at)),
             value: None,
-            reason: before.then(|| "it fired before the fault was put in".to_owned()),
+            reason: before.then(|| "it fired before the fault was injected".to_owned()),
         })
     }
 

@@ -80,8 +80,7 @@ pub fn judge<R: Read>(
         findings.extend(alerts::findings(&alerts));
     }
     if scenario_override.is_some() {
-        let text =
-            "objectives, accepted losses and the load that is demanded are those of another file than the run's own";
+        let text = "objectives, accepted losses and minimum load come from another file, not from the run";
         findings.push(Finding { kind: FindingKind::Measurement, text: text.to_owned(), section: None });
     }
     let not_independent = not_independent(&history);
@@ -173,15 +172,15 @@ fn not_whole<R>(history: &History<'_>, samples: &SampleReader<R>) -> Option<Stri
 /// Why no time that was measured can say anything.
 fn blocked(history: &History<'_>, variant: &Variant, scenario: &Scenario, injection: &Part) -> Option<String> {
     if history.start.noop || variant.fault == Fault::Noop {
-        return Some("no fault was put in (control run)".to_owned());
+        return Some("no fault was injected (no-op run)".to_owned());
     }
     if history.injections.is_empty() {
         let why = recovery::broken_off(history);
-        return Some(why.unwrap_or_else(|| "the fault was never put in".to_owned()));
+        return Some(why.unwrap_or_else(|| "the fault was never injected".to_owned()));
     }
     match injection.value {
         Value::Pass => {}
-        Value::Fail => return Some("the fault could not be put in".to_owned()),
+        Value::Fail => return Some("the fault could not be injected".to_owned()),
         Value::Unknown => return Some("the fault was not proven".to_owned()),
     }
     // Neither a time that was too long nor one that was short enough was measured then.
@@ -191,7 +190,7 @@ fn blocked(history: &History<'_>, variant: &Variant, scenario: &Scenario, inject
     let demanded = scenario.steady_state.load_min_per_s;
     match history.load_per_s {
         Some(achieved) if achieved < demanded => {
-            Some(format!("too little load: {achieved:.1} successes/s, {demanded:.1}/s demanded"))
+            Some(format!("too little load: {achieved:.1} successes/s, {demanded:.1}/s required"))
         }
         None if demanded > 0.0 => Some("the load was never measured".to_owned()),
         Some(_) | None => None,
@@ -262,7 +261,7 @@ const ACCEPTED_SHOWN_MAX: usize = 5;
 fn accepted(history: &History<'_>) -> Vec<Finding> {
     let text = |(run, differences): &(&str, &[String])| {
         let what = first_of(differences, ACCEPTED_SHOWN_MAX);
-        format!("the cluster was taken as run {run} had left it: {what}")
+        format!("the run accepted the cluster as run {run} had left it: {what}")
     };
     let finding = |text| Finding { kind: FindingKind::AcceptedState, text, section: None };
     history.accepted.iter().map(text).map(finding).collect()

@@ -227,7 +227,7 @@ impl<'a> History<'a> {
                 }
             }
             Event::StepLeftToPeople { step, section, line, command, because } => {
-                let text = format!("step {step} (line {line}) is a person's and was not run: {command}; {because}");
+                let text = format!("step {step} (line {line}) is manual and was not run: {command}; {because}");
                 self.left_to_people.push((section, text));
             }
             Event::Observed(observation) => self.observed.push((at, observation)),

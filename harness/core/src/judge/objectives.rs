@@ -154,7 +154,7 @@ impl ObjectiveJudge<'_> {
         let (first_outage, last_outage) = (&seen.summary.outages[first], &seen.summary.outages[last]);
         // An attempt in flight at the injection started before it and was failed by it all the same.
         if seen.summary.details[first].first_failure_ended < inject {
-            return fail("it was already failing when the fault was put in".to_owned());
+            return fail("it was already failing when the fault was injected".to_owned());
         }
         if objective.longest_outage {
             return self.longest_outage(objective, seen);

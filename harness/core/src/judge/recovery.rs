@@ -66,7 +66,7 @@ pub(crate) fn recovery(
     let mut reasons: Vec<String> = cut_short(history).into_iter().collect();
     reasons.extend(unknown.map(|objective| describe(objective)));
     if gating.is_empty() {
-        reasons.push("no objective gates this variant".to_owned());
+        reasons.push("no objective decides this variant".to_owned());
     }
     if let Some(first) = reasons.first() {
         let headline = format!("UNKNOWN: {first}");
@@ -102,10 +102,7 @@ fn stays_broken(history: &History<'_>, series: &[Seen<'_>]) -> Judged {
         let broken = broken_still(history, series);
         if broken.is_empty() {
             let detail = history.phase(phase).and_then(|seen| seen.end).map_or("", |(_, detail)| detail);
-            let why = format!(
-                "{} was not reached, but the record holds nothing that was seen to be broken then",
-                phase.name()
-            );
+            let why = format!("{} was not reached, but the journal does not show what was broken then", phase.name());
             return unknown(if detail.is_empty() { why } else { format!("{why}: {detail}") });
         }
         let effect = history.moment(Moment::Effect);
@@ -113,23 +110,24 @@ fn stays_broken(history: &History<'_>, series: &[Seen<'_>]) -> Judged {
         let still =
             format!("still broken {} after the effect, as the scenario says: {}", human(waited), broken.join("; "));
         let headline = match history.left_out() {
-            None => "STILL BROKEN, as it must be: it needs its runbook".to_owned(),
-            Some(section) => format!("STILL BROKEN without \"{section}\", as it must be: it needs that"),
+            None => "STILL BROKEN, as expected: it needs its runbook".to_owned(),
+            Some(section) => format!("STILL BROKEN without \"{section}\", as expected: it needs this section"),
         };
         return Judged { part: part(Value::Pass, vec![still], None), headline };
     }
     if history.given_up().any(|phase| phase == Phase::Backlog) {
-        return unknown("the service was back, and what waits for its workers was not seen to be done".to_owned());
+        return unknown("the service was back, but its backlog was not seen to drain".to_owned());
     }
-    let hint = "see in the report what healed it; a drill that does not need its runbook proves nothing of it";
+    let hint =
+        "the report shows what repaired it; a drill that recovers without its runbook proves nothing about the runbook";
     let (why, headline) = match history.left_out() {
         None => (
-            "it healed by itself, and the scenario says that it needs its runbook".to_owned(),
-            "HEALED BY ITSELF: its runbook is not needed".to_owned(),
+            "it recovered by itself, but the scenario says that it needs its runbook".to_owned(),
+            "RECOVERED BY ITSELF: its runbook is not needed".to_owned(),
         ),
         Some(section) => (
             format!("it recovered without the runbook's section \"{section}\""),
-            format!("RECOVERED without \"{section}\": this drill does not need that"),
+            format!("RECOVERED without \"{section}\": this drill does not need the section"),
         ),
     };
     Judged { part: part(Value::Fail, vec![why], Some(hint)), headline }
@@ -163,9 +161,9 @@ fn broken_still(history: &History<'_>, series: &[Seen<'_>]) -> Vec<String> {
 
 fn fail_hint(steps: &Steps, late: bool) -> &'static str {
     if !late && steps.correction_not_needed {
-        "take the correction out of the scenario: the runbook's own command works"
+        "remove the correction from the scenario: the runbook's own command works"
     } else {
-        "see where the time went and what each runbook step said; the bundle holds the logs"
+        "the report shows where the time went and the output of each runbook step; the bundle has the logs"
     }
 }
 

@@ -379,7 +379,7 @@ fn a_run_from_before_file_systems_were_looked_into_says_so() {
     older.drop_events(|event| matches!(event, Event::VolumesAtRisk { .. }));
     let data = older.judge().data;
     assert_eq!(data.value, Value::Unknown);
-    assert!(data.reasons[0].starts_with("file systems were not looked into"), "{:?}", data.reasons);
+    assert!(data.reasons[0].starts_with("file systems were not checked"), "{:?}", data.reasons);
 }
 
 #[test]

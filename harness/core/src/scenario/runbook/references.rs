@@ -46,7 +46,7 @@ pub(super) fn check_placeholders(text: &str, statement: &Statement, mistakes: &m
                 Some(Bound::All) => 1,
                 None if piece.is_body => continue,
                 None => {
-                    let message = format!("nothing is put in the place of `<{name}>`");
+                    let message = format!("unknown placeholder `<{name}>`");
                     mistakes.add_hint(span, message, BOUND_HINT);
                     continue;
                 }
