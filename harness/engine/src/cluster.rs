@@ -253,7 +253,7 @@ impl Cluster {
         let value = secret.data.and_then(|mut data| data.remove(key));
         let value = value.ok_or_else(|| ClusterError::Other(format!("secret {namespace}/{name} has no {key}")))?;
         let value = String::from_utf8(value.0);
-        let value = value.map_err(|_| ClusterError::Other(format!("{key} of {namespace}/{name} is no text")))?;
+        let value = value.map_err(|_| ClusterError::Other(format!("{key} of {namespace}/{name} is not text")))?;
         if !PUBLIC_KEYS.contains(&key) {
             self.redactor.register(&format!("{key} of Secret {namespace}/{name}"), &value);
         }

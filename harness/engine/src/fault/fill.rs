@@ -115,7 +115,7 @@ pub(super) fn filler(target: &Target, file: &str) -> Result<Filler, FaultError> 
         Target::Volume { uid, volume, .. } => {
             Ok(Filler { pod_uid: uid.clone(), volume: volume.clone(), file: file.to_owned() })
         }
-        _ => Err(FaultError::Mismatch(format!("{target} is no volume"))),
+        _ => Err(FaultError::Mismatch(format!("{target} is not a volume"))),
     }
 }
 
@@ -185,7 +185,7 @@ async fn reach(
 ) -> Result<Option<(Line, Filler, String)>, FaultError> {
     let RemoveFillerUndo { target, file, volume_uid } = undo;
     let Target::Volume { namespace, claim, volume, .. } = target else {
-        return Err(FaultError::Mismatch(format!("{target} is no volume")));
+        return Err(FaultError::Mismatch(format!("{target} is not a volume")));
     };
     if volumes::volume_of(&tools.cluster, namespace, claim).await?.as_ref() != Some(volume)
         || volumes::is_another_volume(&tools.cluster, volume, volume_uid.as_deref()).await?

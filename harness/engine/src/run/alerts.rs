@@ -133,13 +133,13 @@ impl Alerts {
         match self.fired.get(&alert.fires).filter(|fired_at| **fired_at >= injected_at) {
             Some(fired_at) if *state == AlertState::Firing => {
                 let waited = at.since(normal_at.max(*fired_at));
-                let what = format!("fires still, {} after everything else", human(waited));
+                let what = format!("still fires, {} after everything else", human(waited));
                 if waited < alert.resolves { Stage::Waiting(what) } else { Stage::Missed(what) }
             }
             Some(_) => Stage::Over,
             None => match state {
                 AlertState::Unknown { why } => Stage::Missed(format!("cannot be told: {why}")),
-                AlertState::Firing => Stage::Missed("fired before the fault was put in".to_owned()),
+                AlertState::Firing => Stage::Missed("fired before the fault was injected".to_owned()),
                 state if at.since(effect_at) < alert.within => Stage::Waiting(format!("is {state}, and has not fired")),
                 state => Stage::Missed(format!("is {state}, and has not fired within {}", human(alert.within))),
             },
@@ -150,7 +150,6 @@ impl Alerts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::planted::{self, Bug};
     use firedrill_core::alert::changed;
 
     fn expected() -> ExpectedAlert {

@@ -74,7 +74,7 @@ pub(super) async fn arm(context: &Context, sink: mpsc::Sender<Sample>) -> Result
     for undo in resolved.undos.into_iter().chain(unfinished_upgrades(context).await?) {
         context.undo.record(undo).await?;
     }
-    context.doing("making the ports from outside and the probes' tables");
+    context.doing("creating the outside ports and the tables of the probes");
     vantages.make().await.map_err(Stop::Failed)?;
 
     let (at_risk, of_other_drivers) = ports.observer.at_risk(&targets).await.map_err(Stop::failed)?;
@@ -118,7 +118,7 @@ async fn make_nodes(context: &Context) -> Result<(), Stop> {
         for target in targets {
             let Target::Node { node, because_of, .. } = target else { continue };
             context.undo.record(Undo::RemoveNode { node: node.clone() }).await?;
-            context.doing(format!("making node {node}, and having one of {} start there", pods.labels));
+            context.doing(format!("creating node {node} and waiting for a pod of {} there", pods.labels));
             let made = context.ports.faults.make_node(&context.mark, node, pods, because_of).await;
             made.map_err(Stop::failed)?;
         }

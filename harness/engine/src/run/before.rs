@@ -82,7 +82,7 @@ fn read(store: &dyn Store, folder: &Path) -> Result<Before, String> {
         .map_err(|error| format!("{} is not an inventory that firedrill wrote: {error}", path.display()))?;
     if kept.version != VERSION {
         return Err(format!(
-            "{} has format {}; this version of firedrill reads only format {VERSION}",
+            "{} has format {}; this version of firedrill reads format {VERSION}",
             path.display(),
             kept.version
         ));
@@ -146,7 +146,7 @@ pub(super) async fn wait_until_as(
         };
         if now != last {
             let (Compared::Differs(why) | Compared::Unknown(why)) = &now else { continue };
-            progress(format!("waiting until the cluster is as before: {why}"));
+            progress(format!("waiting until the cluster matches the snapshot taken before the run: {why}"));
             last = now;
         }
         sleep_until(deadline.min(clock.deadline(clock.now().plus(LOOK_EVERY)))).await;
@@ -201,7 +201,7 @@ mod tests {
             {"state": "1 of 2 ready", "spec": "", "size": "", "ending": false}]]}"#;
         for (text, said) in [
             ("[]", "is not an inventory that firedrill wrote"),
-            (old, "has format 2; this version of firedrill reads only format 3"),
+            (old, "has format 2; this version of firedrill reads format 3"),
         ] {
             fs::write(folder.path().join(FILE), text).unwrap();
             let error = read(&Files, folder.path()).unwrap_err();

@@ -152,7 +152,7 @@ impl Board {
                 Some(Outcome::Failed { cause, code, .. }) => format!("{}: {cause:?} {code}", one.series),
                 Some(Outcome::Stalled) => format!("{}: never sent", one.series),
                 Some(Outcome::NotSent { why }) => format!("{}: not sent by this side: {why:?}", one.series),
-                Some(Outcome::Ok) => format!("{}: not yet long enough", one.series),
+                Some(Outcome::Ok) => format!("{}: not long enough yet", one.series),
                 None => format!("{}: no attempt yet", one.series),
             })
             .map(|text| text.to_lowercase())

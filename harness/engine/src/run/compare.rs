@@ -87,7 +87,7 @@ pub(super) async fn compare<F: Future<Output = ()>>(
             residue: looked.residue.clone(),
         });
         return match clean {
-            true => Ok(((), format!("{made} objects made, {made} gone; listing as before"))),
+            true => Ok(((), format!("{made} objects made, {made} gone; inventory matches"))),
             false => Err(Stop::Failed([still_faulty.join("; "), looked.text()].join(" ").trim().to_owned())),
         };
     }

@@ -151,7 +151,7 @@ async fn from_plan_to_end(
         recorder.record(Event::Note { text });
     }
     for (_, why) in &journals.unread {
-        let text = format!("{why}: whether that run left this cluster changed is not known");
+        let text = format!("{why}: it is not known whether that run left this cluster changed");
         recorder.record(Event::Note { text });
     }
     let expires_unix = clock.unix_seconds(clock.now().plus(plan.expires_after));
@@ -181,7 +181,7 @@ async fn from_plan_to_end(
     let watching = tokio::spawn(suspensions.clone().watch());
     let whole = AssertUnwindSafe(whole(&context, sink)).catch_unwind();
     let panicked = |_| {
-        let left = vec!["whether everything was undone is not known: firedrill panicked".to_owned()];
+        let left = vec!["firedrill panicked, so it is not known whether everything was undone".to_owned()];
         Ended { environment: None, finished: Finished { clean: false, silent: false, left } }
     };
     let Ended { environment, finished: Finished { clean, silent, left } } = whole.await.unwrap_or_else(panicked);
@@ -259,7 +259,9 @@ async fn fresh(
 /// A run whose journal broke off can show no verdict: what became of the cluster is said by the run itself.
 fn no_journal(context: &Context, reason: &str, clean: bool) -> RunError {
     let (done, hint) = match clean {
-        true => ("everything is undone", "make room for the runs' folder, or name another with --runs".to_owned()),
+        true => {
+            ("everything is undone", "free space in the folder of runs, or name another one with --runs".to_owned())
+        }
         false => {
             ("not everything could be undone", format!("finish with: firedrill sweep --run {}", context.mark.run_id))
         }
@@ -280,7 +282,7 @@ async fn restarts(ports: &Ports, drill: &Drill, when: Looked) -> Event {
 /// A lease that cannot be given back runs out by itself.
 async fn give_back(lease: Box<dyn Lease>) {
     if let Err(error) = lease.release().await {
-        tracing::warn!("the lease runs out by itself: {error}");
+        tracing::warn!("the lease was not released and expires by itself: {error}");
     }
 }
 
@@ -414,7 +416,7 @@ async fn baseline(context: &Context) -> Result<Baseline, Stop> {
         match context.ports.observer.baseline(&context.variant).await {
             Ok(baseline) => return Ok(baseline),
             Err(error) if context.at() >= again_until => {
-                let text = format!("how things are before the fault cannot be told: {error}");
+                let text = format!("the state before the fault could not be read: {error}");
                 context.recorder.record(Event::Note { text: text.clone() });
                 return Err(Stop::Failed(text));
             }
@@ -434,7 +436,7 @@ async fn back_to_normal(context: &Context, watching: &Watching, effect_at: At) -
     let left = || left(context, effect_at);
     context.phase(Phase::SustainedOk, left(), 1, recover::sustained(context)).await?;
     if context.variant.redundancy.is_empty() {
-        context.skip(Phase::Redundancy, "this variant gives no condition of it before the fault is undone");
+        context.skip(Phase::Redundancy, "this variant has no condition for it");
     } else {
         context.phase(Phase::Redundancy, left(), 1, recover::redundancy(context, watching, effect_at)).await?;
     }

@@ -251,7 +251,7 @@ async fn attempt(context: &Context, agent: Option<&dyn Agent>, undo: &Undo) -> R
 
 async fn one(context: &Context, agent: Option<&dyn Agent>, undo: &Undo) -> Result<(), String> {
     if undo.is_data() {
-        let agent = agent.ok_or_else(|| "the agent that could do it is gone".to_owned())?;
+        let agent = agent.ok_or_else(|| "the agent for it is gone".to_owned())?;
         return agent.take_away(undo).await;
     }
     match context.ports.faults.undo(&context.mark, undo, UNDO_WITHIN).await {

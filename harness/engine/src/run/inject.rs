@@ -27,7 +27,7 @@ pub(super) async fn inject<'a>(
 ) -> Result<((At, Vec<InjectedFault<'a>>), String), Stop> {
     let faults = &context.plan.faults;
     if faults.is_empty() {
-        return Ok(((context.at(), Vec::new()), "nothing is broken: this is the control".to_owned()));
+        return Ok(((context.at(), Vec::new()), "no-op run: nothing is broken".to_owned()));
     }
     let mut put: Vec<InjectedFault<'_>> = Vec::new();
     let mut first = None;

@@ -105,7 +105,7 @@ pub(super) fn note_swept(store: &dyn Store, folder: &Path, done: &[String]) -> R
 /// # Errors
 /// Where it cannot be written.
 pub(super) fn note_settled(store: &dyn Store, folder: &Path) -> Result<(), String> {
-    note(store, folder, SETTLED_FILE, "the cluster was seen as before the run\n")?;
+    note(store, folder, SETTLED_FILE, "the cluster matches the snapshot taken before the run\n")?;
     before::forget_key(store, folder)
 }
 
@@ -114,7 +114,7 @@ pub(super) fn note_settled(store: &dyn Store, folder: &Path) -> Result<(), Strin
 /// # Errors
 /// Where it cannot be written.
 pub(super) fn note_accepted(store: &dyn Store, folder: &Path, by: &str) -> Result<(), String> {
-    note(store, folder, ACCEPTED_FILE, &format!("run {by} was told to take the cluster as this run left it\n"))?;
+    note(store, folder, ACCEPTED_FILE, &format!("run {by} accepted the cluster as this run had left it\n"))?;
     before::forget_key(store, folder)
 }
 
@@ -188,7 +188,7 @@ fn ending(journal: &Journal, open: &[Undo]) -> String {
         _ => None,
     });
     let Some(differs) = last else {
-        return "it ended before it compared the cluster with what it was before".to_owned();
+        return "it ended before it compared the cluster with the snapshot taken before it".to_owned();
     };
     let what: Vec<String> = open.iter().map(|undo| format!("not undone: {undo}")).chain(differs.cloned()).collect();
     first_of(&what, DIFFERENCES_SHOWN_MAX)
@@ -335,7 +335,10 @@ mod tests {
         before::keep(&Files, &folder, &Before::empty()).unwrap();
         let read = || Journals::read(&Files, runs.path(), "here");
         assert_eq!(read().of("r").unwrap().open, [power_on("a")]);
-        assert_eq!(read().of("r").unwrap().ending, "it ended before it compared the cluster with what it was before");
+        assert_eq!(
+            read().of("r").unwrap().ending,
+            "it ended before it compared the cluster with the snapshot taken before it"
+        );
         note_accepted(&Files, &folder, "later").unwrap();
         assert!(read().of("r").unwrap().open.is_empty() && read().unsettled().next().is_none());
     }

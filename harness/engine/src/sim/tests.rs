@@ -224,7 +224,7 @@ fn an_interrupted_sweep_says_what_is_left() {
 }
 
 /// What is said of a dirty end.
-const NOT_SEEN: &str = "was not seen to leave the cluster as it was";
+const NOT_SEEN: &str = "was not proven to leave the cluster unchanged";
 
 /// A run that ends dirty keeps away the runs of machines that have not its files, until somebody accepts that.
 #[test]
@@ -236,7 +236,7 @@ fn a_dirty_end_is_known_on_every_machine() {
         assert!(matches!(&outcome.ran, Some(Ok(ran)) if !ran.clean), "{:?}", outcome.ran);
         let swept = outcome.swept.as_ref().unwrap().as_ref().unwrap();
         let said = swept.left.join("\n");
-        assert!(said.contains(if folder_lost { NOT_SEEN } else { "not as before" }), "{said}");
+        assert!(said.contains(if folder_lost { NOT_SEEN } else { "differs from the snapshot" }), "{said}");
         assert_eq!(outcome.world.lock().unwrap().dirty_ends.len(), 1);
         let elsewhere = Path::new("/another-machine/runs");
         let refused = next_run(&outcome, elsewhere, false).unwrap_err();

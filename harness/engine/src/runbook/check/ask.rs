@@ -42,7 +42,7 @@ impl Answer {
         let line = lines.iter().find(is_error).or(lines.last()).copied().unwrap_or_default();
         let line = ["error: ", "Error: ", "ERROR:  "].iter().find_map(|word| line.strip_prefix(word)).unwrap_or(line);
         match (line.trim(), self.code) {
-            ("", Some(code)) => format!("exit code {code} without a word"),
+            ("", Some(code)) => format!("exit code {code} without output"),
             ("", None) => format!("no answer within {} s", LIMIT.as_secs()),
             (line, _) => line.to_owned(),
         }
@@ -127,8 +127,8 @@ impl Asker {
     /// Why a path outside of the chart is not looked at.
     pub(super) fn outside_of_chart(&self) -> String {
         match &self.chart {
-            Some(chart) => format!("only `{chart}/` stands where commands run"),
-            None => "no file stands where commands run".to_owned(),
+            Some(chart) => format!("only `{chart}/` is in the folder that commands run in"),
+            None => "no file is in the folder that commands run in".to_owned(),
         }
     }
 
@@ -240,7 +240,7 @@ impl Asker {
         let not_run = |error: std::io::Error| ClusterError::Other(format!("{name} cannot be run: {error}"));
         let ended = Box::pin(spawn(judged, &self.variables, &self.directory, input)).await.map_err(not_run)?;
         if ended.is_cut {
-            return Err(Trouble::Refused(format!("`{name}` writes more than is read of it")));
+            return Err(Trouble::Refused(format!("`{name}` writes more output than is read")));
         }
         let said = String::from_utf8_lossy(&ended.stderr);
         let lost = said.lines().find(|line| UNREACHABLE.iter().any(|said| line.contains(said)));

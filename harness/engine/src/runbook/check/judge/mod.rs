@@ -172,7 +172,7 @@ impl Judge {
     fn is_chart(&self, path: &str) -> Result<(), String> {
         match Some(self.within(path)?) == self.chart {
             true => Ok(()),
-            false => Err(format!("`{path}` is not the chart that stands where commands run")),
+            false => Err(format!("`{path}` is not the chart in the folder that commands run in")),
         }
     }
 
@@ -181,7 +181,7 @@ impl Judge {
         let leaves = path.split('/').any(|part| part == "..");
         let absolute = path.starts_with('/') && !path.starts_with(&format!("{}/", self.directory.display()));
         if path.is_empty() || path.starts_with('-') || !path.chars().all(is_plain) || leaves || absolute {
-            return Err(format!("`{path}` leads out of where commands run"));
+            return Err(format!("`{path}` is outside of the folder that commands run in"));
         }
         self.directory.join(path).canonicalize().map_err(|_| format!("there is no `{path}`"))
     }
