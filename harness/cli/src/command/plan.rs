@@ -118,7 +118,7 @@ fn text(drill: &Drill, cluster: &Cluster, plan: &firedrill_core::plan::Plan) -> 
         let shown: Vec<String> = step.step.command.lines().map(one_line).collect();
         let _ = writeln!(out, "    {:>2}. {}", step.number, shown.join("\n        "));
         if let Some(because) = &step.step.manual {
-            let _ = writeln!(out, "        left to people: {}", one_line(because));
+            let _ = writeln!(out, "        manual: {}", one_line(because));
         }
         if let Some(correction) = &step.correction {
             let _ = writeln!(out, "        where that fails: {}", one_line(&correction.instead));
@@ -128,7 +128,7 @@ fn text(drill: &Drill, cluster: &Cluster, plan: &firedrill_core::plan::Plan) -> 
         let undone = variant.faults().map(Fault::left_behind);
         let undone = undone.collect::<Vec<_>>().join("; ");
         let healed = match variant.recovery {
-            Recovery::Unattended => "nobody: it heals by itself",
+            Recovery::Unattended => "nobody: it recovers by itself",
             Recovery::StaysBroken => "the undo: nobody acts before",
             Recovery::Runbook { without: Some(_), .. } => "the undo: a section of the runbook is left out",
             Recovery::Runbook { .. } => "the runbook",
@@ -136,7 +136,7 @@ fn text(drill: &Drill, cluster: &Cluster, plan: &firedrill_core::plan::Plan) -> 
         let _ = writeln!(out, "\n  could be left behind: {undone}; healed by {healed}");
         let _ = writeln!(
             out,
-            "  everything else that it makes has an undo record, and is taken away by the run or by firedrill sweep"
+            "  everything else that it makes has an undo record, and is removed by the run or by firedrill sweep"
         );
     }
     let _ = writeln!(

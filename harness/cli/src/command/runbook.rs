@@ -24,7 +24,7 @@ const BYTES_MAX: u64 = 1 << 20;
 /// `runbook`
 #[derive(Debug, Args)]
 pub(crate) struct RunbookArgs {
-    /// What.
+    /// What to do.
     #[command(subcommand)]
     command: RunbookCommand,
 }
@@ -32,34 +32,34 @@ pub(crate) struct RunbookArgs {
 /// What to do with runbooks.
 #[derive(Debug, Subcommand)]
 enum RunbookCommand {
-    /// Find what cannot work against a cluster, with nothing broken and nothing changed.
+    /// Find runbook commands that will fail on this cluster, without breaking or changing anything.
     ///
-    /// Asks the real kubectl and helm, the API server (reads and dry runs), containers (only what reads, from a list), the
-    /// database and the chart. What cannot be checked is listed with the reason; it counts neither as right nor as wrong.
-    /// Beside a scenario.toml its corrections count: a finding whose command has one is known drift and no failure, and a
-    /// correction of a command that works is a finding.
+    /// Commands are checked with the real kubectl and helm, the API server (reads and dry runs), a list of read-only commands in
+    /// containers, the database and the chart. A command that cannot be checked is listed with the reason, and counts neither as right
+    /// nor as wrong. If the runbook belongs to a scenario, its corrections count. A failing command that has a correction is known drift, not a
+    /// failure. A correction of a command that works is a finding.
     ///
-    /// Exit codes: 0 no finding, though things may be unchecked; 1 findings; 3 bad input; 4 the cluster does not
-    /// answer or is not healthy.
+    /// Exit codes: 0 no finding, though some commands may be unchecked; 1 findings; 3 bad input; 4 the cluster does not answer or is not
+    /// healthy.
     Check(CheckArgs),
 }
 
 /// `runbook check`
 #[derive(Debug, Args)]
 struct CheckArgs {
-    /// Runbooks: Markdown (.md) or plain text, also text whose line breaks were lost; or the folder of a scenario.
+    /// Runbooks in Markdown (.md) or plain text, also if the line breaks were lost, or the folder of a scenario.
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
-    /// Which cluster.
+    /// The cluster.
     #[command(flatten)]
     cluster: ClusterArgs,
-    /// Which stack.
+    /// The stack.
     #[command(flatten)]
     stack: StackFile,
-    /// The chart that runbooks name by a path of their own; the stack's without it.
+    /// The chart that the runbooks refer to [default: the chart of the stack]
     #[arg(long, value_name = "DIR")]
     chart: Option<PathBuf>,
-    /// Text, JSON or SARIF 2.1.0.
+    /// The output format.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     output: CheckOutput,
 }

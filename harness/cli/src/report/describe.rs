@@ -81,7 +81,7 @@ fn words(event: &Event) -> (&'static str, String, bool) {
         }
         Event::MomentSeen { moment, seen_at: _, by } => ("moment", format!("{}, by {by}", moment.name()), false),
         Event::Load { achieved_per_s, demanded_per_s } => {
-            ("load", format!("{achieved_per_s:.1}/s, {demanded_per_s:.1}/s demanded"), achieved_per_s < demanded_per_s)
+            ("load", format!("{achieved_per_s:.1}/s, {demanded_per_s:.1}/s required"), achieved_per_s < demanded_per_s)
         }
         Event::CpuPressure { stalled, over } => {
             let text = format!("PSI `some` for {} of {}", human(*stalled), human(*over));
@@ -97,7 +97,7 @@ fn words(event: &Event) -> (&'static str, String, bool) {
             ("step ended", text, !end.held())
         }
         Event::StepLeftToPeople { step, section, line, command, because } => {
-            ("step left to people", format!("{step}, {section} (line {line}): {command}; {because}"), false)
+            ("manual step", format!("{step}, {section} (line {line}): {command}; {because}"), false)
         }
         Event::StepSkipped { step, section, because } => {
             ("step passed over", format!("{step}, {section}: {because}"), false)

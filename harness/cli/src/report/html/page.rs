@@ -176,7 +176,7 @@ pub(super) fn page(verdict: &Verdict, journal: &Journal, start: &RunStarted, ste
         moments: moments(verdict, axis),
         objectives: objectives(verdict),
         no_objectives: if variant.is_some_and(|variant| variant.recovery.stays_broken()) {
-            "That it stays broken is what is judged here, not how soon it recovers: no objective applies."
+            "Negative test: the stack must still be broken at the deadline, so no objective applies."
         } else {
             "This variant has none."
         },

@@ -118,7 +118,7 @@ pub(super) fn steps(journal: &Journal) -> Vec<StepRun> {
                 command: visible(command),
                 from: record.at,
                 until: Some(record.at),
-                fate: Fate::Skipped(format!("left to people: {}", visible(because))),
+                fate: Fate::Skipped(format!("manual: {}", visible(because))),
                 stdout: String::new(),
                 stderr: String::new(),
             }),

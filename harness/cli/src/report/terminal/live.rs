@@ -192,7 +192,7 @@ impl Lines {
                     text.push_str(&self.stuck(&format!("still faulty: {faulty}")));
                 }
                 for difference in differences {
-                    text.push_str(&self.warn(&format!("not as before: {difference}")));
+                    text.push_str(&self.warn(&format!("still differs: {difference}")));
                 }
                 text
             }
@@ -357,7 +357,7 @@ impl Lines {
 
     fn warn(&self, said: &str) -> String {
         let paint = self.style.paint();
-        self.row(&paint.unknown("!"), &paint.unknown(&pad("look", INDENT - 4)), said, None)
+        self.row(&paint.unknown("!"), &paint.unknown(&pad("warning", INDENT - 4)), said, None)
     }
 
     fn stuck(&self, said: &str) -> String {
