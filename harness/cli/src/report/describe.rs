@@ -1,7 +1,7 @@
 //! Every event in one line.
 
 use super::text::{count, limit, one_line, plural, shorten};
-use firedrill_core::event::{Event, FileSystem, LedgerCount, Looked, PhaseEnd, Record, StepEnd};
+use firedrill_core::event::{CheckTime, Event, FileSystem, LedgerCount, PhaseEnd, Record, StepEnd};
 use firedrill_core::time::{human, micros};
 use firedrill_core::verdict::{AlertResult, Measured, Value};
 
@@ -43,8 +43,8 @@ fn words(event: &Event) -> (&'static str, String, bool) {
         }
         Event::RestartsSeen { when, containers, unseen } => {
             let when = match when {
-                Looked::Before => "before",
-                Looked::After => "after",
+                CheckTime::Before => "before",
+                CheckTime::After => "after",
             };
             let remembered = containers.iter().any(|container| container.in_back_off_s.is_some());
             let mut all: Vec<String> = containers.iter().map(ToString::to_string).collect();

@@ -5,8 +5,8 @@ use super::attribution::attribute;
 use super::moments::{History, PhaseSeen};
 use super::objectives::ObjectiveJudge;
 use super::parts;
-use super::recovery::{self, Judged};
-use super::series::{Bounds, Gather, Seen, mind_controls};
+use super::recovery::{self, RecoveryVerdict};
+use super::series::{Bounds, Gather, SeriesHistory, mind_controls};
 use crate::event::{PhaseEnd, Place};
 use crate::exit::ExitCode;
 use crate::journal::Journal;
@@ -113,7 +113,7 @@ pub fn judge<R: Read>(
         moments: history.moments.clone(),
         placement: history.placement.iter().map(|place| (*place).clone()).collect(),
         ledger: history.ledger.iter().map(|count| (*count).clone()).collect(),
-        series: series.iter().map(Seen::result).collect(),
+        series: series.iter().map(SeriesHistory::result).collect(),
         injection,
         recovery: recovery.part,
         data,
@@ -132,7 +132,7 @@ fn gather<'a, R: Read>(
     history: &History<'a>,
     variant: &Variant,
     samples: &mut SampleReader<R>,
-) -> io::Result<Vec<Seen<'a>>> {
+) -> io::Result<Vec<SeriesHistory<'a>>> {
     let plan = &history.start.plan;
     let bounds = Bounds::of(history);
     let lost = |series: &Series| history.ledger_of(series.id).map_or(&[][..], |count| &count.lost_ranges);
@@ -211,7 +211,13 @@ fn since_effect(history: &History<'_>, moment: Moment) -> Option<Measured> {
     }
 }
 
-fn headline(history: &History<'_>, injection: &Part, recovery: &Judged, data: &Part, cleanup: &Part) -> String {
+fn headline(
+    history: &History<'_>,
+    injection: &Part,
+    recovery: &RecoveryVerdict,
+    data: &Part,
+    cleanup: &Part,
+) -> String {
     if cleanup.value == Value::Unknown {
         let died = if history.ended { "" } else { "the run died, " };
         return format!("LEFT DIRTY: {died}cleanup was not proven");
@@ -304,7 +310,7 @@ fn misplaced(history: &History<'_>) -> Vec<Finding> {
 /// Where the measurement itself had holes, or its window was too short to tell a flap from the end.
 fn measurement(
     history: &History<'_>,
-    series: &[Seen<'_>],
+    series: &[SeriesHistory<'_>],
     journal_truncated: bool,
     sustained: Duration,
 ) -> Vec<Finding> {

@@ -1,7 +1,7 @@
 //! Three of the four verdicts: injection, data, cleanup. Each is passed only by what was seen.
 
 use super::moments::{History, Injection, UndoSeen};
-use super::series::Seen;
+use super::series::SeriesHistory;
 use crate::event::{FileSystem, PageCache, PhaseEnd, Undo};
 use crate::plan::{Phase, PlannedFault, Series, Target};
 use crate::scenario::{CONTROL_WITHIN, DataPolicy, Effect, Fault, Moment, Shown, Variant};
@@ -15,7 +15,7 @@ pub(crate) fn part(value: Value, reasons: Vec<String>, hint: Option<&str>) -> Pa
 
 /// Did the fault really happen? Every target hit by its own call's word and by a proof that does not rest on it, and felt by
 /// the service while a control from the same place worked.
-pub(crate) fn injection(history: &History<'_>, variant: &Variant, series: &[Seen<'_>]) -> Part {
+pub(crate) fn injection(history: &History<'_>, variant: &Variant, series: &[SeriesHistory<'_>]) -> Part {
     if history.start.noop || variant.fault == Fault::Noop {
         let why = "no-op run: no fault was injected, so nothing was proven".to_owned();
         return part(Value::Unknown, vec![why], Some("run it without `--fault noop`"));
@@ -94,7 +94,7 @@ fn not_felt(history: &History<'_>, effect: &Effect, targets: usize) -> Part {
 }
 
 /// Samples must bear the effect's proof out: its probe failed, and its control worked from the same place.
-fn control_missing(effect: &Effect, series: &[Seen<'_>]) -> Option<String> {
+fn control_missing(effect: &Effect, series: &[SeriesHistory<'_>]) -> Option<String> {
     // What was seen in the cluster is borne out by its own proof in the journal.
     let Shown::Down { probe: down_probe, control: control_probe, .. } = &effect.shown else { return None };
     let shown = |probe: &str| -> Vec<&Series> {
@@ -121,7 +121,7 @@ pub(crate) fn data(
     history: &History<'_>,
     policy: &DataPolicy,
     variant: &str,
-    series: &[Seen<'_>],
+    series: &[SeriesHistory<'_>],
 ) -> (Part, Vec<Finding>) {
     let mut unknown = Vec::new();
     let (mut acknowledged, mut lost, mut duplicated, mut indeterminate, mut found) = (0, 0, 0, 0, 0);

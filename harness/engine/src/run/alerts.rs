@@ -2,7 +2,7 @@
 
 use super::context::{Context, Stop};
 use crate::planted::{self, Bug};
-use firedrill_core::alert::{AlertState, Seen, read};
+use firedrill_core::alert::{AlertObservation, AlertState, read};
 use firedrill_core::event::{Event, Observation};
 use firedrill_core::scenario::{ExpectedAlert, Moment};
 use firedrill_core::time::{At, human};
@@ -28,8 +28,10 @@ impl Alerts {
     /// Takes an observation, where it is about alerts.
     pub(super) fn take(sender: &watch::Sender<Self>, seen: &Observation, at: At) {
         match read(seen) {
-            Some(Seen::Prometheus { said, .. }) => sender.send_modify(|alerts| alerts.said = said.to_owned()),
-            Some(Seen::Alert { name, state }) => sender.send_modify(|alerts| {
+            Some(AlertObservation::Prometheus { said, .. }) => {
+                sender.send_modify(|alerts| alerts.said = said.to_owned())
+            }
+            Some(AlertObservation::Alert { name, state }) => sender.send_modify(|alerts| {
                 // An instance more changes nothing of when the alert itself began.
                 if *state == AlertState::Firing && *alerts.state(name) != AlertState::Firing {
                     alerts.fired.insert(name.to_owned(), at);

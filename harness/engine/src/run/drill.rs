@@ -16,7 +16,7 @@ use super::undo_log::{RunRecords, UndoLog};
 use super::watching::Watching;
 use super::{account, alerts, before, dirty, finish, inject, recover, steady};
 use crate::port::{Baseline, Lease, Ports, RunMark};
-use firedrill_core::event::{Event, JOURNAL_VERSION, Looked, RunStarted};
+use firedrill_core::event::{CheckTime, Event, JOURNAL_VERSION, RunStarted};
 use firedrill_core::plan::{Phase, Plan};
 use firedrill_core::scenario::Recovery;
 use firedrill_core::time::At;
@@ -146,7 +146,7 @@ async fn from_plan_to_end(
     if let Some(event) = anew {
         recorder.record(event);
     }
-    recorder.record(restarts(&ports, &options.drill, Looked::Before).await);
+    recorder.record(restarts(&ports, &options.drill, CheckTime::Before).await);
     if let Some(text) = ports.cluster.credential_plugin_note() {
         recorder.record(Event::Note { text });
     }
@@ -204,7 +204,7 @@ async fn from_plan_to_end(
     watching.abort();
     suspensions.look();
     if !silent {
-        context.recorder.record(restarts(&context.ports, &context.drill, Looked::After).await);
+        context.recorder.record(restarts(&context.ports, &context.drill, CheckTime::After).await);
     }
     // A silent one does not take it. The undo records that are left keep runs away too.
     if !clean && !silent {
@@ -274,7 +274,7 @@ fn no_journal(context: &Context, reason: &str, clean: bool) -> RunError {
 }
 
 /// How often the stack's containers were restarted.
-async fn restarts(ports: &Ports, drill: &Drill, when: Looked) -> Event {
+async fn restarts(ports: &Ports, drill: &Drill, when: CheckTime) -> Event {
     let (containers, unseen) = ports.cluster.restarts(&drill.scenario).await;
     Event::RestartsSeen { when, containers, unseen }
 }
