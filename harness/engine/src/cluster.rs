@@ -18,7 +18,7 @@ mod wait;
 pub use discovery::{Leftover, ObjectKey};
 pub use error::ClusterError;
 pub(crate) use error::said;
-pub use exec::{Container, Ended};
+pub use exec::{Container, ExecOutput};
 pub use inventory::{Differences, DigestKey, Inventory, differences};
 pub use mark::{ANNOTATION_EXPIRES, LABEL_MANAGED_BY, LABEL_RUN, MANAGED_BY, MARKER, RunMark};
 pub use namespace::system_labels;

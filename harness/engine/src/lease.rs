@@ -88,7 +88,7 @@ impl Lease {
                 Some(_) => Some(Duration::ZERO),
                 None => None,
             };
-            let seen = found.as_ref().map(Seen::of);
+            let seen = found.as_ref().map(LeaseHolder::of);
             match decide(seen.as_ref(), &own, process::is_alive, unchanged) {
                 Decision::Take => {
                     let begun = clock.now();
@@ -121,9 +121,9 @@ impl Lease {
     /// # Errors
     /// Where the API server does not say.
     pub async fn in_use_by(cluster: &Cluster) -> Result<Option<String>, ClusterError> {
-        let mut seen = read(cluster).await?.map(|lease| Seen::of(&lease));
+        let mut seen = read(cluster).await?.map(|lease| LeaseHolder::of(&lease));
         if seen.is_none() {
-            seen = old_place::read(cluster).await?.map(|lease| Seen::of(&lease));
+            seen = old_place::read(cluster).await?.map(|lease| LeaseHolder::of(&lease));
         }
         let decision = decide(seen.as_ref(), &ProcessId::of_this_process(), process::is_alive, None);
         Ok(seen.filter(|_| decision != Decision::Take).map(|seen| seen.holder))
@@ -146,7 +146,7 @@ impl Lease {
         self.cluster
             .wait_for("the release of the lease", RELEASE_LIMIT, || async {
                 let Some(found) = read(&self.cluster).await? else { return Ok(Waiting::Done(())) };
-                if Seen::of(&found).holder != self.holder {
+                if LeaseHolder::of(&found).holder != self.holder {
                     return Ok(Waiting::Done(()));
                 }
                 let exactly =
@@ -200,12 +200,12 @@ impl Drop for Lease {
 
 /// Another's Lease, as far as it matters.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Seen {
+struct LeaseHolder {
     holder: String,
     process: Option<ProcessId>,
 }
 
-impl Seen {
+impl LeaseHolder {
     fn of(lease: &LeaseObject) -> Self {
         let holder = lease.spec.as_ref().and_then(|spec| spec.holder_identity.clone()).unwrap_or_default();
         let notes = lease.metadata.annotations.as_ref();
@@ -223,7 +223,7 @@ enum Decision {
 
 /// What to do about a Lease. `unchanged` is for how long it was watched without a change; `None` before the first look.
 fn decide(
-    seen: Option<&Seen>,
+    seen: Option<&LeaseHolder>,
     own: &ProcessId,
     is_alive: impl Fn(&ProcessId) -> Option<bool>,
     unchanged: Option<Duration>,

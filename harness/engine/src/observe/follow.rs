@@ -21,7 +21,7 @@ const RETRY_EVERY: Duration = Duration::from_secs(1);
 
 /// What is told beside changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Tell {
+pub(crate) struct ReportOptions {
     /// What is unhealthy when the following begins.
     pub(crate) unhealthy_at_start: bool,
     /// That an object is gone.
@@ -31,13 +31,13 @@ pub(crate) struct Tell {
 /// Follows until the receiver closes. `describe` gives an object's state; only changes of that are told.
 pub(super) async fn follow<K>(
     api: Api<K>,
-    tell: Tell,
+    tell: ReportOptions,
     to: Sender<Observation>,
     describe: impl Fn(&K) -> Option<Observation> + Send,
 ) where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
-    let mut known = Known::new(tell);
+    let mut known = KnownObjects::new(tell);
     let mut changes = watcher(api, Config::default().timeout(WATCH_S)).boxed();
     let mut retry = interval(RETRY_EVERY);
     retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -67,16 +67,16 @@ fn key<K: Resource>(object: &K) -> String {
 }
 
 /// The latest state of every object.
-pub(crate) struct Known {
-    tell: Tell,
+pub(crate) struct KnownObjects {
+    tell: ReportOptions,
     states: BTreeMap<String, (Observation, u64)>,
     /// The how many-th listing; what the latest one lacks is gone.
     listing: u64,
     started: bool,
 }
 
-impl Known {
-    pub(crate) fn new(tell: Tell) -> Self {
+impl KnownObjects {
+    pub(crate) fn new(tell: ReportOptions) -> Self {
         Self { tell, states: BTreeMap::new(), listing: 0, started: false }
     }
 
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn only_changes_are_told_also_those_missed_while_cut_off() {
-        let mut known = Known::new(Tell { unhealthy_at_start: true, gone: true });
+        let mut known = KnownObjects::new(ReportOptions { unhealthy_at_start: true, gone: true });
         known.list_begins();
         assert!(known.listed("a".to_owned(), state("ready", true)).is_empty());
         assert_eq!(texts(known.listed("b".to_owned(), state("not ready", false))), ["not ready"]);

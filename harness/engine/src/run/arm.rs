@@ -22,7 +22,7 @@ const DRAIN_WITHIN: Duration = Duration::from_secs(30);
 pub(super) const STOP_WITHIN: Duration = Duration::from_secs(45);
 
 /// What is there while a run measures.
-pub(super) struct Armed {
+pub(super) struct Instruments {
     /// The places that it measures from.
     pub(super) vantages: Box<dyn Vantages>,
     /// The faults, ready to be injected.
@@ -40,7 +40,7 @@ pub(super) struct Armed {
 ///
 /// # Errors
 /// Where a part cannot be had.
-pub(super) async fn arm(context: &Context, sink: mpsc::Sender<Sample>) -> Result<(Armed, String), Stop> {
+pub(super) async fn arm(context: &Context, sink: mpsc::Sender<Sample>) -> Result<(Instruments, String), Stop> {
     let (ports, mark) = (&context.ports, &context.mark);
     let namespace = Undo::DeleteObject {
         api_version: "v1".to_owned(),
@@ -96,7 +96,7 @@ pub(super) async fn arm(context: &Context, sink: mpsc::Sender<Sample>) -> Result
     vantages.start(sink).await.map_err(Stop::Failed)?;
     watch_samples(context, &*vantages);
     record_clocks(context, vantages.clocks());
-    let armed = Armed { vantages, faults, alerts, at_risk, watchers_stop, _watchers_end: watchers_end, watchers };
+    let armed = Instruments { vantages, faults, alerts, at_risk, watchers_stop, _watchers_end: watchers_end, watchers };
     Ok((armed, text))
 }
 
@@ -161,7 +161,7 @@ fn start_watchers(context: &Context) -> (CancellationToken, Vec<JoinHandle<()>>,
     (stop, vec![watch, record], seen)
 }
 
-impl Armed {
+impl Instruments {
     /// Stops all probes and waits for what is in flight, so that the samples are whole; within [`STOP_WITHIN`]. Where that was broken
     /// off, it can be asked again. Where samples were lost, the board says so; those of the other vantages are whole all the same.
     pub(super) async fn stop_probes(&mut self, context: &Context) {

@@ -1,9 +1,9 @@
 //! A drill, whole: its plan, its phases in order, and its end, whatever happened.
 
-use super::arm::{self, Armed};
+use super::arm::{self, Instruments};
 use super::board::Board;
 use super::context::{Context, Stop};
-use super::finish::Finished;
+use super::finish::CleanupResult;
 use super::interrupt::Interrupts;
 use super::journals::Journals;
 use super::leftovers::left_behind;
@@ -182,9 +182,10 @@ async fn from_plan_to_end(
     let whole = AssertUnwindSafe(whole(&context, sink)).catch_unwind();
     let panicked = |_| {
         let left = vec!["firedrill panicked, so it is not known whether everything was undone".to_owned()];
-        Ended { environment: None, finished: Finished { clean: false, silent: false, left } }
+        DrillEnd { environment: None, finished: CleanupResult { clean: false, silent: false, left } }
     };
-    let Ended { environment, finished: Finished { clean, silent, left } } = whole.await.unwrap_or_else(panicked);
+    let DrillEnd { environment, finished: CleanupResult { clean, silent, left } } =
+        whole.await.unwrap_or_else(panicked);
     let samples = match samples.await {
         Ok(Ok(count)) => Some(count),
         Ok(Err(error)) => {
@@ -300,20 +301,20 @@ async fn count_interrupts(context: Context) {
 }
 
 /// How all phases ended.
-struct Ended {
+struct DrillEnd {
     /// Why the cluster could not be drilled, where it could not and nothing was broken.
     environment: Option<String>,
     /// How its end went.
-    finished: Finished,
+    finished: CleanupResult,
 }
 
-async fn whole(context: &Context, sink: mpsc::Sender<firedrill_core::sample::Sample>) -> Ended {
+async fn whole(context: &Context, sink: mpsc::Sender<firedrill_core::sample::Sample>) -> DrillEnd {
     let before = match context.phase(Phase::Preflight, context.deadline(Phase::Preflight), 1, preflight(context)).await
     {
         Ok(before) => before,
         Err(stop) => {
-            let finished = Finished { clean: true, silent: false, left: Vec::new() };
-            return Ended { environment: not_ready(&stop), finished };
+            let finished = CleanupResult { clean: true, silent: false, left: Vec::new() };
+            return DrillEnd { environment: not_ready(&stop), finished };
         }
     };
     let armed = context.phase(Phase::Arm, context.deadline(Phase::Arm), 1, arm::arm(context, sink)).await;
@@ -321,7 +322,7 @@ async fn whole(context: &Context, sink: mpsc::Sender<firedrill_core::sample::Sam
         Ok(armed) => armed,
         Err(stop) => {
             let finished = finish::undo_and_compare(context, None, &before, false).await;
-            return Ended { environment: not_ready(&stop), finished };
+            return DrillEnd { environment: not_ready(&stop), finished };
         }
     };
     let (from, stalled) = (context.at(), context.ports.observer.cpu_stalled());
@@ -339,7 +340,7 @@ async fn whole(context: &Context, sink: mpsc::Sender<firedrill_core::sample::Sam
         ledger(context, &mut armed).await;
     }
     let finished = finish::undo_and_compare(context, Some(&mut armed), &before, !recovered).await;
-    Ended { environment: None, finished }
+    DrillEnd { environment: None, finished }
 }
 
 /// Why a drill could not begin: an interrupt is none of the cluster's.
@@ -348,7 +349,7 @@ fn not_ready(stop: &Stop) -> Option<String> {
 }
 
 /// From the steady state to the drained backlog.
-async fn drill(context: &Context, armed: &mut Armed) -> Result<(), Stop> {
+async fn drill(context: &Context, armed: &mut Instruments) -> Result<(), Stop> {
     let limit = |phase| context.deadline(phase);
     context.phase(Phase::SteadyState, limit(Phase::SteadyState), 1, steady::hold(context)).await?;
     let before = context.between(async {
@@ -444,7 +445,7 @@ async fn back_to_normal(context: &Context, watching: &Watching, effect_at: At) -
     context.phase(Phase::Backlog, context.deadline(Phase::Backlog), 1, draining).await
 }
 
-async fn ledger(context: &Context, armed: &mut Armed) {
+async fn ledger(context: &Context, armed: &mut Instruments) {
     let counting = async {
         armed.stop_probes(context).await;
         account::count(context, armed).await

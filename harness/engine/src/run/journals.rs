@@ -21,7 +21,7 @@ const DIFFERENCES_SHOWN_MAX: usize = 3;
 
 /// A saved run on the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Saved {
+pub(super) struct SavedRun {
     pub(super) run_id: String,
     pub(super) folder: PathBuf,
     /// When it began, on the wall clock.
@@ -43,7 +43,7 @@ pub(super) struct Saved {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Journals {
     /// Those on the cluster, by when they began.
-    pub(super) runs: Vec<Saved>,
+    pub(super) runs: Vec<SavedRun>,
     /// Those that cannot be read, by name, with why: on which cluster they were is not known.
     pub(super) unread: Vec<(String, String)>,
 }
@@ -76,18 +76,18 @@ impl Journals {
     }
 
     /// The run of that name.
-    pub(super) fn of(&self, run_id: &str) -> Option<&Saved> {
+    pub(super) fn of(&self, run_id: &str) -> Option<&SavedRun> {
         self.runs.iter().find(|saved| saved.run_id == run_id)
     }
 
     /// The runs that are unsettled, by when they began. What the cluster was before the first of them is what it has to be
     /// again: a later one may have taken what the first had left for its own "before", so that its pass settles nothing.
-    pub(super) fn unsettled(&self) -> impl Iterator<Item = &Saved> {
+    pub(super) fn unsettled(&self) -> impl Iterator<Item = &SavedRun> {
         self.runs.iter().filter(|saved| saved.unsettled)
     }
 
     /// What may differ for good, from what the cluster was before this run: what it and all later ones are said to leave.
-    pub(super) fn irreversible_since(&self, first: &Saved) -> Option<Irreversible> {
+    pub(super) fn irreversible_since(&self, first: &SavedRun) -> Option<Irreversible> {
         self.runs.iter().filter(|saved| saved.began >= first.began).find_map(|saved| saved.irreversible)
     }
 }
@@ -124,7 +124,7 @@ fn note(store: &dyn Store, folder: &Path, file: &str, text: &str) -> Result<(), 
     store.replace(&path, text.as_bytes()).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-fn one(store: &dyn Store, folder: &Path, cluster: &str) -> Result<Option<Saved>, String> {
+fn one(store: &dyn Store, folder: &Path, cluster: &str) -> Result<Option<SavedRun>, String> {
     let text = match store.read_to_string(&folder.join("events.jsonl")) {
         Ok(text) => text,
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
@@ -158,7 +158,7 @@ fn one(store: &dyn Store, folder: &Path, cluster: &str) -> Result<Option<Saved>,
     if swept {
         open.clear();
     }
-    Ok(Some(Saved {
+    Ok(Some(SavedRun {
         run_id: start.plan.run_id.clone(),
         folder: folder.to_owned(),
         began,

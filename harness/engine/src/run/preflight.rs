@@ -1,7 +1,7 @@
 //! Whether a run may begin on this cluster, and what the cluster is before it.
 
 use super::before::{self, Before};
-use super::context::{Accepted, Context, Known, Stop};
+use super::context::{AcceptedRun, AcceptedState, Context, Stop};
 use super::journals::{self, Journals};
 use super::planned::RunError;
 use super::watching;
@@ -37,13 +37,14 @@ pub(super) fn left_changed(journals: &Journals, cluster: &str) -> Option<RunErro
 }
 
 /// The earlier runs that left the cluster changed, for a run that takes it as it is.
-pub(super) fn accepted(journals: &Journals, elsewhere: &[DirtyEnd]) -> Vec<Accepted> {
-    let of = |saved: &journals::Saved| Accepted {
+pub(super) fn accepted(journals: &Journals, elsewhere: &[DirtyEnd]) -> Vec<AcceptedRun> {
+    let of = |saved: &journals::SavedRun| AcceptedRun {
         run_id: saved.run_id.clone(),
-        known: Known::Here { folder: saved.folder.clone(), irreversible: journals.irreversible_since(saved) },
+        known: AcceptedState::Here { folder: saved.folder.clone(), irreversible: journals.irreversible_since(saved) },
     };
-    let far =
-        elsewhere.iter().map(|end| Accepted { run_id: end.run.clone(), known: Known::Elsewhere(end.to_string()) });
+    let far = elsewhere
+        .iter()
+        .map(|end| AcceptedRun { run_id: end.run.clone(), known: AcceptedState::Elsewhere(end.to_string()) });
     journals.unsettled().map(of).chain(far).collect()
 }
 
@@ -134,19 +135,19 @@ async fn list(context: &Context) -> Result<Before, Stop> {
 }
 
 /// Takes the cluster as that earlier run left it. How it differed is on disk before that run counts as settled.
-async fn accept(context: &Context, accepted: &Accepted) -> Result<(), Stop> {
+async fn accept(context: &Context, accepted: &AcceptedRun) -> Result<(), Stop> {
     context.doing(format!("comparing with the snapshot taken before run {}", accepted.run_id));
     let cluster = &*context.ports.cluster;
     let mut differences = match &accepted.known {
-        Known::Here { folder, irreversible } => before::differ_now(&context.ports, folder, *irreversible).await,
-        Known::Elsewhere(text) => vec![text.clone()],
+        AcceptedState::Here { folder, irreversible } => before::differ_now(&context.ports, folder, *irreversible).await,
+        AcceptedState::Elsewhere(text) => vec![text.clone()],
     };
     if differences.is_empty() {
         differences.push("nothing differs from the snapshot taken before it".to_owned());
     }
     let run = accepted.run_id.clone();
     context.recorder.record_durably(Event::StateAccepted { run, differences }).map_err(Stop::Broken)?;
-    if let Known::Here { folder, .. } = &accepted.known {
+    if let AcceptedState::Here { folder, .. } = &accepted.known {
         journals::note_accepted(&*context.ports.store, folder, &context.mark.run_id).map_err(Stop::Broken)?;
     }
     cluster.delete_dirty_end(&accepted.run_id).await.map_err(Stop::failed)

@@ -1,9 +1,9 @@
 //! Finishing what a dead run left behind: from its journal where that is at hand, and from the undo records on the cluster.
 
-use super::before::{self, Compared};
+use super::before::{self, Comparison};
 use super::dirty;
 use super::interrupt::Interrupts;
-use super::journals::{self, Journals, Saved};
+use super::journals::{self, Journals, SavedRun};
 use super::leftovers::{self, Trust, Work};
 use super::undo_log::RunRecords;
 use crate::port::{Agent, Cluster, ClusterError, LeaseError, Ports, Progress, RunMark, shown, while_held};
@@ -184,7 +184,7 @@ async fn settle(
     ports: &Ports,
     cluster_uid: &str,
     journals: &Journals,
-    first: &Saved,
+    first: &SavedRun,
     swept: &mut Swept,
     progress: Progress<'_>,
 ) {
@@ -192,7 +192,7 @@ async fn settle(
     let irreversible = journals.irreversible_since(first);
     let compared = before::wait_until_as(ports, &first.folder, irreversible, SETTLED_WITHIN, progress);
     let left = match compared.await {
-        Compared::Same => {
+        Comparison::Same => {
             swept.done.push(format!("{run}: the cluster matches the snapshot taken before it"));
             for saved in journals.unsettled() {
                 match journals::note_settled(&*ports.store, &saved.folder) {
@@ -207,13 +207,13 @@ async fn settle(
             }
             return;
         }
-        Compared::Differs(what) => {
+        Comparison::Differs(what) => {
             swept.left.push(format!(
                 "{run}: the cluster differs from the snapshot taken before it, and nothing is left to undo: {what}; fix it, recreate the cluster, {ACCEPT}"
             ));
             what
         }
-        Compared::Unknown(why) => {
+        Comparison::Unknown(why) => {
             swept.left.push(format!(
                 "{run}: the cluster could not be compared with the snapshot taken before it: {why}; recreate the cluster, {ACCEPT}"
             ));

@@ -1,7 +1,7 @@
 //! What can be seen of the simulated cluster.
 
 use super::{Sim, World};
-use crate::observe::{Known, Tell};
+use crate::observe::{KnownObjects, ReportOptions};
 use crate::port::{AtRisk, Baseline, ClusterError, NotHeld, Observer, RunMark};
 use async_trait::async_trait;
 use firedrill_core::alert::{self, AlertState};
@@ -22,9 +22,9 @@ pub(super) const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// After so many of these the API server ends a watch, and everything is listed again.
 const LOOKS_OF_A_WATCH: u32 = 60;
 
-/// The watches of one process: that of the pods, which a real run follows by the same [`Known`], and that of the alerts.
+/// The watches of one process: that of the pods, which a real run follows by the same [`KnownObjects`], and that of the alerts.
 struct Watch {
-    pods: Known,
+    pods: KnownObjects,
     /// What the pods' watch has delivered, by pod; what changed beyond it is an event of the watch.
     delivered: BTreeMap<String, bool>,
     /// How many looks the pods' watch lasts still. At 0 it has ended.
@@ -36,7 +36,7 @@ struct Watch {
 impl Watch {
     fn new() -> Self {
         Self {
-            pods: Known::new(Tell { unhealthy_at_start: true, gone: true }),
+            pods: KnownObjects::new(ReportOptions { unhealthy_at_start: true, gone: true }),
             delivered: BTreeMap::new(),
             looks_left: 0,
             alert: AlertState::Inactive,
