@@ -116,7 +116,7 @@ fn passed(outcome: &Outcome, world: &World, verdict: &Verdict, journal: &Journal
         not("the service never failed");
     }
     let injecting = begins(journal, firedrill_core::plan::Phase::Inject).unwrap_or_default();
-    if script.variant == "alert-start" && world.alert_fires_since(injecting).is_none() {
+    if script.variant == "alert-start" && alert_of_the_fault(world, injecting).is_none() {
         not("the alert of its objective never fired");
     }
     if outages.iter().any(|outage| outage.until.is_none_or(|until| until > ended_at)) {
@@ -257,6 +257,14 @@ fn stopped(world: &World, journal: &Journal, wrong: &mut Vec<String>) {
     }
 }
 
+/// When the alert fires for the first time that a run can take for its fault's: it knows what fired before from its last look.
+fn alert_of_the_fault(world: &World, injecting: Duration) -> Option<Duration> {
+    let lost =
+        world.script.watch_lost.filter(|(from, length)| (*from..*from + *length + LOOK_EVERY).contains(&injecting));
+    let looked_at = lost.map_or(injecting, |(from, _)| from).saturating_sub(2 * LOOK_EVERY);
+    world.alert_fires_since(looked_at)
+}
+
 /// An undo of a fault counts as done only if the cluster accepted it.
 fn undone(world: &World, journal: &Journal, wrong: &mut Vec<String>) {
     let mut recorded = BTreeMap::new();
@@ -281,7 +289,7 @@ fn alert_is_true(world: &World, verdict: &Verdict, journal: &Journal, wrong: &mu
         return;
     }
     let Some(injecting) = begins(journal, Phase::Inject) else { return };
-    let fired = world.alert_fires_since(injecting);
+    let fired = alert_of_the_fault(world, injecting);
     let is_before = |moment: Duration| fired.is_none_or(|fired| moment < fired);
     for record in &journal.records {
         match &record.event {
