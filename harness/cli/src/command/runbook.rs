@@ -117,7 +117,7 @@ async fn healthy(cluster: &Cluster, stack: &Stack) -> Result<(), CliError> {
     match missing.is_empty() {
         true => Ok(()),
         false => Err(CliError::environment(format!("the stack does not work: {}", missing.join(", "))).with_hint(
-            "a runbook is checked against a healthy cluster; wait until it is, or bring one up: firedrill up",
+            "a runbook is checked against a healthy cluster: wait until this one is healthy, or create one with `firedrill up`",
         )),
     }
 }
@@ -133,7 +133,7 @@ fn read(path: &Path, stack: &Stack) -> Result<Vec<(Document, Option<Scenario>)>,
         return documents.map(|document| Ok((document?, Some(scenario.clone())))).collect();
     }
     if path.extension().is_some_and(|ending| ending == "toml") {
-        let message = format!("{} is no runbook", path.display());
+        let message = format!("{} is not a runbook", path.display());
         return Err(CliError::input(message).with_hint("name the scenario's folder, or a runbook in it"));
     }
     let document = document(path)?;
@@ -153,7 +153,7 @@ fn document(path: &Path) -> Result<Document, CliError> {
     let document = document::read(&path.display().to_string(), &text);
     match document.commands.is_empty() && document.not_read.is_empty() {
         true => Err(bad("no command is found in it".to_owned())
-            .with_hint("commands stand in code blocks of Markdown, or at the beginning of lines of plain text")),
+            .with_hint("commands must be in Markdown code blocks, or at the start of lines in plain text")),
         false => Ok(document),
     }
 }

@@ -247,7 +247,7 @@ fn file_system(claim: &str, found: Option<&FileSystem>) -> String {
     format!("file system of {claim}: {found}")
 }
 
-/// Is the cluster as before?
+/// Does the cluster match its state before the run?
 pub(crate) fn cleanup(history: &History<'_>) -> Part {
     let sweep = format!("finish with: firedrill sweep --run {}", history.start.plan.run_id);
     let untouched = history.undos.is_empty() && history.injections.is_empty();

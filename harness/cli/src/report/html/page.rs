@@ -166,7 +166,7 @@ pub(super) fn page(verdict: &Verdict, journal: &Journal, start: &RunStarted, ste
             part("injection", "Did the fault really happen?", &verdict.injection),
             part("recovery", "Did the service recover in time?", &verdict.recovery),
             part("data", "Were acknowledged writes kept?", &verdict.data),
-            part("cleanup", "Is the cluster as before?", &verdict.cleanup),
+            part("cleanup", "Does the cluster match its state before the run?", &verdict.cleanup),
         ],
         zero: match (verdict.moments.contains_key(&Moment::Effect), verdict.moments.contains_key(&Moment::Inject)) {
             (true, _) => "the moment at which the effect was proven",

@@ -56,7 +56,7 @@ impl StepRun {
         match &self.fate {
             Fate::Ended(end) => step_end(end),
             Fate::Open => "the run ended before it did".to_owned(),
-            Fate::Skipped(because) => format!("passed over: {because}"),
+            Fate::Skipped(because) => format!("skipped: {because}"),
         }
     }
 
