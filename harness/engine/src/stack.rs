@@ -11,9 +11,7 @@ mod words_tests;
 
 pub use inputs::StackOptions;
 
-use crate::cluster::{
-    Cluster, ClusterError, LABEL_MANAGED_BY, MANAGED_BY, Waiting, url_escaped, wait_and_tell, wait_for,
-};
+use crate::cluster::{Cluster, ClusterError, LABEL_MANAGED_BY, MANAGED_BY, Waiting, url_escaped};
 use crate::process::{ProcessError, Progress, Tool};
 use firedrill_core::scenario::Layout;
 use firedrill_core::stack::{Handover, Operator, Release, Stack, Webhook};
@@ -170,14 +168,15 @@ async fn healthy(
 ) -> Result<(), ClusterError> {
     let mut tell = |missing: String| progress(format!("waiting for the stack: {missing}"));
     let meant: Vec<_> = all.iter().filter(|release| meant(release)).collect();
-    let waited = wait_and_tell("the stack to be healthy", HEALTHY_LIMIT, &mut tell, || async {
-        let mut missing = Vec::new();
-        for release in &meant {
-            missing.extend(health::missing(cluster, release).await?);
-        }
-        Ok(if missing.is_empty() { Waiting::Done(()) } else { Waiting::Not(missing.join(", ")) })
-    })
-    .await;
+    let waited = cluster
+        .wait_and_tell("the stack to be healthy", HEALTHY_LIMIT, &mut tell, || async {
+            let mut missing = Vec::new();
+            for release in &meant {
+                missing.extend(health::missing(cluster, release).await?);
+            }
+            Ok(if missing.is_empty() { Waiting::Done(()) } else { Waiting::Not(missing.join(", ")) })
+        })
+        .await;
     if let Err(ClusterError::Deadline { .. }) = &waited {
         for release in meant {
             // That nothing is told is not the mistake to end with.
@@ -195,10 +194,11 @@ async fn healthy(
 async fn hand_over(cluster: &Cluster, namespace: &str, secret: &Handover) -> Result<(), ClusterError> {
     let from = &secret.from;
     let what = format!("{} in secret {}/{}", secret.from_key, from.namespace, from.name);
-    let value = wait_for(&what, HANDOVER_LIMIT, || async {
-        cluster.get_secret(&from.namespace, &from.name, &secret.from_key).await.map(Waiting::Done)
-    })
-    .await?;
+    let value = cluster
+        .wait_for(&what, HANDOVER_LIMIT, || async {
+            cluster.get_secret(&from.namespace, &from.name, &secret.from_key).await.map(Waiting::Done)
+        })
+        .await?;
     let object = json!({"apiVersion": "v1", "kind": "Secret",
         "metadata": {"name": secret.name, "labels": {LABEL_MANAGED_BY: MANAGED_BY}},
         "stringData": {&secret.key: secret.written(&url_escaped(&value))}});
@@ -229,7 +229,7 @@ async fn install_operator(
     cluster.prefer_control_plane(&operator.namespace, &operator.deployment, OPERATOR_LIMIT).await?;
     if let Some(webhook) = &operator.webhook {
         progress(format!("asking the webhook of {}", operator.title));
-        wait_for("an answer of the operator's webhook", OPERATOR_LIMIT, || dry_run(cluster, webhook)).await?;
+        cluster.wait_for("an answer of the operator's webhook", OPERATOR_LIMIT, || dry_run(cluster, webhook)).await?;
     }
     record(cluster, &operator.namespace, digest, None).await?;
     Ok(())

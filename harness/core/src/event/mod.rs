@@ -16,7 +16,7 @@ use crate::time::{At, as_ms};
 pub use file_system::FileSystem;
 pub use observation::{Fact, Observation, Source};
 pub use place::{Place, PlaceKind};
-pub use restarts::{ContainerRestarts, Looked};
+pub use restarts::{CheckTime, ContainerRestarts};
 use serde::{Deserialize, Serialize};
 pub use start::{ClusterInfo, PageCache, RunStarted};
 use std::time::Duration;
@@ -66,7 +66,7 @@ pub enum Event {
     /// How often the stack's containers were restarted, by the word of their kubelets.
     RestartsSeen {
         /// When it was looked.
-        when: Looked,
+        when: CheckTime,
         /// Those that were restarted at all.
         containers: Vec<ContainerRestarts>,
         /// What could not be looked at.

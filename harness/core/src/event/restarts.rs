@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// When something was looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Looked {
+pub enum CheckTime {
     /// Before anything was broken.
     Before,
     /// After everything was undone.

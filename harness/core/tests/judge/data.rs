@@ -30,7 +30,7 @@ fn where_the_oldest_may_be_lost_a_newer_one_may_not() {
     assert!(why.ends_with("2 of the lost writes are newer than one that is still there"), "{why}");
     let (value, why) = judged(vec![(0, 90_000)]);
     assert_eq!(value, Value::Unknown);
-    assert!(why.ends_with("none of its writes was found, so nothing shows that any is kept"), "{why}");
+    assert!(why.ends_with("none of its writes was found, so none is proven to be kept"), "{why}");
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn writes_not_looked_for() {
     run.drop_events(|event| matches!(event, Event::Ledger(_)));
     let verdict = run.judge();
     assert_eq!((verdict.data.value, verdict.exit_code), (Value::Unknown, ExitCode::Unknown));
-    assert_eq!(verdict.headline, "UNKNOWN: publish (outside, reused connections): its writes were not looked for");
+    assert_eq!(verdict.headline, "UNKNOWN: publish (outside, reused connections): its writes were not read back");
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn a_file_system_that_the_fault_reached_is_part_of_the_data() {
     let of_other_drivers = vec!["ironflow/data-1".to_owned()];
     others.event(20_000, Event::VolumesAtRisk { claims: Vec::new(), of_other_drivers });
     let others = others.judge();
-    let said = "not looked into, since their driver cannot be asked: file systems of ironflow/data-1";
+    let said = "not checked, because the volume driver does not support it: file systems of ironflow/data-1";
     assert_eq!((others.data.value, others.data.reasons.last().unwrap().as_str()), (Value::Pass, said));
 }
 

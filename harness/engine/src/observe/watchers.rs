@@ -1,6 +1,6 @@
 //! The watchers of a run.
 
-use super::follow::{Tell, follow};
+use super::follow::{ReportOptions, follow};
 use super::subjects::Subjects;
 use super::{alerts, cnpg, kubernetes, nats};
 use crate::cluster::Cluster;
@@ -37,8 +37,8 @@ pub fn watch(
 }
 
 fn start(cluster: &Cluster, subjects: Subjects, to: &Sender<Observation>, tasks: &mut JoinSet<()>) {
-    let states = Tell { unhealthy_at_start: true, gone: true };
-    let news = Tell { unhealthy_at_start: false, gone: false };
+    let states = ReportOptions { unhealthy_at_start: true, gone: true };
+    let news = ReportOptions { unhealthy_at_start: false, gone: false };
     tasks.spawn(kubernetes::watch_api(cluster.clone(), to.clone()));
     let nodes: Api<Node> = Api::all(cluster.client());
     tasks.spawn(follow(nodes, states, to.clone(), |node| Some(kubernetes::node_state(node))));

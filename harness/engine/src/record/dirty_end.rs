@@ -69,7 +69,7 @@ impl std::fmt::Display for DirtyEnd {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { run, at, machine, folder, what, .. } = self;
         let what = if what.is_empty() { "what differs is not known".to_owned() } else { what.join("; ") };
-        write!(f, "run {run} was not seen to leave the cluster as it was ({}): {}", shown(at), shown(&what))?;
+        write!(f, "run {run} was not proven to leave the cluster unchanged ({}): {}", shown(at), shown(&what))?;
         write!(f, " (its files are on {} in {})", shown(machine), shown(folder))
     }
 }

@@ -127,7 +127,7 @@ impl Records {
                 let there = self.cluster.ask(what.as_str(), api.get(&name)).await?;
                 match read(&there, &self.cluster, &self.cluster_uid) {
                     Ok(there) if there.undo == *undo => Ok(()),
-                    _ => Err(ClusterError::Other(format!("{what}: another one has that name"))),
+                    _ => Err(ClusterError::Other(format!("{what}: an object of that name with other content exists"))),
                 }
             }
             other => other.map(drop),

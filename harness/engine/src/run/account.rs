@@ -1,9 +1,9 @@
 //! The ledger: every acknowledged write is looked for where it was written, and the file systems that the fault may have harmed
 //! are checked.
 
-use super::arm::Armed;
+use super::arm::Instruments;
 use super::context::{Context, Stop};
-use super::planted::{self, Bug};
+use crate::planted::{self, Bug};
 use firedrill_core::event::{Event, FileSystem, LedgerCount};
 use firedrill_core::judge::ledger::{self, Found};
 use firedrill_core::plan::Series;
@@ -25,7 +25,7 @@ const AGAIN_EVERY: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// Where the samples file cannot be read.
-pub(super) async fn count(context: &Context, armed: &Armed) -> Result<((), String), Stop> {
+pub(super) async fn count(context: &Context, armed: &Instruments) -> Result<((), String), Stop> {
     let stores: BTreeMap<String, &'static str> = armed.vantages.stores().into_iter().collect();
     let mut found: BTreeMap<&str, Result<Found, String>> = BTreeMap::new();
     let again_until = context.at().plus(AGAIN_FOR);

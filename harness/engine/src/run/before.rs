@@ -38,7 +38,7 @@ impl Before {
 /// The file. A file of another format is not compared: what counts as the same differs between formats. A sweep then reports that the
 /// cluster could not be compared, and the run stays unsettled.
 #[derive(Serialize, Deserialize)]
-struct Kept<I> {
+struct BeforeFile<I> {
     version: u32,
     objects: I,
 }
@@ -49,7 +49,7 @@ struct Kept<I> {
 /// # Errors
 /// Where it cannot be written.
 pub(super) fn keep(store: &dyn Store, folder: &Path, before: &Before) -> Result<(), String> {
-    let kept = Kept { version: VERSION, objects: &before.inventory };
+    let kept = BeforeFile { version: VERSION, objects: &before.inventory };
     let listing = serde_json::to_vec(&kept).map_err(|error| error.to_string())?;
     write_whole(store, folder, KEY_FILE, before.key.to_hex().as_bytes())?;
     write_whole(store, folder, FILE, &listing)
@@ -78,11 +78,11 @@ fn read(store: &dyn Store, folder: &Path) -> Result<Before, String> {
         store.read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))
     };
     let path = folder.join(FILE);
-    let kept: Kept<serde_json::Value> = serde_json::from_str(&text(FILE)?)
+    let kept: BeforeFile<serde_json::Value> = serde_json::from_str(&text(FILE)?)
         .map_err(|error| format!("{} is not an inventory that firedrill wrote: {error}", path.display()))?;
     if kept.version != VERSION {
         return Err(format!(
-            "{} has format {}; this version of firedrill reads only format {VERSION}",
+            "{} has format {}; this version of firedrill reads format {VERSION}",
             path.display(),
             kept.version
         ));
@@ -100,7 +100,7 @@ pub(super) fn was_kept(store: &dyn Store, folder: &Path) -> bool {
 
 /// How a cluster compares with what it was before.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Compared {
+pub(super) enum Comparison {
     /// It is so again.
     Same,
     /// It was not when the limit passed; what differed at the last look that told, for people.
@@ -128,25 +128,25 @@ pub(super) async fn wait_until_as(
     irreversible: Option<Irreversible>,
     within: Duration,
     progress: Progress<'_>,
-) -> Compared {
+) -> Comparison {
     let clock = ports.clock;
     let before = match read(&*ports.store, folder) {
         Ok(before) => before,
-        Err(error) => return Compared::Unknown(error),
+        Err(error) => return Comparison::Unknown(error),
     };
     let deadline = clock.deadline(clock.now().plus(within));
-    let mut last = Compared::Unknown("the API server did not answer".to_owned());
+    let mut last = Comparison::Unknown("the API server did not answer".to_owned());
     while let Ok(looked) = timeout_at(deadline, ports.cluster.inventory(&before.key)).await {
         let now = match looked {
             Ok(after) => match shown(&differences(&before.inventory, &after, irreversible).undeclared) {
-                None => return Compared::Same,
-                Some(found) => Compared::Differs(found),
+                None => return Comparison::Same,
+                Some(found) => Comparison::Differs(found),
             },
-            Err(error) => Compared::Unknown(error.to_string()),
+            Err(error) => Comparison::Unknown(error.to_string()),
         };
         if now != last {
-            let (Compared::Differs(why) | Compared::Unknown(why)) = &now else { continue };
-            progress(format!("waiting until the cluster is as before: {why}"));
+            let (Comparison::Differs(why) | Comparison::Unknown(why)) = &now else { continue };
+            progress(format!("waiting until the cluster matches the snapshot taken before the run: {why}"));
             last = now;
         }
         sleep_until(deadline.min(clock.deadline(clock.now().plus(LOOK_EVERY)))).await;
@@ -201,7 +201,7 @@ mod tests {
             {"state": "1 of 2 ready", "spec": "", "size": "", "ending": false}]]}"#;
         for (text, said) in [
             ("[]", "is not an inventory that firedrill wrote"),
-            (old, "has format 2; this version of firedrill reads only format 3"),
+            (old, "has format 2; this version of firedrill reads format 3"),
         ] {
             fs::write(folder.path().join(FILE), text).unwrap();
             let error = read(&Files, folder.path()).unwrap_err();

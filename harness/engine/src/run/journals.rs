@@ -21,7 +21,7 @@ const DIFFERENCES_SHOWN_MAX: usize = 3;
 
 /// A saved run on the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Saved {
+pub(super) struct SavedRun {
     pub(super) run_id: String,
     pub(super) folder: PathBuf,
     /// When it began, on the wall clock.
@@ -43,7 +43,7 @@ pub(super) struct Saved {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Journals {
     /// Those on the cluster, by when they began.
-    pub(super) runs: Vec<Saved>,
+    pub(super) runs: Vec<SavedRun>,
     /// Those that cannot be read, by name, with why: on which cluster they were is not known.
     pub(super) unread: Vec<(String, String)>,
 }
@@ -76,18 +76,18 @@ impl Journals {
     }
 
     /// The run of that name.
-    pub(super) fn of(&self, run_id: &str) -> Option<&Saved> {
+    pub(super) fn of(&self, run_id: &str) -> Option<&SavedRun> {
         self.runs.iter().find(|saved| saved.run_id == run_id)
     }
 
     /// The runs that are unsettled, by when they began. What the cluster was before the first of them is what it has to be
     /// again: a later one may have taken what the first had left for its own "before", so that its pass settles nothing.
-    pub(super) fn unsettled(&self) -> impl Iterator<Item = &Saved> {
+    pub(super) fn unsettled(&self) -> impl Iterator<Item = &SavedRun> {
         self.runs.iter().filter(|saved| saved.unsettled)
     }
 
     /// What may differ for good, from what the cluster was before this run: what it and all later ones are said to leave.
-    pub(super) fn irreversible_since(&self, first: &Saved) -> Option<Irreversible> {
+    pub(super) fn irreversible_since(&self, first: &SavedRun) -> Option<Irreversible> {
         self.runs.iter().filter(|saved| saved.began >= first.began).find_map(|saved| saved.irreversible)
     }
 }
@@ -105,7 +105,7 @@ pub(super) fn note_swept(store: &dyn Store, folder: &Path, done: &[String]) -> R
 /// # Errors
 /// Where it cannot be written.
 pub(super) fn note_settled(store: &dyn Store, folder: &Path) -> Result<(), String> {
-    note(store, folder, SETTLED_FILE, "the cluster was seen as before the run\n")?;
+    note(store, folder, SETTLED_FILE, "the cluster matches the snapshot taken before the run\n")?;
     before::forget_key(store, folder)
 }
 
@@ -114,7 +114,7 @@ pub(super) fn note_settled(store: &dyn Store, folder: &Path) -> Result<(), Strin
 /// # Errors
 /// Where it cannot be written.
 pub(super) fn note_accepted(store: &dyn Store, folder: &Path, by: &str) -> Result<(), String> {
-    note(store, folder, ACCEPTED_FILE, &format!("run {by} was told to take the cluster as this run left it\n"))?;
+    note(store, folder, ACCEPTED_FILE, &format!("run {by} accepted the cluster as this run had left it\n"))?;
     before::forget_key(store, folder)
 }
 
@@ -124,7 +124,7 @@ fn note(store: &dyn Store, folder: &Path, file: &str, text: &str) -> Result<(), 
     store.replace(&path, text.as_bytes()).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-fn one(store: &dyn Store, folder: &Path, cluster: &str) -> Result<Option<Saved>, String> {
+fn one(store: &dyn Store, folder: &Path, cluster: &str) -> Result<Option<SavedRun>, String> {
     let text = match store.read_to_string(&folder.join("events.jsonl")) {
         Ok(text) => text,
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
@@ -158,7 +158,7 @@ fn one(store: &dyn Store, folder: &Path, cluster: &str) -> Result<Option<Saved>,
     if swept {
         open.clear();
     }
-    Ok(Some(Saved {
+    Ok(Some(SavedRun {
         run_id: start.plan.run_id.clone(),
         folder: folder.to_owned(),
         began,
@@ -188,7 +188,7 @@ fn ending(journal: &Journal, open: &[Undo]) -> String {
         _ => None,
     });
     let Some(differs) = last else {
-        return "it ended before it compared the cluster with what it was before".to_owned();
+        return "it ended before it compared the cluster with the snapshot taken before it".to_owned();
     };
     let what: Vec<String> = open.iter().map(|undo| format!("not undone: {undo}")).chain(differs.cloned()).collect();
     first_of(&what, DIFFERENCES_SHOWN_MAX)
@@ -335,7 +335,10 @@ mod tests {
         before::keep(&Files, &folder, &Before::empty()).unwrap();
         let read = || Journals::read(&Files, runs.path(), "here");
         assert_eq!(read().of("r").unwrap().open, [power_on("a")]);
-        assert_eq!(read().of("r").unwrap().ending, "it ended before it compared the cluster with what it was before");
+        assert_eq!(
+            read().of("r").unwrap().ending,
+            "it ended before it compared the cluster with the snapshot taken before it"
+        );
         note_accepted(&Files, &folder, "later").unwrap();
         assert!(read().of("r").unwrap().open.is_empty() && read().unsettled().next().is_none());
     }

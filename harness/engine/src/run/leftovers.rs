@@ -185,7 +185,9 @@ async fn are_trusted(cluster: &dyn Cluster, swept: &mut Swept) -> bool {
             false
         }
         Writers::Unknown(why) => {
-            swept.warnings.push(format!("who can write undo records in {SYSTEM_NAMESPACE} cannot be read: {why}"));
+            swept
+                .warnings
+                .push(format!("the users who can write undo records in {SYSTEM_NAMESPACE} cannot be listed: {why}"));
             false
         }
     }
@@ -232,7 +234,7 @@ pub(super) async fn labelled(
     for (run, objects) in by_run {
         if !options.trust_annotations || !is_run_id(&run) {
             swept.not_obeyed.push(format!(
-                "the label of run {} on {}: no undo record tells of it, and anyone who can write an object can label it",
+                "the label of run {} on {}: no undo record mentions it, and anyone who can write an object can set the label",
                 shown(&run),
                 shown(&objects.join(", "))
             ));

@@ -1,7 +1,7 @@
 //! The journal's writer: the first reporter of everything that happens.
 
-use super::planted::{self, Bug};
 use crate::clock::Clock;
+use crate::planted::{self, Bug};
 use crate::port::{Appender, Redactor, Store};
 use firedrill_core::event::{Event, Record};
 use firedrill_core::live::Live;

@@ -130,7 +130,7 @@ impl Cluster for Sim {
     }
 
     async fn create_namespace(&self, mark: &RunMark) -> Result<(), ClusterError> {
-        self.ask("the run's namespace").await?;
+        self.update("the run's namespace").await?;
         let namespace = key("v1", "Namespace", None, &mark.namespace());
         self.world().objects.insert(namespace, mark.run_id.clone());
         self.ask("the run's namespace, made").await
@@ -141,13 +141,13 @@ impl Cluster for Sim {
     }
 
     async fn write_record(&self, _uid: &str, mark: &RunMark, id: u32, undo: &Undo) -> Result<(), ClusterError> {
-        self.ask("an undo record").await?;
+        self.update("an undo record").await?;
         self.world().records.insert((mark.run_id.clone(), id), undo.clone());
         self.ask("an undo record, written").await
     }
 
     async fn delete_record(&self, mark: &RunMark, id: u32) -> Result<(), ClusterError> {
-        self.ask("the end of an undo record").await?;
+        self.update("the end of an undo record").await?;
         self.world().records.remove(&(mark.run_id.clone(), id));
         Ok(())
     }
@@ -168,13 +168,13 @@ impl Cluster for Sim {
     }
 
     async fn write_dirty_end(&self, _mark: &RunMark, end: &DirtyEnd) -> Result<(), ClusterError> {
-        self.ask("the record of a dirty end").await?;
+        self.update("the record of a dirty end").await?;
         self.world().dirty_ends.insert(end.run.clone(), end.clone());
         self.ask("the record of a dirty end, written").await
     }
 
     async fn delete_dirty_end(&self, run_id: &str) -> Result<(), ClusterError> {
-        self.ask("the end of a record of a dirty end").await?;
+        self.update("the end of a record of a dirty end").await?;
         self.world().dirty_ends.remove(run_id);
         Ok(())
     }
@@ -219,7 +219,7 @@ impl Lease for SimLease {
     }
 
     async fn release(self: Box<Self>) -> Result<(), ClusterError> {
-        self.sim.ask("the release of the lease").await?;
+        self.sim.update("the release of the lease").await?;
         let mut world = self.sim.world();
         if world.lease == Some(self.sim.process) {
             world.lease = None;

@@ -208,6 +208,7 @@ fn later_process(
         let mut world = world.lock().unwrap_or_else(PoisonError::into_inner);
         world.script.silence = None;
         world.script.errors_percent = 0;
+        world.script.conflicts_percent = 0;
         world.script.panics_in_request = None;
     }
     in_process(at, async {

@@ -5,8 +5,8 @@ use super::check::verdict_of;
 use super::drive::{next_run, play, play_script, scenario};
 use super::script::{Death, Script, SweepTrouble};
 use super::store::JOURNAL;
+use crate::planted::{ALL, Bug, plant};
 use crate::run::RunError;
-use crate::run::planted::{ALL, Bug, plant};
 use firedrill_core::event::Event;
 use firedrill_core::exit::ExitCode;
 use firedrill_core::journal::Journal;
@@ -151,7 +151,7 @@ fn a_sweep_finishes_a_run_that_dies_in_any_request() {
 fn a_sweep_that_cannot_read_the_journal_obeys_the_records_on_the_cluster() {
     let _beside_others = ALONE.read().unwrap_or_else(PoisonError::into_inner);
     for variant in ["hung", "off", "patched"] {
-        let (death, journal_unreadable) = (Some(Death::AfterRecord(34)), true);
+        let (death, journal_unreadable) = (Some(before_detection(variant)), true);
         let script = Script { death, journal_unreadable, ..Script::calm(7, variant) };
         let outcome = play_script(7, script, &scenario());
         assert!(outcome.faulty, "{variant}: the run is to die with its fault in");
@@ -161,15 +161,24 @@ fn a_sweep_that_cannot_read_the_journal_obeys_the_records_on_the_cluster() {
     }
 }
 
+/// A death while the system has yet to notice the fault, in a run with seed 7.
+fn before_detection(variant: &'static str) -> Death {
+    let text = play_script(7, Script::calm(7, variant), &scenario()).journal().unwrap();
+    let records = Journal::parse(&text).unwrap().records;
+    let detects = |event: &Event| matches!(event, Event::PhaseStarted { phase: Phase::Detect, .. });
+    let at = records.iter().position(|record| detects(&record.event)).unwrap();
+    Death::AfterRecord(at as u64 + 1)
+}
+
 /// Sweeps a run that died with its fault in by a sweep that ends early, and by another one. How the first one ended.
-fn swept_twice(variant: &'static str, first_sweep: SweepTrouble, folder_lost: bool) -> Option<Vec<String>> {
+fn swept_twice(
+    variant: &'static str,
+    death: Death,
+    first_sweep: SweepTrouble,
+    folder_lost: bool,
+) -> Option<Vec<String>> {
     let text = format!("{variant}, {first_sweep:?}, folder lost: {folder_lost}");
-    let script = Script {
-        death: Some(Death::AfterRecord(34)),
-        first_sweep: Some(first_sweep),
-        folder_lost,
-        ..Script::calm(7, variant)
-    };
+    let script = Script { death: Some(death), first_sweep: Some(first_sweep), folder_lost, ..Script::calm(7, variant) };
     let outcome = play_script(7, script, &scenario());
     assert!(outcome.ran.is_none() && outcome.faulty, "{text}: the run is to die with its fault in");
     let wrong = check(&outcome);
@@ -188,9 +197,10 @@ fn a_sweep_that_dies_in_any_request_is_finished_by_the_next_one() {
     let _beside_others = ALONE.read().unwrap_or_else(PoisonError::into_inner);
     let mut died = 0;
     for variant in ["hung", "off"] {
+        let death = before_detection(variant);
         for folder_lost in [false, true] {
             let points = (1..).take_while(|point| {
-                *point < 500 && swept_twice(variant, SweepTrouble::Dies(*point), folder_lost).is_none()
+                *point < 500 && swept_twice(variant, death, SweepTrouble::Dies(*point), folder_lost).is_none()
             });
             died += points.count();
         }
@@ -201,11 +211,11 @@ fn a_sweep_that_dies_in_any_request_is_finished_by_the_next_one() {
 #[test]
 fn an_interrupted_sweep_says_what_is_left() {
     let _beside_others = ALONE.read().unwrap_or_else(PoisonError::into_inner);
-    let mut early = 0;
+    let (mut early, death) = (0, before_detection("hung"));
     for after in (0..40).map(|step| Duration::from_millis(step * 50)) {
         for times in [vec![after], vec![after, after + Duration::from_millis(1)]] {
             for folder_lost in [false, true] {
-                let said = swept_twice("hung", SweepTrouble::Interrupted(times.clone()), folder_lost).unwrap();
+                let said = swept_twice("hung", death, SweepTrouble::Interrupted(times.clone()), folder_lost).unwrap();
                 early += u32::from(said.iter().any(|line| line.contains("interrupted")));
             }
         }
@@ -214,7 +224,7 @@ fn an_interrupted_sweep_says_what_is_left() {
 }
 
 /// What is said of a dirty end.
-const NOT_SEEN: &str = "was not seen to leave the cluster as it was";
+const NOT_SEEN: &str = "was not proven to leave the cluster unchanged";
 
 /// A run that ends dirty keeps away the runs of machines that have not its files, until somebody accepts that.
 #[test]
@@ -226,7 +236,7 @@ fn a_dirty_end_is_known_on_every_machine() {
         assert!(matches!(&outcome.ran, Some(Ok(ran)) if !ran.clean), "{:?}", outcome.ran);
         let swept = outcome.swept.as_ref().unwrap().as_ref().unwrap();
         let said = swept.left.join("\n");
-        assert!(said.contains(if folder_lost { NOT_SEEN } else { "not as before" }), "{said}");
+        assert!(said.contains(if folder_lost { NOT_SEEN } else { "differs from the snapshot" }), "{said}");
         assert_eq!(outcome.world.lock().unwrap().dirty_ends.len(), 1);
         let elsewhere = Path::new("/another-machine/runs");
         let refused = next_run(&outcome, elsewhere, false).unwrap_err();

@@ -47,7 +47,7 @@ async fn retry_sets(cluster: &Cluster, sets: &Api<ReplicaSet>, listed: &[Replica
         // Taken off in any case: where no answer came, the note may be there.
         let off = touch(Value::Null).await;
         lines.push(match on.and(off) {
-            Ok(_) => format!("once the fault was out, ReplicaSet {name}, which lacked pods, was told to try again"),
+            Ok(_) => format!("after the undo, ReplicaSet {name} lacked pods and was made to retry"),
             Err(error) => error.to_string(),
         });
     }
@@ -65,7 +65,7 @@ async fn delete_waiting(cluster: &Cluster, pods: &Api<Pod>, listed: &[Pod]) -> V
         let name = pod.name_any();
         let params = exactly(pod.uid());
         lines.push(match cluster.ask(format!("the end of pod {name}"), pods.delete(&name, &params)).await {
-            Ok(_) => format!("once the fault was out, pod {name} was deleted, which waited in CrashLoopBackOff"),
+            Ok(_) => format!("after the undo, pod {name} was in CrashLoopBackOff and was deleted"),
             Err(error) => error.to_string(),
         });
     }

@@ -1,7 +1,7 @@
 //! Questions to the real programs, each asked once.
 
-use super::judge::{Judge, Judged, Stage};
-use super::spawn::{Ended, spawn};
+use super::judge::{AllowedCall, Judge, Stage};
+use super::spawn::{ProgramOutput, spawn};
 use crate::cluster::{Cluster, ClusterError};
 use firedrill_core::shell::{After, Pipeline, Sink};
 use std::collections::BTreeMap;
@@ -42,7 +42,7 @@ impl Answer {
         let line = lines.iter().find(is_error).or(lines.last()).copied().unwrap_or_default();
         let line = ["error: ", "Error: ", "ERROR:  "].iter().find_map(|word| line.strip_prefix(word)).unwrap_or(line);
         match (line.trim(), self.code) {
-            ("", Some(code)) => format!("exit code {code} without a word"),
+            ("", Some(code)) => format!("exit code {code} without output"),
             ("", None) => format!("no answer within {} s", LIMIT.as_secs()),
             (line, _) => line.to_owned(),
         }
@@ -73,10 +73,10 @@ pub(super) struct Asker {
     directory: PathBuf,
     /// Where runbooks name the chart, in that directory.
     chart: Option<String>,
-    answers: BTreeMap<Judged, Answer>,
+    answers: BTreeMap<AllowedCall, Answer>,
     /// What was run, for tests.
     #[cfg(test)]
-    pub(super) log: Vec<Judged>,
+    pub(super) log: Vec<AllowedCall>,
 }
 
 impl Asker {
@@ -127,8 +127,8 @@ impl Asker {
     /// Why a path outside of the chart is not looked at.
     pub(super) fn outside_of_chart(&self) -> String {
         match &self.chart {
-            Some(chart) => format!("only `{chart}/` stands where commands run"),
-            None => "no file stands where commands run".to_owned(),
+            Some(chart) => format!("only `{chart}/` is in the folder that commands run in"),
+            None => "no file is in the folder that commands run in".to_owned(),
         }
     }
 
@@ -162,7 +162,7 @@ impl Asker {
     ///
     /// # Errors
     /// Where the API server does not answer it.
-    pub(super) async fn run(&mut self, judged: &Judged) -> Result<Answer, Trouble> {
+    pub(super) async fn run(&mut self, judged: &AllowedCall) -> Result<Answer, Trouble> {
         if let Some(known) = self.answers.get(judged) {
             return Ok(known.clone());
         }
@@ -175,7 +175,7 @@ impl Asker {
     ///
     /// # Errors
     /// Where the API server does not answer it.
-    pub(super) async fn run_with(&mut self, judged: &Judged, input: Vec<u8>) -> Result<Answer, Trouble> {
+    pub(super) async fn run_with(&mut self, judged: &AllowedCall, input: Vec<u8>) -> Result<Answer, Trouble> {
         match tokio::time::timeout(LIMIT, self.spawn(judged, input)).await {
             Ok(ended) => {
                 let ended = ended?;
@@ -215,7 +215,9 @@ impl Asker {
             let mut piped = Vec::new();
             for (command, stage) in pipeline.commands.iter().zip(stages) {
                 let ended = match stage {
-                    Stage::Echo(text) => Ended { stdout: text.clone().into_bytes(), ..Ended::default() },
+                    Stage::Echo(text) => {
+                        ProgramOutput { stdout: text.clone().into_bytes(), ..ProgramOutput::default() }
+                    }
                     Stage::Run(judged) => self.spawn(judged, std::mem::take(&mut piped)).await?,
                 };
                 code = if ended.code == 0 { code } else { ended.code };
@@ -233,14 +235,14 @@ impl Asker {
         Ok(Answer { code: Some(code), stdout: text(stdout), stderr: text(stderr) })
     }
 
-    async fn spawn(&mut self, judged: &Judged, input: Vec<u8>) -> Result<Ended, Trouble> {
+    async fn spawn(&mut self, judged: &AllowedCall, input: Vec<u8>) -> Result<ProgramOutput, Trouble> {
         #[cfg(test)]
         self.log.push(judged.clone());
         let name = judged.name();
         let not_run = |error: std::io::Error| ClusterError::Other(format!("{name} cannot be run: {error}"));
         let ended = Box::pin(spawn(judged, &self.variables, &self.directory, input)).await.map_err(not_run)?;
         if ended.is_cut {
-            return Err(Trouble::Refused(format!("`{name}` writes more than is read of it")));
+            return Err(Trouble::Refused(format!("`{name}` writes more output than is read")));
         }
         let said = String::from_utf8_lossy(&ended.stderr);
         let lost = said.lines().find(|line| UNREACHABLE.iter().any(|said| line.contains(said)));

@@ -71,7 +71,7 @@ impl Call {
 /// What nothing is put in the place of, in these words.
 pub(super) fn open_word(words: &[&Word]) -> Option<String> {
     words.iter().find_map(|word| match placeholders(&word.text).first() {
-        Some((_, name)) => Some(format!("`<{name}>` stands for something that is not known here")),
+        Some((_, name)) => Some(format!("`<{name}>` stands for an unknown value")),
         None if !word.is_literal => Some(format!("`{}` is known only where it runs", word.text)),
         None => None,
     })

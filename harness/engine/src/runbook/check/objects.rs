@@ -217,7 +217,7 @@ async fn likely(asker: &mut Asker, kind: &str, labels: &str, place: &[&str]) -> 
     let all: Vec<BTreeMap<String, String>> =
         listed.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     if all.is_empty() {
-        return Ok(Some(format!("there is no {kind} at all")));
+        return Ok(Some(format!("there is no {kind}")));
     }
     for term in labels.split(',') {
         let Some((key, value)) = term.split_once('=').map(|(key, value)| (key, value.trim_start_matches('='))) else {
