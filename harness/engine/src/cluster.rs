@@ -15,6 +15,7 @@ mod wait;
 pub use discovery::{Leftover, ObjectKey};
 pub use error::ClusterError;
 pub(crate) use error::said;
+pub(crate) use exec::EXEC_OUTPUT_MAX_BYTES;
 pub use exec::{Container, Ended};
 pub use inventory::{Differences, DigestKey, Inventory, differences};
 pub use namespace::system_labels;
