@@ -1,5 +1,6 @@
 //! The handle on one cluster that everything else uses.
 
+mod crashed;
 mod discovery;
 mod error;
 mod exec;
