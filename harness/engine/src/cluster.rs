@@ -1,5 +1,6 @@
 //! The handle on one cluster that everything else uses.
 
+mod ask;
 mod crashed;
 mod discovery;
 mod error;
@@ -13,6 +14,7 @@ mod placement;
 mod pods;
 mod wait;
 
+pub use ask::ASK_LIMIT;
 pub use discovery::{Leftover, ObjectKey};
 pub use error::ClusterError;
 pub(crate) use error::said;
@@ -21,7 +23,7 @@ pub use exec::{Container, Ended};
 pub use inventory::{Differences, DigestKey, Inventory, differences};
 pub use namespace::system_labels;
 pub(crate) use pages::SAME_PAGE_FOR;
-pub(crate) use pods::{exactly, is_ready};
+pub(crate) use pods::{exactly, is_ready, typed};
 pub use wait::{Waiting, wait_and_tell, wait_for};
 
 use crate::files;
@@ -81,9 +83,6 @@ impl RunMark {
         format!("firedrill-{}", self.run_id)
     }
 }
-
-/// How long one request may take, where its caller does not say otherwise.
-pub const ASK_LIMIT: Duration = Duration::from_secs(15);
 
 /// A node, as drills look at it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -212,21 +211,6 @@ impl Cluster {
     /// The client. Watches and execs that live longer than its read timeout reconnect by themselves.
     pub fn client(&self) -> kube::Client {
         self.client.clone()
-    }
-
-    /// Awaits one answer of the API server, at most [`ASK_LIMIT`].
-    ///
-    /// # Errors
-    /// Where it refuses, or gives no answer in time.
-    pub async fn ask<T>(
-        &self,
-        what: impl Into<String>,
-        request: impl Future<Output = kube::Result<T>>,
-    ) -> Result<T, ClusterError> {
-        match tokio::time::timeout(ASK_LIMIT, request).await {
-            Ok(answer) => answer.map_err(ClusterError::api(what)),
-            Err(_) => Err(ClusterError::Unreachable { what: what.into(), silent: ASK_LIMIT, last: None }),
-        }
     }
 
     /// Which cluster this is.
