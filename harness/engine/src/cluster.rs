@@ -1,5 +1,7 @@
 //! The handle on one cluster that everything else uses.
 
+mod ask;
+mod crashed;
 mod discovery;
 mod error;
 mod exec;
@@ -15,16 +17,18 @@ mod placement;
 mod pods;
 mod wait;
 
+pub use ask::ASK_LIMIT;
 pub use discovery::{Leftover, ObjectKey};
 pub use error::ClusterError;
 pub(crate) use error::said;
+pub(crate) use exec::EXEC_OUTPUT_MAX_BYTES;
 pub use exec::{Container, ExecOutput};
 pub use inventory::{Differences, DigestKey, Inventory, differences};
 pub use mark::{ANNOTATION_EXPIRES, LABEL_MANAGED_BY, LABEL_RUN, MANAGED_BY, MARKER, RunMark};
 pub use namespace::system_labels;
 pub use node::{LABEL_CONTROL_PLANE, NodeState};
 pub(crate) use pages::SAME_PAGE_FOR;
-pub(crate) use pods::{exactly, is_ready};
+pub(crate) use pods::{exactly, is_ready, typed};
 pub use wait::{Waiting, wait_and_tell, wait_for};
 
 use crate::clock::Clock;
@@ -45,9 +49,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
-
-/// How long one request may take, where its caller does not say otherwise.
-pub const ASK_LIMIT: Duration = Duration::from_secs(15);
 
 /// One cluster, named by an explicit kubeconfig and context. The user's own kubeconfig is never read.
 #[derive(Clone)]
@@ -155,21 +156,6 @@ impl Cluster {
     /// The client. Watches and execs that live longer than its read timeout reconnect by themselves.
     pub fn client(&self) -> kube::Client {
         self.client.clone()
-    }
-
-    /// Awaits one answer of the API server, at most [`ASK_LIMIT`].
-    ///
-    /// # Errors
-    /// Where it refuses, or gives no answer in time.
-    pub async fn ask<T>(
-        &self,
-        what: impl Into<String>,
-        request: impl Future<Output = kube::Result<T>>,
-    ) -> Result<T, ClusterError> {
-        match tokio::time::timeout(ASK_LIMIT, request).await {
-            Ok(answer) => answer.map_err(ClusterError::api(what)),
-            Err(_) => Err(ClusterError::Unreachable { what: what.into(), silent: ASK_LIMIT, last: None }),
-        }
     }
 
     /// Which cluster this is.

@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::timeout;
 
 /// Bytes read at most of each stream.
-const BYTES_MAX: u64 = 64 * 1024;
+pub(crate) const EXEC_OUTPUT_MAX_BYTES: usize = 64 * 1024;
 
 /// A container.
 #[derive(Clone, Copy, Debug)]
@@ -70,7 +70,7 @@ async fn all(stream: Option<impl AsyncRead + Unpin>) -> String {
     let mut text = Vec::new();
     if let Some(stream) = stream {
         // What was read before a stream broke is judged by the status alone.
-        drop(stream.take(BYTES_MAX).read_to_end(&mut text).await);
+        drop(stream.take(EXEC_OUTPUT_MAX_BYTES as u64).read_to_end(&mut text).await);
     }
     String::from_utf8_lossy(&text).into_owned()
 }

@@ -1,14 +1,14 @@
 //! Following a kind of objects for as long as a run lasts, whatever happens to the connection.
 
+use crate::cluster::typed;
 use crate::planted::{self, Bug};
 use firedrill_core::event::Observation;
 use futures::StreamExt;
-use kube::api::Api;
+use kube::ResourceExt;
+use kube::api::{Api, DynamicObject};
 use kube::runtime::watcher::{Config, Event, watcher};
-use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
-use std::fmt::Debug;
 use std::time::Duration;
 use tokio::sync::mpsc::Sender;
 use tokio::time::{MissedTickBehavior, interval};
@@ -29,14 +29,21 @@ pub(crate) struct ReportOptions {
 }
 
 /// Follows until the receiver closes. `describe` gives an object's state; only changes of that are told.
-pub(super) async fn follow<K>(
-    api: Api<K>,
+///
+/// Objects come without a type and are read by theirs afterwards: see [`typed`].
+pub(super) async fn follow<K: DeserializeOwned>(
+    api: Api<DynamicObject>,
     tell: ReportOptions,
     to: Sender<Observation>,
     describe: impl Fn(&K) -> Option<Observation> + Send,
-) where
-    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
-{
+) {
+    let describe = |object: &DynamicObject| match typed(object) {
+        Ok(object) => describe(&object),
+        Err(error) => {
+            tracing::debug!(%error, object = object.name_any(), "an object cannot be read");
+            None
+        }
+    };
     let mut known = KnownObjects::new(tell);
     let mut changes = watcher(api, Config::default().timeout(WATCH_S)).boxed();
     let mut retry = interval(RETRY_EVERY);
@@ -62,7 +69,7 @@ pub(super) async fn follow<K>(
     }
 }
 
-fn key<K: Resource>(object: &K) -> String {
+fn key(object: &DynamicObject) -> String {
     object.uid().unwrap_or_else(|| format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any()))
 }
 

@@ -1,7 +1,7 @@
 //! What of an object counts beside its presence, by kind, and what changes by itself and must not.
 
 use super::super::discovery::Kind;
-use super::super::{NodeState, ObjectKey};
+use super::super::{NodeState, ObjectKey, typed};
 use super::Entry;
 use super::readiness::Readiness;
 use k8s_openapi::api::core::v1::Node;
@@ -198,8 +198,7 @@ pub(super) fn readiness(kind: &str, object: &DynamicObject) -> Option<Readiness>
 }
 
 fn node_state(object: &DynamicObject) -> String {
-    let whole = serde_json::to_value(object).and_then(serde_json::from_value::<Node>);
-    let Ok(node) = whole.map(|node| NodeState::of(&node)) else { return "unreadable".to_owned() };
+    let Ok(node) = typed::<Node>(object).map(|node| NodeState::of(&node)) else { return "unreadable".to_owned() };
     let mut words = vec![if node.ready { "Ready".to_owned() } else { "not Ready".to_owned() }];
     if node.unschedulable {
         words.push("unschedulable".to_owned());

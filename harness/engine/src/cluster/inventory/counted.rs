@@ -1,7 +1,7 @@
 //! Objects with generated names: they count by what they belong to, since their successors are as good.
 
 use super::super::discovery::Kind;
-use super::super::{ObjectKey, is_ready};
+use super::super::{ObjectKey, is_ready, typed};
 use super::Entry;
 use super::content::is_ending;
 use super::readiness::Readiness;
@@ -61,8 +61,7 @@ pub(super) fn count_attachments(kind: &Kind, attachments: &[DynamicObject]) -> V
 pub(super) fn count_pods(kind: &Kind, pods: &[DynamicObject]) -> Vec<(ObjectKey, Entry)> {
     let mut counts: BTreeMap<ObjectKey, (u32, u32, u32)> = BTreeMap::new();
     for object in pods {
-        let whole = serde_json::to_value(object).and_then(serde_json::from_value::<Pod>);
-        let pod = whole.unwrap_or_default();
+        let pod: Pod = typed(object).unwrap_or_default();
         let mut key = kind.key(&object.metadata);
         key.name = owner_of(&object.metadata);
         let ready = is_ready(&pod);
