@@ -8,10 +8,14 @@ mod client;
 mod cloud_init;
 mod cost;
 mod endpoint;
+mod examine;
 mod firewall;
 mod labels;
 mod machine_types;
 mod power;
 mod price;
 mod remove;
+mod step_proxy;
 mod token;
+
+pub(crate) use examine::examine;

@@ -1,6 +1,6 @@
 //! What acts on the machines of an opened cluster.
 
-use super::{Capabilities, Capability, ExternalEndpoint, ExternalNeed, Unavailable, Volumes};
+use super::{Capabilities, Capability, ExternalEndpoint, ExternalNeed, StepEnvironment, Unavailable, Volumes};
 use crate::cluster::{Cluster, ClusterError, LABEL_RUN, RunMark};
 use crate::process::ProcessError;
 use async_trait::async_trait;
@@ -104,6 +104,15 @@ pub trait Machines: Send + Sync {
         self.external_endpoints(cluster, needs).await.map(drop)
     }
 
+    /// What the commands of a runbook find in their environment beside kubectl's: the provider's own program, limited to this cluster.
+    /// Each call makes a new one, for one run.
+    ///
+    /// # Errors
+    /// Where it cannot be made.
+    async fn step_environment(&self) -> Result<StepEnvironment, MachineError> {
+        Ok(StepEnvironment::default())
+    }
+
     /// Faults of volumes, where [`Capability::VolumeFault`] is among its capabilities.
     fn volumes(&self) -> Option<&dyn Volumes> {
         None
@@ -169,6 +178,9 @@ pub enum MachineError {
     /// The driver of a volume did not do its part.
     #[error("volume driver: {0}")]
     VolumeDriver(String),
+    /// The provider's part of the environment of a runbook's commands cannot be made.
+    #[error("the provider's program cannot be given to the runbook: {0}")]
+    StepEnvironment(String),
     /// Services cannot be reached from outside of the cluster.
     #[error("{0}")]
     NoEndpoint(String),

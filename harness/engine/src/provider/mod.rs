@@ -14,11 +14,13 @@ mod hetzner;
 mod kind;
 mod machines;
 mod settle;
+mod step_environment;
 mod volumes;
 
 pub use capability::{Capabilities, Capability, Support, Unavailable};
 pub use endpoint::{ExternalEndpoint, ExternalNeed, Route};
 pub use machines::{MachineError, Machines, replacement_of};
+pub use step_environment::{ChangeEnd, ChangeLog, ChangeRequest, StepEnvironment};
 pub use volumes::{FileSystemFindings, VolumeFault, VolumeSetting, Volumes};
 
 use crate::cluster::{Cluster, ClusterError};
@@ -192,6 +194,11 @@ async fn provider_of(name: &str) -> Result<Arc<dyn Provider>, ProviderError> {
         }
     }
     Err(ProviderError::NotFound { name: name.to_owned() })
+}
+
+/// What `doctor` finds of Hetzner's API.
+pub(crate) async fn examine_hetzner() -> Vec<crate::doctor::Check> {
+    hetzner::examine().await
 }
 
 /// A name for a new cluster, [`NAME_PREFIX`] and three random hexadecimal digits.

@@ -151,6 +151,10 @@ async fn one(
     });
     let ended = loop {
         let ended = context.ports.shell.run(&context.folder, command, expected, limit, stop).await;
+        for change in &ended.changes {
+            let text = format!("step {}: change asked of the provider: {change}", planned.number);
+            context.recorder.record(Event::Note { text });
+        }
         let look_again = !ended.end.held() && until.is_some_and(|until| context.at() < until);
         if !look_again || stop.is_cancelled() {
             break ended;

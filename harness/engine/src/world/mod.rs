@@ -28,8 +28,12 @@ pub fn ports(cluster: &Cluster, stack: Option<&Arc<Stack>>, chart: Option<&Path>
     let chart = chart.unwrap_or(Path::new("")).to_owned();
     let faults = faults::RealFaults { cluster: cluster.clone(), clock, image: image.to_owned(), chart: chart.clone() };
     let probes = probes::RealProbes { cluster: cluster.clone(), clock, image: image.to_owned() };
-    let shell =
-        shell::Bash { cluster: cluster.clone(), chart, chart_at: stack.and_then(|stack| stack.runbooks.chart.clone()) };
+    let shell = shell::Bash {
+        cluster: cluster.clone(),
+        chart,
+        chart_at: stack.and_then(|stack| stack.runbooks.chart.clone()),
+        provided: tokio::sync::OnceCell::new(),
+    };
     Ports {
         clock,
         cluster: Arc::new(cluster::RealCluster { cluster: cluster.clone(), clock }),
