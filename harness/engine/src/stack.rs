@@ -34,7 +34,7 @@ const ANNOTATION_LAYOUT: &str = "firedrill.dev/layout";
 const APPLY_LIMIT: Duration = Duration::from_secs(120);
 const OPERATOR_LIMIT: Duration = Duration::from_secs(180);
 const HEALTHY_LIMIT: Duration = Duration::from_secs(420);
-/// How often crashed pods are started anew: what crashes for another reason goes on to wait, and is told at the limit.
+/// How often crashed pods are restarted. Pods that crash for another reason go on to wait, and are told at the limit.
 const RESTARTS_MAX: u32 = 3;
 const HANDOVER_LIMIT: Duration = Duration::from_secs(60);
 
