@@ -6,7 +6,7 @@ mod bed;
 
 use super::super::client::Kind;
 use bed::{Bed, CONTROL_PLANE, MINUTE};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Pods that are told apart by their node and by an index file that each serves.
 fn web(name: &str, node: &str) -> String {
@@ -25,10 +25,16 @@ spec:
     )
 }
 
+/// The first NodePort is one that the firewall opens for drills, the second is not.
 const SERVICE: &str = "apiVersion: v1
 kind: Service
 metadata: {name: web}
-spec: {selector: {pod: web-1}, ports: [{port: 80, targetPort: 8080}]}
+spec:
+  type: NodePort
+  selector: {pod: web-1}
+  ports:
+  - {name: http, port: 80, targetPort: 8080, nodePort: 31900}
+  - {name: other, port: 81, targetPort: 8080, nodePort: 32000}
 ";
 
 const DENY: &str = "apiVersion: networking.k8s.io/v1
@@ -61,10 +67,31 @@ spec:
       volumes: [{name: data, persistentVolumeClaim: {claimName: data}}]
 ";
 
+/// The machine has few processors: one test at a time.
+static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "boots a cluster"]
+async fn three_control_planes_boot_in_parallel() {
+    let _held = ONE_AT_A_TIME.lock().await;
+    let bed = Bed::boot(&["control-plane-2", "control-plane-3"], &["worker-1"]).await;
+    bed.add_ons().await;
+    let phases = "jsonpath={.items[*].status.phase}";
+    bed.until(MINUTE, "three members of etcd run", async || {
+        let args = ["get", "pods", "--namespace", "kube-system", "--selector", "component=etcd", "-o", phases];
+        bed.kubectl(&args)
+            .await
+            .is_ok_and(|text| text.split_whitespace().filter(|phase| *phase == "Running").count() == 3)
+    })
+    .await;
+    bed.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "boots a cluster"]
 async fn a_cluster_boots_by_its_user_data_and_its_add_ons_keep_their_promises() {
-    let bed = Bed::boot(&["worker-1", "worker-2", "worker-3"]).await;
+    let _held = ONE_AT_A_TIME.lock().await;
+    let bed = Bed::boot(&[], &["worker-1", "worker-2", "worker-3"]).await;
     bed.add_ons().await;
     let begun = Instant::now();
     bed.add_ons().await;
@@ -92,6 +119,13 @@ async fn network(bed: &Bed) {
     bed.exec("web-1", "head -c 3000000 /dev/zero > /tmp/www/large").await.unwrap();
     let bytes = bed.exec("web-2", &format!("wget -qO- http://{address}:8080/large | wc -c")).await.unwrap();
     assert_eq!(bytes.trim(), "3000000");
+    // From outside, by a NodePort of the control plane, on which the pod is not.
+    assert!(bed.connects(CONTROL_PLANE, 31_900), "a NodePort of drills");
+    assert!(!bed.connects(CONTROL_PLANE, 32_000), "another NodePort");
+    let ids = "jsonpath={range .items[*]}{.metadata.name} {.spec.providerID}{\"\\n\"}{end}";
+    let ids = bed.kubectl(&["get", "nodes", "-o", ids]).await.unwrap();
+    let expected = format!("worker-1 hcloud://{}", bed.server("worker-1"));
+    assert!(ids.lines().any(|line| line == expected), "{ids}");
 }
 
 /// Pods do not reach the metadata service, in which the keys of the cluster's authorities are; a pod in the host's network does.
@@ -146,11 +180,14 @@ async fn volume(bed: &Bed) -> i64 {
 
     let patch = r#"{"spec": {"resources": {"requests": {"storage": "12Gi"}}}}"#;
     bed.kubectl(&["patch", "pvc", "data", "--patch", patch]).await.unwrap();
-    bed.until(2 * MINUTE, "the volume has grown", async || {
+    let begun = Instant::now();
+    // The kubelet looks at a pod that runs every minute or so.
+    bed.until(3 * MINUTE, "the volume has grown", async || {
         let said = bed.exec("deployment/data", "df -m /data | tail -n 1").await.unwrap_or_default();
         said.split_whitespace().nth(1).and_then(|mib| mib.parse::<u64>().ok()).is_some_and(|mib| mib > 11_000)
     })
     .await;
+    eprintln!("it has grown in use after {:.1?}", begun.elapsed());
     volume.id
 }
 
@@ -202,5 +239,4 @@ async fn server_deleted(bed: &Bed, volume: i64) {
         bed.client.volumes(&bed.selector()).await.is_ok_and(|left| left.is_empty())
     })
     .await;
-    tokio::time::sleep(Duration::ZERO).await;
 }

@@ -116,13 +116,15 @@ pub(super) struct Bed {
     token: Token,
     labels: Labels,
     servers: BTreeMap<String, i64>,
+    addresses: BTreeMap<String, Ipv4Addr>,
     _home: tempfile::TempDir,
     double: Double,
 }
 
 impl Bed {
-    /// Boots a control plane and these workers by their user data, and waits until the nodes are there. They get ready with the network.
-    pub(super) async fn boot(workers: &[&str]) -> Self {
+    /// Boots a control plane, these further ones and these workers by their user data, and waits until the nodes are there. They get ready
+    /// with the network.
+    pub(super) async fn boot(control_planes: &[&str], workers: &[&str]) -> Self {
         let double = Double::start();
         let token = Token::parse(TOKEN, "test").unwrap();
         let endpoint = Endpoint::of_test(&double.endpoint, None);
@@ -156,16 +158,20 @@ impl Bed {
         let api_server = first.resource.ipv4().unwrap().to_owned();
         let (mut servers, mut actions) =
             (BTreeMap::from([(CONTROL_PLANE.to_owned(), first.resource.id)]), first.actions);
-        let mut addresses: Vec<Ipv4Addr> = vec![api_server.parse().unwrap()];
-        for worker in workers {
-            let data = user_data(&spec, &secrets, worker, Role::Worker { api_server: &api_server }).unwrap();
-            let made = client.create_server(&new(worker, "worker", data)).await.unwrap();
-            addresses.push(made.resource.ipv4().unwrap().parse().unwrap());
-            servers.insert((*worker).to_owned(), made.resource.id);
+        let mut addresses = BTreeMap::from([(CONTROL_PLANE.to_owned(), api_server.parse::<Ipv4Addr>().unwrap())]);
+        let api_server = api_server.as_str();
+        let control_planes =
+            control_planes.iter().map(|name| (name, "control-plane", Role::ControlPlane { api_server }));
+        let workers = workers.iter().map(|name| (name, "worker", Role::Worker { api_server }));
+        for (name, label, role) in control_planes.chain(workers) {
+            let data = user_data(&spec, &secrets, name, role).unwrap();
+            let made = client.create_server(&new(name, label, data)).await.unwrap();
+            addresses.insert((*name).to_owned(), made.resource.ipv4().unwrap().parse().unwrap());
+            servers.insert((*name).to_owned(), made.resource.id);
             actions.extend(made.actions);
         }
         client.wait_for_actions(actions, BOOT_TIMEOUT).await.unwrap();
-        let rules = firewall::rules(&allow, &addresses).unwrap();
+        let rules = firewall::rules(&allow, &addresses.values().copied().collect::<Vec<_>>()).unwrap();
         let actions = client.set_firewall_rules(firewall.resource.id, rules).await.unwrap();
         client.wait_for_actions(actions, MINUTE).await.unwrap();
         eprintln!("{} servers run and the firewall knows them after {:.1?}", servers.len(), begun.elapsed());
@@ -174,7 +180,7 @@ impl Bed {
         let kubeconfig = home.path().join("kubeconfig");
         std::fs::write(&kubeconfig, secrets.kubeconfig(NAME, &format!("{api_server}:6443"))).unwrap();
         let cluster = Cluster::connect(NAME, &kubeconfig, NAME).await.unwrap();
-        let bed = Self { client, cluster, spec, endpoint, token, labels, servers, _home: home, double };
+        let bed = Self { client, cluster, spec, endpoint, token, labels, servers, addresses, _home: home, double };
         bed.until(BOOT_TIMEOUT, "the API server answers", async || bed.cluster.info().await.is_ok()).await;
         eprintln!("the API server answers after {:.1?}", begun.elapsed());
         bed.until(BOOT_TIMEOUT, "all nodes have joined", async || {
@@ -209,6 +215,12 @@ impl Bed {
 
     pub(super) fn server(&self, name: &str) -> i64 {
         self.servers[name]
+    }
+
+    /// Whether this machine gets a connection to a port of a server.
+    pub(super) fn connects(&self, server: &str, port: u16) -> bool {
+        let address = (self.addresses[server], port).into();
+        std::net::TcpStream::connect_timeout(&address, Duration::from_secs(3)).is_ok()
     }
 
     pub(super) fn selector(&self) -> String {
