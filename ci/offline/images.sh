@@ -95,6 +95,9 @@ D
 STACK_IMAGES=("$NATS_IMAGE" "$CNPG_IMAGE" "$POSTGRES_IMAGE" "$PGBOUNCER_IMAGE" "$BUSYBOX_IMAGE" "$METRICS_SERVER_IMAGE"
   "$PROMETHEUS_IMAGE" "$BLACKBOX_IMAGE"
   "$CSI_PROVISIONER_IMAGE" "$CSI_ATTACHER_IMAGE" "$CSI_RESIZER_IMAGE" "$CSI_REGISTRAR_IMAGE")
+# shellcheck disable=SC2034 # and with these, which kind's nodes hold already and the nodes on the Hetzner double pull
+CLUSTER_IMAGES=(registry.k8s.io/kube-{apiserver,controller-manager,scheduler,proxy}:v"$KUBERNETES"
+  "$ETCD_IMAGE" "$COREDNS_IMAGE" "$PAUSE_IMAGE" "$KUBE_ROUTER_IMAGE")
 stack_images() { # what is deployed: kept in the registry
   rootfs registry docker-registry,ca-certificates
   image firedrill.local/registry registry.yml <<'D'

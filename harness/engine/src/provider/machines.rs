@@ -4,6 +4,7 @@ use super::{Capabilities, Capability, ExternalEndpoint, ExternalNeed, StepEnviro
 use crate::cluster::{Cluster, ClusterError, LABEL_RUN, RunMark};
 use crate::process::ProcessError;
 use async_trait::async_trait;
+use firedrill_core::event::PageCache;
 use thiserror::Error;
 
 /// Acts on the machines of an opened cluster, which holds it.
@@ -36,6 +37,11 @@ pub trait Machines: Send + Sync {
     /// Where that cannot be told.
     async fn is_on(&self, _node: &str) -> Result<bool, MachineError> {
         Err(lacks(&self.capabilities(), Capability::NodePower))
+    }
+
+    /// What becomes of a node's page cache when the node is powered off; `None` if that is not known.
+    fn page_cache(&self) -> Option<PageCache> {
+        None
     }
 
     /// The command by which a person powers a node on, where there is one.

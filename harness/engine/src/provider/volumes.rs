@@ -2,7 +2,7 @@
 //! systems of its volumes. Its own program is asked, in its controller's pod.
 
 use super::MachineError;
-use crate::cluster::{Cluster, ClusterError, Container, Ended};
+use crate::cluster::{Cluster, ClusterError, Container, ExecOutput};
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{PersistentVolume, Pod};
 use kube::ResourceExt;
@@ -137,7 +137,11 @@ impl Volumes for FixtureDriver {
     }
 
     async fn check_file_system(&self, cluster: &Cluster, handle: &str) -> Result<FileSystemFindings, MachineError> {
-        let ended = ask(cluster, &["check", handle], CHECK_LIMIT).await?;
+        let mut ended = ask(cluster, CONTROLLER, &["check", handle], CHECK_LIMIT).await?;
+        // If only the node that has the volume can check it, the controller names that node.
+        if let Ok(Elsewhere { node }) = serde_json::from_str(&ended.stdout) {
+            ended = ask(cluster, &Asked::Node(node), &["check", handle], CHECK_LIMIT).await?;
+        }
         // A damaged file system is reported on standard output too, with another exit code.
         serde_json::from_str(&ended.stdout)
             .map_err(|_| MachineError::VolumeDriver(format!("it could not check the volume: {}", failure(&ended))))
@@ -145,25 +149,54 @@ impl Volumes for FixtureDriver {
 }
 
 async fn setting(cluster: &Cluster, args: &[&str]) -> Result<String, MachineError> {
-    let ended = ask(cluster, args, ANSWER_LIMIT).await?;
+    let ended = ask(cluster, CONTROLLER, args, ANSWER_LIMIT).await?;
     if ended.ok { Ok(ended.stdout) } else { Err(MachineError::VolumeDriver(failure(&ended))) }
 }
 
+/// The controller's answer to a check that only a node can do.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Elsewhere {
+    /// The node's name.
+    node: String,
+}
+
+/// The part of the driver that is asked.
+enum Asked {
+    /// Its controller.
+    Controller,
+    /// The part on the node of that name.
+    Node(String),
+}
+
+const CONTROLLER: &Asked = &Asked::Controller;
+
 /// Runs a command of the driver's program. Its failure is no error here: the answer says so.
-async fn ask(cluster: &Cluster, args: &[&str], limit: Duration) -> Result<Ended, MachineError> {
+async fn ask(cluster: &Cluster, asked: &Asked, args: &[&str], limit: Duration) -> Result<ExecOutput, MachineError> {
     let pods: Api<Pod> = Api::namespaced(cluster.client(), NAMESPACE);
-    let controllers = pods.list(&ListParams::default().labels("app=controller")).await;
-    let controllers = controllers.map_err(ClusterError::api("list the volume driver's pods"))?;
-    let runs = |pod: &&Pod| pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running");
-    let pod = controllers.items.iter().find(runs).map(ResourceExt::name_any);
-    let pod =
-        pod.ok_or_else(|| MachineError::VolumeDriver(format!("its controller does not run in namespace {NAMESPACE}")))?;
-    let place = Container { namespace: NAMESPACE, pod: &pod, container: "driver" };
+    let (label, what) = match asked {
+        Asked::Controller => ("app=controller", "its controller".to_owned()),
+        Asked::Node(node) => ("app=node", format!("its part on node {node}")),
+    };
+    let found = pods.list(&ListParams::default().labels(label)).await;
+    let found = found.map_err(ClusterError::api("list the volume driver's pods"))?;
+    let is_there = |pod: &&Pod| {
+        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref());
+        let runs = pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running");
+        runs && match asked {
+            Asked::Controller => true,
+            Asked::Node(name) => node == Some(name),
+        }
+    };
+    let pod = found.items.iter().find(is_there).map(ResourceExt::name_any);
+    let pod = pod.ok_or_else(|| MachineError::VolumeDriver(format!("{what} does not run in namespace {NAMESPACE}")))?;
+    let pod = pod.as_str();
+    let place = Container { namespace: NAMESPACE, pod, container: "driver" };
     let command: Vec<&str> = ["/volumes-driver"].iter().chain(args).copied().collect();
     Ok(cluster.exec(place, &command, limit).await?)
 }
 
 /// What the program said last of why it failed.
-fn failure(ended: &Ended) -> String {
+fn failure(ended: &ExecOutput) -> String {
     ended.stderr.lines().last().unwrap_or("it said nothing").to_owned()
 }

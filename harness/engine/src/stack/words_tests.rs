@@ -22,7 +22,11 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
 
 /// Whether the whole file is for tests.
 fn is_for_tests(name: &str) -> bool {
-    name.starts_with("sim/") || name.ends_with("tests.rs") || name.ends_with("/fake.rs") || name.contains("/snapshots/")
+    let folders = ["/tests/", "/snapshots/"];
+    name.starts_with("sim/")
+        || name.ends_with("tests.rs")
+        || name.ends_with("/fake.rs")
+        || folders.iter().any(|folder| name.contains(folder))
 }
 
 /// The lines before the tests at the end of a file.

@@ -55,6 +55,6 @@ impl FaultKind for EndConnectionsFault {
     }
 
     fn left_behind(&self) -> &'static str {
-        "nothing: connections that may be made are made again"
+        "nothing: allowed connections are opened again"
     }
 }

@@ -60,6 +60,10 @@ impl FaultKind for FreezeFault {
         Some(&self.pods)
     }
 
+    fn may_hit_all(&self) -> bool {
+        self.lasts.is_some()
+    }
+
     fn left_behind(&self) -> &'static str {
         "the helper pod thaws by itself when the run ends, is killed, or its time is up"
     }

@@ -100,7 +100,7 @@ impl FaultKind for NodeOffFault {
 
     fn left_behind(&self) -> &'static str {
         match self.new {
-            true => "a dead run leaves the node that it made: firedrill sweep takes it away",
+            true => "a dead run leaves the node that it made: firedrill sweep removes it",
             false => "a dead run leaves the node off: firedrill sweep powers it on",
         }
     }

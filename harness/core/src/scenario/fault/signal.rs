@@ -78,6 +78,10 @@ impl FaultKind for SignalFault {
         Some(&self.pods)
     }
 
+    fn may_hit_all(&self) -> bool {
+        true
+    }
+
     fn left_behind(&self) -> &'static str {
         PODS_HEAL
     }

@@ -2,7 +2,8 @@
 //!
 //! It is a JSON document, because JSON is valid YAML and needs no quoting by hand; kubeadm's documents inside it are JSON too. The
 //! secrets exist before the first server ([`ClusterSecrets`]), so workers join while the control plane still boots. No value passes
-//! through a shell: the script gets three validated words as arguments.
+//! through a shell: the script gets three validated words as arguments. The same data serves images with and without Kubernetes: the script
+//! installs only what is missing.
 //!
 //! An nftables table on every node, loaded before the kubelet starts, drops packets from pods to the metadata address. Pods with
 //! `hostNetwork` still reach it. The table works with CNIs whose packets pass netfilter (Cilium with its default routing, kube-router,
@@ -24,6 +25,10 @@ const JOIN_GROUP: &str = "system:bootstrappers:kubeadm:default-node-token";
 const TOKEN_VALID: &str = "1h0m0s";
 /// How long a joining node waits for the API server.
 const DISCOVERY_TIMEOUT: &str = "15m0s";
+/// The version of Kubernetes; `ci/offline/versions.sh` pins the same.
+const KUBERNETES: &str = "1.34.4";
+/// The pause image of that version.
+const PAUSE_IMAGE: &str = "registry.k8s.io/pause:3.10.1";
 /// The port of the API server.
 pub(crate) const API_SERVER_PORT: u16 = 6443;
 
@@ -60,20 +65,19 @@ WantedBy=multi-user.target
 RequiredBy=kubelet.service
 ";
 
-/// The source of kubeadm, kubelet and containerd.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Packages {
-    /// The image contains them.
-    Preinstalled,
-    /// apt installs them at boot.
-    Apt {
-        /// The Debian mirror; the image's default if `None`.
-        debian_mirror: Option<String>,
-        /// The flat repository of kubeadm and kubelet: `https://…/deb/`.
-        kubernetes: String,
-        /// The repository's public key (ASCII armour).
-        kubernetes_key: String,
-    },
+/// The repository of Debian packages that has kubeadm and kubelet, with the minor version between the two parts.
+const KUBERNETES_REPOSITORY: (&str, &str) = ("https://pkgs.k8s.io/core:/stable:/v", "/deb/");
+const KUBERNETES_KEY: &str = "/etc/apt/keyrings/kubernetes.asc";
+
+/// Where apt finds what the image lacks of kubeadm, kubelet and containerd. An image that has them in the wanted version asks nobody.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Packages {
+    /// The Debian mirror; the image's own if `None`.
+    pub(crate) debian_mirror: Option<String>,
+    /// The flat repository of kubeadm and kubelet, `https://…/deb/`; that of Kubernetes if `None`.
+    pub(crate) kubernetes: Option<String>,
+    /// The repository's public key (ASCII armour). If `None`, the server takes `Release.key` of the repository, which must be HTTPS.
+    pub(crate) kubernetes_key: Option<String>,
 }
 
 /// The settings that all nodes of a cluster share.
@@ -83,7 +87,7 @@ pub(crate) struct ClusterSpec {
     pub(crate) name: String,
     /// The version of Kubernetes: `1.34.4`.
     pub(crate) kubernetes: String,
-    /// The source of packages.
+    /// Where apt finds what the image lacks.
     pub(crate) packages: Packages,
     /// The addresses of pods: `10.244.0.0/16`.
     pub(crate) pod_subnet: String,
@@ -97,6 +101,24 @@ pub(crate) struct ClusterSpec {
     pub(crate) cloud_controller: bool,
     /// Additional SANs of the API server's certificate.
     pub(crate) api_server_names: Vec<String>,
+}
+
+impl ClusterSpec {
+    /// The settings of a cluster that the offline kit's images fit: without a cloud controller, and with packages from where the image
+    /// says if it lacks them.
+    pub(crate) fn new(name: &str, image_mirror: Option<&str>) -> Self {
+        Self {
+            name: name.to_owned(),
+            kubernetes: KUBERNETES.to_owned(),
+            packages: Packages::default(),
+            pod_subnet: "10.244.0.0/16".to_owned(),
+            service_subnet: "10.96.0.0/16".to_owned(),
+            pause_image: PAUSE_IMAGE.to_owned(),
+            image_mirror: image_mirror.map(str::to_owned),
+            cloud_controller: false,
+            api_server_names: Vec::new(),
+        }
+    }
 }
 
 /// The role of a server in its cluster.
@@ -170,34 +192,43 @@ pub(crate) fn user_data(
         }
     }
     let how = if role == Role::First { "init" } else { "join" };
+    let repository = repository(spec);
+    if let Some(key) = &spec.packages.kubernetes_key {
+        files.push(file(KUBERNETES_KEY, key, "0644"));
+    }
+    let source = format!("deb [signed-by={KUBERNETES_KEY}] {repository} /\n");
+    files.push(file("/etc/apt/sources.list.d/kubernetes.list", &source, "0644"));
     let mut config = json!({
         "ssh_pwauth": false, "disable_root": true, "preserve_hostname": false, "write_files": [],
-        "runcmd": [[SCRIPT_PATH, how, spec.kubernetes, if spec.packages == Packages::Preinstalled { "preinstalled" } else { "apt" }]],
+        "runcmd": [[SCRIPT_PATH, how, spec.kubernetes, repository]],
     });
-    if let Packages::Apt { debian_mirror, kubernetes, kubernetes_key } = &spec.packages {
-        let key = "/etc/apt/keyrings/kubernetes.asc";
-        files.push(file(key, kubernetes_key, "0644"));
-        let source = format!("deb [signed-by={key}] {kubernetes} /\n");
-        files.push(file("/etc/apt/sources.list.d/kubernetes.list", &source, "0644"));
-        if let Some(mirror) = debian_mirror {
-            let mirror = json!([{"arches": ["default"], "uri": mirror}]);
-            config["apt"] = json!({"primary": mirror, "security": mirror});
-        }
+    if let Some(mirror) = &spec.packages.debian_mirror {
+        let mirror = json!([{"arches": ["default"], "uri": mirror}]);
+        config["apt"] = json!({"primary": mirror, "security": mirror});
     }
     config["write_files"] = files.into();
     let too_long = |bytes| CloudInitError::TooLong { node: node.to_owned(), bytes };
     UserData::new(format!("#cloud-config\n{config}\n")).map_err(too_long)
 }
 
+fn repository(spec: &ClusterSpec) -> String {
+    let (before, after) = KUBERNETES_REPOSITORY;
+    let minor = spec.kubernetes.rsplit_once('.').map_or("", |(minor, _)| minor);
+    spec.packages.kubernetes.clone().unwrap_or_else(|| format!("{before}{minor}{after}"))
+}
+
 fn file(path: &str, content: &str, mode: &str) -> Value {
     json!({"path": path, "content": content, "permissions": mode, "owner": "root:root"})
 }
 
+/// A pod's OOM score is not set below containerd's own: without CAP_SYS_RESOURCE no pod would start, and on Hetzner containerd's is
+/// the lowest.
 fn containerd(spec: &ClusterSpec) -> String {
     let cri = "plugins.\"io.containerd.grpc.v1.cri\"";
     let pause = &spec.pause_image;
     format!(
         "version = 2\n\n[{cri}]\n  sandbox_image = \"{pause}\"\n\
+         restrict_oom_score_adj = true\n\
          [{cri}.cni]\n  bin_dir = \"/opt/cni/bin\"\n  conf_dir = \"/etc/cni/net.d\"\n\
          [{cri}.containerd.runtimes.runc]\n  runtime_type = \"io.containerd.runc.v2\"\n\
          [{cri}.containerd.runtimes.runc.options]\n  SystemdCgroup = true\n\
@@ -238,7 +269,12 @@ fn kubeadm(spec: &ClusterSpec, secrets: &ClusterSecrets, node: &str, role: Role<
             let kubelet = json!({
                 "apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration", "cgroupDriver": "systemd",
             });
-            return format!("{init}\n---\n{cluster}\n---\n{kubelet}\n");
+            // The kernel's own limit of connections stays: only the host's network namespace may change it.
+            let proxy = json!({
+                "apiVersion": "kubeproxy.config.k8s.io/v1alpha1", "kind": "KubeProxyConfiguration",
+                "conntrack": {"maxPerCore": 0},
+            });
+            return format!("{init}\n---\n{cluster}\n---\n{kubelet}\n---\n{proxy}\n");
         }
         Role::ControlPlane { api_server } | Role::Worker { api_server } => format!("{api_server}:{API_SERVER_PORT}"),
     };
@@ -269,11 +305,14 @@ fn check(spec: &ClusterSpec) -> Result<(), CloudInitError> {
     if !is_word(&spec.pause_image) {
         return refuse("image", &spec.pause_image, "the name of an image");
     }
-    let mut addresses: Vec<_> = spec.image_mirror.iter().collect();
-    if let Packages::Apt { debian_mirror, kubernetes, .. } = &spec.packages {
-        addresses.extend(debian_mirror.iter().chain([kubernetes]));
+    let Packages { debian_mirror, kubernetes, kubernetes_key } = &spec.packages;
+    let mut addresses = spec.image_mirror.iter().chain(debian_mirror).chain(kubernetes);
+    if let Some(plain) = kubernetes.as_ref().filter(|address| !address.starts_with("https://"))
+        && kubernetes_key.is_none()
+    {
+        return refuse("address", plain, "an https address, which a repository without a key needs");
     }
-    match addresses.into_iter().find(|address| !is_address(address)) {
+    match addresses.find(|address| !is_address(address)) {
         Some(bad) => refuse("address", bad, "a web address"),
         None => Ok(()),
     }

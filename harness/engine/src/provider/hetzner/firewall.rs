@@ -1,14 +1,18 @@
-//! Firewall rules of a cluster: the user's networks reach the API server, and nodes reach each other. All other incoming packets are
-//! dropped, including SSH.
+//! Firewall rules of a cluster: the user's networks reach the API server and the ports of drills, and nodes reach each other. All other
+//! incoming packets are dropped, including SSH.
 
 use super::cloud_init::API_SERVER_PORT;
 use hcloud::models::Rule;
 use hcloud::models::rule::{Direction, Protocol};
 use std::net::{IpAddr, Ipv4Addr};
+use std::ops::RangeInclusive;
 use thiserror::Error;
 
 /// Hetzner's maximum number of sources in a rule.
 const SOURCES_MAX: usize = 100;
+
+/// The NodePorts by which drills ask Services from outside.
+pub(crate) const NODE_PORTS: RangeInclusive<u16> = 31_900..=31_931;
 
 /// A network that may reach the API server: `198.51.100.0/24` or a single address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,7 +83,9 @@ pub(crate) fn rules(allow_from: &[AllowFrom], nodes: &[Ipv4Addr]) -> Result<Vec<
         rule
     };
     let any_port = || Some("1-65535".to_owned());
-    let mut rules = vec![rule(Protocol::Tcp, Some(API_SERVER_PORT.to_string()), &api)];
+    let node_ports = format!("{}-{}", NODE_PORTS.start(), NODE_PORTS.end());
+    let mut rules =
+        vec![rule(Protocol::Tcp, Some(API_SERVER_PORT.to_string()), &api), rule(Protocol::Tcp, Some(node_ports), &api)];
     // A rule without sources would be one for everyone.
     if !nodes.is_empty() {
         rules.push(rule(Protocol::Tcp, any_port(), &nodes));
@@ -114,12 +120,13 @@ mod tests {
     }
 
     #[test]
-    fn only_the_api_server_is_reached_from_outside() {
+    fn only_the_api_server_and_the_ports_of_drills_are_reached_from_outside() {
         let from = [AllowFrom::parse("198.51.100.0/24").unwrap()];
         let rules = rules(&from, &["192.0.2.7".parse().unwrap(), "192.0.2.8".parse().unwrap()]).unwrap();
         let nodes = json!(["192.0.2.7/32", "192.0.2.8/32"]);
         let expected = json!([
             {"direction": "in", "protocol": "tcp", "port": "6443", "source_ips": ["198.51.100.0/24"]},
+            {"direction": "in", "protocol": "tcp", "port": "31900-31931", "source_ips": ["198.51.100.0/24"]},
             {"direction": "in", "protocol": "tcp", "port": "1-65535", "source_ips": nodes},
             {"direction": "in", "protocol": "udp", "port": "1-65535", "source_ips": nodes},
             {"direction": "in", "protocol": "icmp", "source_ips": nodes},
@@ -130,7 +137,7 @@ mod tests {
     #[test]
     fn no_rule_is_without_sources() {
         let from = [AllowFrom::parse("198.51.100.0/24").unwrap()];
-        assert_eq!(rules(&from, &[]).unwrap().len(), 1);
+        assert_eq!(rules(&from, &[]).unwrap().len(), 2);
         assert_eq!(rules(&[], &[]).unwrap().len(), 0);
         let many = vec![Ipv4Addr::LOCALHOST; 101];
         assert_eq!(rules(&from, &many), Err(FirewallError::TooMany(101)));

@@ -6,6 +6,7 @@ use super::power::Containers;
 use super::{nodes, ports};
 use crate::cluster::{Cluster, RunMark};
 use async_trait::async_trait;
+use firedrill_core::event::PageCache;
 use std::collections::BTreeMap;
 
 pub(super) struct KindMachines {
@@ -36,6 +37,10 @@ impl Machines for KindMachines {
 
     async fn is_on(&self, node: &str) -> Result<bool, MachineError> {
         self.containers.is_on(node).await
+    }
+
+    fn page_cache(&self) -> Option<PageCache> {
+        Some(PageCache::Kept)
     }
 
     fn power_on_command(&self, node: &str) -> Option<String> {

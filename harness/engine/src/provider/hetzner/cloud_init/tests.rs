@@ -8,10 +8,10 @@ fn spec() -> ClusterSpec {
     ClusterSpec {
         name: "firedrill-a3f".to_owned(),
         kubernetes: "1.34.4".to_owned(),
-        packages: Packages::Apt {
+        packages: Packages {
             debian_mirror: Some("https://debian.example/debian".to_owned()),
-            kubernetes: "https://packages.example/v1.34/deb/".to_owned(),
-            kubernetes_key: "-----BEGIN PGP PUBLIC KEY BLOCK-----\n".to_owned(),
+            kubernetes: Some("https://packages.example/v1.34/deb/".to_owned()),
+            kubernetes_key: Some("-----BEGIN PGP PUBLIC KEY BLOCK-----\n".to_owned()),
         },
         pod_subnet: "10.244.0.0/16".to_owned(),
         service_subnet: "10.96.0.0/16".to_owned(),
@@ -46,8 +46,11 @@ fn kubeadm_of(config: &Value) -> Vec<Value> {
 fn the_first_control_plane_begins_the_cluster() {
     let secrets = secrets();
     let config = config(&spec(), &secrets, Role::First);
-    assert_eq!(config["runcmd"], json!([["/usr/local/sbin/firedrill-node", "init", "1.34.4", "apt"]]));
-    let [init, cluster, kubelet] = kubeadm_of(&config).try_into().unwrap();
+    assert_eq!(
+        config["runcmd"],
+        json!([["/usr/local/sbin/firedrill-node", "init", "1.34.4", "https://packages.example/v1.34/deb/"]])
+    );
+    let [init, cluster, kubelet, proxy] = kubeadm_of(&config).try_into().unwrap();
     assert_eq!(init["bootstrapTokens"][0]["token"], secrets.bootstrap_token().reveal());
     assert_eq!(init["bootstrapTokens"][0]["ttl"], "1h0m0s");
     assert_eq!(init["nodeRegistration"]["name"], "firedrill-a3f-node");
@@ -59,6 +62,7 @@ fn the_first_control_plane_begins_the_cluster() {
     });
     assert_eq!(cluster, expected);
     assert_eq!(kubelet["cgroupDriver"], "systemd");
+    assert_eq!(proxy["conntrack"], json!({"maxPerCore": 0}));
 }
 
 #[test]
@@ -134,11 +138,12 @@ fn packages_come_from_where_the_caller_says() {
     assert_eq!(with_apt["apt"]["primary"][0]["uri"], "https://debian.example/debian");
     let source = content(&with_apt, "/etc/apt/sources.list.d/kubernetes.list").unwrap();
     assert_eq!(source, "deb [signed-by=/etc/apt/keyrings/kubernetes.asc] https://packages.example/v1.34/deb/ /\n");
+    assert!(content(&with_apt, "/etc/apt/keyrings/kubernetes.asc").unwrap().starts_with("-----BEGIN PGP"));
     let mirror = Some("http://192.0.2.1:5000".to_owned());
-    let image = ClusterSpec { packages: Packages::Preinstalled, image_mirror: mirror, ..spec() };
+    let image = ClusterSpec { packages: Packages::default(), image_mirror: mirror, ..spec() };
     let without = config(&image, &secrets(), Role::First);
-    assert_eq!(without["runcmd"][0][3], "preinstalled");
-    assert!(without.get("apt").is_none() && !without.to_string().contains("/etc/apt"));
+    assert_eq!(without["runcmd"][0][3], "https://pkgs.k8s.io/core:/stable:/v1.34/deb/");
+    assert!(without.get("apt").is_none() && content(&without, "/etc/apt/keyrings/kubernetes.asc").is_none());
     let hosts = content(&without, "/etc/containerd/certs.d/_default/hosts.toml").unwrap();
     assert_eq!(hosts, "[host.\"http://192.0.2.1:5000\"]\n  capabilities = [\"pull\", \"resolve\"]\n");
 }
@@ -168,6 +173,11 @@ fn what_could_break_a_file_is_refused() {
         let text = error(ClusterSpec { image_mirror: Some(bad.to_owned()), ..spec() });
         assert!(text.contains("is not a web address"), "{text}");
     }
+    let http = Packages { kubernetes: Some("http://x/deb/".to_owned()), ..Packages::default() };
+    let text = error(ClusterSpec { packages: http.clone(), ..spec() });
+    assert!(text.contains("is not an https address"), "{text}");
+    let with_key = Packages { kubernetes_key: Some("key".to_owned()), ..http };
+    assert!(user_data(&ClusterSpec { packages: with_key, ..spec() }, &secrets(), "n", Role::First).is_ok());
     assert!(error(ClusterSpec { pause_image: "a\"b".to_owned(), ..spec() }).contains("is not the name of an image"));
 }
 
@@ -178,8 +188,7 @@ fn it_fits_and_nothing_shows_it() {
     assert!(first.reveal().len() < 16 * 1024, "{} bytes: no room for an operator's key", first.reveal().len());
     let shown = format!("{first:?}");
     assert!(shown.starts_with("UserData(") && !shown.contains("KEY"), "{shown}");
-    let Packages::Apt { debian_mirror, kubernetes, .. } = spec().packages else { unreachable!() };
-    let packages = Packages::Apt { debian_mirror, kubernetes, kubernetes_key: "x".repeat(32 * 1024) };
+    let packages = Packages { kubernetes_key: Some("x".repeat(32 * 1024)), ..spec().packages };
     let error = user_data(&ClusterSpec { packages, ..spec() }, &secrets, "n", Role::First).unwrap_err();
     assert!(matches!(error, CloudInitError::TooLong { bytes, .. } if bytes > 32 * 1024), "{error}");
 }
