@@ -223,7 +223,7 @@ async fn records_that_others_can_write_are_not_obeyed() {
     world.api.remove(&format!("{rights}/clusterrolebindings/b"));
     world.api.refuse("GET", &format!("{rights}/clusterroles"));
     let swept = world.sweep(false).await;
-    assert!(swept.not_obeyed.len() == 1 && swept.warnings[0].contains("cannot be read"), "{swept:#?}");
+    assert!(swept.not_obeyed.len() == 1 && swept.warnings[0].contains("cannot be listed"), "{swept:#?}");
     world.api.accept_all();
     assert!(world.sweep(false).await.not_obeyed.is_empty());
     assert_eq!(world.replicas(), 3);

@@ -310,7 +310,7 @@ mod tests {
             answer("psql: error: FATAL: no\ncommand terminated with exit code 2\n").why(),
             "psql: error: FATAL: no"
         );
-        assert_eq!(answer("").why(), "exit code 1 without a word");
+        assert_eq!(answer("").why(), "exit code 1 without output");
         assert_eq!(answer("error: unknown flag: --x\nSee 'kubectl get --help' for usage.").why(), "unknown flag: --x");
     }
 

@@ -335,7 +335,7 @@ fn judged(judge: &judge::Judge, text: &str) -> Result<(), String> {
         let read = judge.read(&command.words).map(drop);
         read.or_else(|reason| {
             judge.dry_run(&command.words).map(drop).map_err(|other| {
-                if other.starts_with("neither") || other.contains("on the list of what only reads") {
+                if other.starts_with("neither") || other.contains("on the list of read-only commands") {
                     reason
                 } else {
                     other

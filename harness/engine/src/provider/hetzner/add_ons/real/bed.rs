@@ -178,7 +178,7 @@ impl Bed {
 
         let home = tempfile::tempdir().unwrap();
         let kubeconfig = home.path().join("kubeconfig");
-        std::fs::write(&kubeconfig, secrets.kubeconfig(NAME, &format!("{api_server}:6443"))).unwrap();
+        crate::files::write(&kubeconfig, secrets.kubeconfig(NAME, &format!("{api_server}:6443")).as_bytes()).unwrap();
         let cluster = Cluster::connect(NAME, &kubeconfig, NAME).await.unwrap();
         let bed = Self { client, cluster, spec, endpoint, token, labels, servers, addresses, _home: home, double };
         bed.until(BOOT_TIMEOUT, "the API server answers", async || bed.cluster.info().await.is_ok()).await;
