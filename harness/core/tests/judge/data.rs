@@ -74,6 +74,9 @@ fn a_node_that_is_off_and_keeps_its_page_cache_puts_no_unsynced_write_at_risk() 
         let mut run = Run::recovered(62_000);
         run.drop_events(|event| matches!(event, Event::Ledger(_))).ledger(72_000, lost, 0);
         run.start.page_cache = page_cache;
+        if page_cache.is_none() {
+            "existing".clone_into(&mut run.start.cluster.provider); // a journal of kind is filled when it is read
+        }
         if off {
             let pods = PodSelector { namespace: "ironflow".into(), labels: "a=b".into() };
             run.start.plan.faults[0].fault = Fault::NodeOff(NodeOffFault { pods, new: false, count: 1, with: None });
