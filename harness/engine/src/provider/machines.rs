@@ -38,6 +38,15 @@ pub trait Machines: Send + Sync {
         Err(lacks(&self.capabilities(), Capability::NodePower))
     }
 
+    /// What the cluster's machines cost while they exist, and what bounds it if this program dies, in one line; `None` where they cost
+    /// nothing.
+    ///
+    /// # Errors
+    /// Where the provider does not say.
+    async fn cost_note(&self) -> Result<Option<String>, MachineError> {
+        Ok(None)
+    }
+
     /// The command by which a person powers a node on, where there is one.
     fn power_on_command(&self, _node: &str) -> Option<String> {
         None
@@ -135,6 +144,14 @@ pub enum MachineError {
         /// What it said.
         #[source]
         source: ProcessError,
+    },
+    /// The provider's API did not do its part for a node.
+    #[error("node {node}: {why}")]
+    Refused {
+        /// The node.
+        node: String,
+        /// What it said.
+        why: String,
     },
     /// The cluster has no machine of that name.
     #[error("node {node}: the cluster has no machine of that name")]

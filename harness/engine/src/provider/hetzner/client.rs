@@ -6,7 +6,9 @@
 
 mod action;
 mod error;
+#[allow(dead_code, reason = "the limit itself is for `doctor`; the client needs what is left of it")]
 mod rate;
+#[allow(dead_code, reason = "a reply is described as far as it is understood, also where nothing asks for a field yet")]
 mod reply;
 mod resources;
 #[cfg(test)]
@@ -16,6 +18,7 @@ mod tests;
 
 pub(crate) use action::Action;
 pub(crate) use error::{ApiError, Code};
+#[allow(unused_imports, reason = "for `doctor`")]
 pub(crate) use rate::RateLimit;
 pub(crate) use reply::{Image, PrimaryIp, Resource, Server, ServerStatus, ServerType, Volume};
 pub(crate) use resources::{Kind, NewServer, UserData};
@@ -114,8 +117,14 @@ impl Client {
     }
 
     /// The rate limit of the last reply.
+    #[allow(dead_code, reason = "for `doctor`")]
     pub(crate) fn rate_limit(&self) -> Option<RateLimit> {
         self.gauge.last()
+    }
+
+    /// The wait before a request is repeated for the first time.
+    pub(crate) fn retry_wait(&self) -> Duration {
+        self.limits.retry_wait
     }
 
     /// Sends a GET request.
