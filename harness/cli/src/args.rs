@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 
 /// Proves whether a Kubernetes stack recovers as its runbook says.
 ///
-/// Exit codes: 0 pass; 1 an objective failed, a runbook has findings, or `watch --fail-on` saw it; 2 unknown; 3 bad input, nothing touched; 4 the
-/// environment is not as it must be; 5 something was left dirty (wins over 0 to 2); 130 interrupted and clean.
+/// Exit codes: 0 pass; 1 an objective failed, a runbook has findings, or `watch --fail-on outage` saw an outage; 2 unknown; 3 bad input, and
+/// nothing was changed; 4 the environment does not meet a requirement; 5 the cluster was left changed (takes precedence over 0 to 2); 130
+/// interrupted, and the cluster is clean.
 #[derive(Debug, Parser)]
 #[command(name = "firedrill", version, propagate_version = true, max_term_width = 110)]
 pub(crate) struct Cli {
-    /// Log what firedrill itself does to standard error: error, warn, info, debug, trace, or a filter.
+    /// The level of firedrill's own log on standard error: error, warn, info, debug, trace, or a filter.
     #[arg(long, global = true, value_name = "FILTER", default_value = "error,kube_client=off", env = "FIREDRILL_LOG")]
     pub(crate) log: String,
     /// What to do.
@@ -24,62 +25,62 @@ pub(crate) struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run a drill: break it, recover it by its runbook, measure and judge.
+    /// Run a drill: inject the fault, recover by the runbook, measure and judge.
     Run(RunArgs),
-    /// Run a suite: drills in an order, with repeats, a time budget and shards. One cluster is used as long as it is clean.
+    /// Run a suite: several drills in order, with repeats, a time budget and shards.
     Suite(SuiteArgs),
-    /// Make one result of those of all shards of a suite. Needs no cluster.
+    /// Merge the results of all shards of a suite. Needs no cluster.
     Merge(MergeArgs),
     /// Show what a run would do, without changing anything.
     Plan(PlanArgs),
-    /// Judge a saved run again, with other objectives if wanted. Needs no cluster.
+    /// Judge a saved run again, optionally with other objectives. Needs no cluster.
     Judge(JudgeArgs),
     /// Write a saved run's reports again. Needs no cluster.
     Report(ReportArgs),
-    /// Finish what a dead run left behind: thaw, power on, delete. Never touches a run that lives.
+    /// Undo what a dead run left on the cluster. A run that is still alive is never touched.
     Sweep(SweepArgs),
-    /// Measure the outages of any endpoint with the drills' own probes and judge. Needs no cluster.
+    /// Measure the outages of any endpoint with the probes of drills. Needs no cluster.
     ///
-    /// Exit codes: 0 every endpoint was measured, up or down; 1 an outage was seen (with --fail-on outage); 2 not measured, or not all
-    /// the time (with --fail-on outage); 3 bad arguments.
+    /// Exit codes: 0 every endpoint was measured, whether up or down; 1 an outage was seen (only with --fail-on outage); 2 an endpoint was not
+    /// measured, or not the whole time (only with --fail-on outage); 3 bad arguments.
     Watch(command::watch::WatchArgs),
-    /// Bring up a cluster of firedrill's own with the stack on it, or use the one that is up.
+    /// Create a cluster with the stack on it, or use the one that is running.
     Up(command::up::UpArgs),
-    /// Take down a cluster that firedrill made.
+    /// Delete a cluster that firedrill created.
     Down(command::down::DownArgs),
-    /// Look into a runbook: what of it cannot work.
+    /// Check runbooks against a cluster.
     Runbook(command::runbook::RunbookArgs),
-    /// List what there is: clusters or scenarios.
+    /// List clusters or scenarios.
     List(ListArgs),
-    /// Check this machine, and say what to do about what is missing.
+    /// Check that this machine has what drills need, and print how to install what is missing.
     Doctor(command::doctor::DoctorArgs),
-    /// Print the JSON Schema of scenario or suite files.
+    /// Print the JSON Schema of scenario, suite or stack files.
     Schema {
-        /// Of which.
+        /// The kind of file.
         #[arg(value_enum, default_value = "scenario")]
         of: SchemaOf,
     },
-    /// Print completions for a shell.
+    /// Print shell completions.
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
     },
-    /// What runs in the pods that a drill makes; not for people.
+    /// The programs that run in the pods of a drill; not for people.
     #[command(hide = true)]
     Agent(AgentArgs),
 }
 
-/// Which cluster.
+/// The cluster.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct ClusterArgs {
-    /// The cluster of firedrill's own, by name; needed only where there are several.
+    /// The name of a cluster that firedrill created; needed only if there are several.
     #[arg(long, value_name = "NAME", env = "FIREDRILL_CLUSTER", conflicts_with = "context")]
     pub(crate) cluster: Option<String>,
-    /// A cluster that firedrill did not make: its context, with --kubeconfig. It must carry the ConfigMap
+    /// The kubeconfig context of a cluster that firedrill did not create. The cluster must have the ConfigMap
     /// kube-system/firedrill-allowed.
     #[arg(long, value_name = "NAME", requires = "kubeconfig")]
     pub(crate) context: Option<String>,
-    /// The kubeconfig that holds --context. None is ever read by default.
+    /// The kubeconfig file for --context. No kubeconfig is read by default.
     #[arg(long, value_name = "FILE", requires = "context")]
     pub(crate) kubeconfig: Option<PathBuf>,
 }
@@ -108,21 +109,21 @@ impl Folders {
 /// Where scenarios and runs are.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Folders {
-    /// The folder of scenarios.
+    /// The folder with the scenarios.
     #[arg(long, value_name = "DIR", default_value = DEFAULT_SCENARIOS, env = "FIREDRILL_SCENARIOS")]
     pub(crate) scenarios: PathBuf,
-    /// The folder of runs.
+    /// The folder with the saved runs.
     #[arg(long, value_name = "DIR", default_value = DEFAULT_RUNS, env = "FIREDRILL_RUNS")]
     pub(crate) runs: PathBuf,
-    /// Which stack.
+    /// The stack.
     #[command(flatten)]
     pub(crate) stack: StackFile,
 }
 
-/// Which stack.
+/// The stack.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct StackFile {
-    /// The stack's definition: its stack.toml, or the folder of that.
+    /// The definition of the stack: a stack.toml file, or its folder.
     #[arg(
         id = "stack_file",
         long = "stack",
@@ -133,37 +134,37 @@ pub(crate) struct StackFile {
     pub(crate) path: PathBuf,
 }
 
-/// Which drill.
+/// The drill.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct DrillArgs {
-    /// The scenario and its variant: NAME/VARIANT, or NAME for its first variant. A path to a scenario's folder works too.
+    /// The scenario and the variant: NAME/VARIANT, or NAME for the first variant. A path to a scenario folder works too.
     #[arg(value_name = "NAME[/VARIANT]")]
     pub(crate) name: String,
-    /// Which cluster.
+    /// The cluster.
     #[command(flatten)]
     pub(crate) cluster: ClusterArgs,
     /// Folders.
     #[command(flatten)]
     pub(crate) folders: Folders,
-    /// What the run's random choices are drawn from; from the clock where it is not given.
+    /// The seed of the run's random choices [default: taken from the clock]
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
-    /// Put this in place of the fault: `noop` breaks nothing and must end as unknown.
+    /// Replace the fault: `noop` breaks nothing, and the run must end as unknown.
     #[arg(long, value_name = "FAULT")]
     pub(crate) fault: Option<FaultOverride>,
-    /// Leave this section out of the runbook, by its title or how that begins: the drill must stay broken then, which shows that
-    /// it needs the section.
+    /// Skip the runbook section whose title begins with this text. The drill must then stay broken, which proves that the section is
+    /// needed.
     #[arg(long, value_name = "SECTION", conflicts_with = "fault")]
     pub(crate) without: Option<String>,
-    /// The image of the agent, which holds this program.
+    /// The image of the agent, which contains firedrill.
     #[arg(long, value_name = "IMAGE", env = "FIREDRILL_AGENT_IMAGE")]
     pub(crate) agent_image: Option<String>,
 }
 
-/// What replaces a fault.
+/// A replacement for the fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum FaultOverride {
-    /// Nothing is broken: the control.
+    /// Break nothing (no-op run).
     Noop,
 }
 
@@ -173,17 +174,17 @@ pub(crate) struct RunArgs {
     /// The drill.
     #[command(flatten)]
     pub(crate) drill: DrillArgs,
-    /// Bring a cluster up first where none is.
+    /// Create a cluster first if none is running.
     #[arg(long)]
     pub(crate) up: bool,
-    /// How to bring it up.
+    /// How to create it.
     #[command(flatten)]
     pub(crate) stack: command::up::StackArgs,
-    /// Begin on the cluster as it is, though an earlier run left it changed. What differed is journalled and reported. What is
-    /// still to be undone on the cluster is for `sweep`.
+    /// Start although an earlier run left the cluster changed. The differences are recorded and reported. Pending undos are left to
+    /// `sweep`.
     #[arg(long)]
     pub(crate) accept_current_state: bool,
-    /// Also print the verdict as JSON on standard output.
+    /// With `json`, also print the verdict as JSON on standard output.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) output: Output,
 }
@@ -191,39 +192,39 @@ pub(crate) struct RunArgs {
 /// `suite`
 #[derive(Debug, Args)]
 pub(crate) struct SuiteArgs {
-    /// The suite's file.
+    /// The suite file.
     #[arg(value_name = "FILE", required_unless_present = "all")]
     pub(crate) file: Option<PathBuf>,
-    /// Every variant of every scenario once, and a control.
+    /// Run every variant of every scenario once, and one no-op run.
     #[arg(long, conflicts_with = "file")]
     pub(crate) all: bool,
-    /// Only this part of it, such as 1/4. Drills are dealt out by their expected minutes, on every machine alike.
+    /// Run only this shard, such as 1/4. Drills are distributed by their expected duration, in the same way on every machine.
     #[arg(long, value_name = "I/N")]
     pub(crate) shard: Option<Shard>,
-    /// Where the suite's results go; a new folder among the runs where it is not given.
+    /// The folder for the results of the suite [default: a new folder in --runs]
     #[arg(long, value_name = "DIR")]
     pub(crate) into: Option<PathBuf>,
-    /// Which cluster.
+    /// The cluster.
     #[command(flatten)]
     pub(crate) cluster: ClusterArgs,
     /// Folders.
     #[command(flatten)]
     pub(crate) folders: Folders,
-    /// The image of the agent, which holds this program.
+    /// The image of the agent, which contains firedrill.
     #[arg(long, value_name = "IMAGE", env = "FIREDRILL_AGENT_IMAGE")]
     pub(crate) agent_image: Option<String>,
-    /// Bring a cluster up first where none is. One that the suite brought up is replaced where a drill leaves it dirty or
-    /// changed for good; any other is left as it is, and the suite ends there.
+    /// Create a cluster first if none is running. If a drill leaves this cluster dirty or permanently changed, the suite replaces it. A
+    /// cluster that the suite did not create is never replaced: the suite stops.
     #[arg(long)]
     pub(crate) up: bool,
-    /// How to bring it up.
+    /// How to create it.
     #[command(flatten)]
     pub(crate) stack: command::up::StackArgs,
-    /// Begin on the cluster as it is, though an earlier run left it changed. What differed is journalled and reported. What is
-    /// still to be undone on the cluster is for `sweep`.
+    /// Start although an earlier run left the cluster changed. The differences are recorded and reported. Pending undos are left to
+    /// `sweep`.
     #[arg(long)]
     pub(crate) accept_current_state: bool,
-    /// Table or JSON on standard output.
+    /// The format of the table on standard output.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) output: Output,
 }
@@ -231,23 +232,23 @@ pub(crate) struct SuiteArgs {
 /// `merge`
 #[derive(Debug, Args)]
 pub(crate) struct MergeArgs {
-    /// The folders of all shards: those that hold suite.json.
+    /// The result folders of all shards (each has a suite.json).
     #[arg(value_name = "DIR", required = true)]
     pub(crate) shards: Vec<PathBuf>,
-    /// Where the merged results go.
+    /// The folder for the merged results.
     #[arg(long, value_name = "DIR")]
     pub(crate) into: PathBuf,
-    /// Table or JSON on standard output.
+    /// The format of the table on standard output.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) output: Output,
 }
 
-/// What a schema is of.
+/// The kind of file that a schema describes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum SchemaOf {
     /// `scenario.toml`.
     Scenario,
-    /// A suite's file.
+    /// A suite file.
     Suite,
     /// `stack.toml`.
     Stack,
@@ -259,10 +260,10 @@ pub(crate) struct PlanArgs {
     /// The drill.
     #[command(flatten)]
     pub(crate) drill: DrillArgs,
-    /// Text or JSON.
+    /// The output format.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) output: Output,
-    /// Print the manifests that an administrator applies before this drill can run on a cluster that firedrill did not make. Needs
+    /// Print the manifests that an administrator must apply before this drill can run on a cluster that firedrill did not create. Needs
     /// no cluster.
     #[arg(long)]
     pub(crate) rbac: bool,
@@ -271,17 +272,17 @@ pub(crate) struct PlanArgs {
 /// `judge`
 #[derive(Debug, Args)]
 pub(crate) struct JudgeArgs {
-    /// The run: its id, or its folder.
+    /// The ID or the folder of the run.
     #[arg(value_name = "RUN")]
     pub(crate) run: String,
     /// Folders.
     #[command(flatten)]
     pub(crate) folders: Folders,
-    /// Judge by the objectives, accepted losses and demanded load of this file instead of the run's own. It must be of the same
-    /// scenario; what was run stays what it was.
+    /// Take objectives, accepted losses and minimum load from this scenario file instead of the saved run. It must be the same
+    /// scenario.
     #[arg(long, value_name = "FILE")]
     pub(crate) objectives: Option<PathBuf>,
-    /// Text or JSON.
+    /// The output format.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) output: Output,
 }
@@ -289,7 +290,7 @@ pub(crate) struct JudgeArgs {
 /// `report`
 #[derive(Debug, Args)]
 pub(crate) struct ReportArgs {
-    /// The run: its id, or its folder.
+    /// The ID or the folder of the run.
     #[arg(value_name = "RUN")]
     pub(crate) run: String,
     /// Folders.
@@ -304,23 +305,23 @@ pub(crate) struct SweepArgs {
     /// not make is never touched.
     #[arg(long, conflicts_with_all = ["run", "dry_run", "trust_annotations"])]
     pub(crate) expired: bool,
-    /// Only this run; every dead one where it is not given.
+    /// Sweep only this run [default: every dead run]
     #[arg(long, value_name = "RUN")]
     pub(crate) run: Option<String>,
-    /// Which cluster.
+    /// The cluster.
     #[command(flatten)]
     pub(crate) cluster: ClusterArgs,
     /// Folders.
     #[command(flatten)]
     pub(crate) folders: Folders,
-    /// The image of the agent, for thawing where no pod of the dead run is left.
+    /// The image of the agent, needed if an undo runs in a pod.
     #[arg(long, value_name = "IMAGE", env = "FIREDRILL_AGENT_IMAGE")]
     pub(crate) agent_image: Option<String>,
     /// Show what would be undone and what each undo may touch, without changing anything.
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Also obey what anybody who can write to the cluster may have forged: annotations and labels of older versions, and undo
-    /// records that others than the runner can write.
+    /// Also trust data that other users of the cluster could have forged: annotations and labels of older versions, and undo records
+    /// that users other than the runner can write.
     #[arg(long)]
     pub(crate) trust_annotations: bool,
 }
@@ -328,7 +329,7 @@ pub(crate) struct SweepArgs {
 /// `list`
 #[derive(Debug, Args)]
 pub(crate) struct ListArgs {
-    /// What.
+    /// The kind of things to list.
     #[arg(value_enum, default_value = "clusters")]
     pub(crate) what: ListWhat,
     /// Folders.
@@ -339,9 +340,9 @@ pub(crate) struct ListArgs {
 /// What to list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ListWhat {
-    /// Clusters that firedrill made.
+    /// Clusters that firedrill created.
     Clusters,
-    /// Scenarios with their variants.
+    /// Scenarios and their variants.
     Scenarios,
 }
 
@@ -357,33 +358,33 @@ pub(crate) enum Output {
 /// `agent`
 #[derive(Debug, Args)]
 pub(crate) struct AgentArgs {
-    /// Which.
+    /// The program.
     #[command(subcommand)]
     pub(crate) command: AgentCommand,
 }
 
-/// What runs in the pods of a drill.
+/// A program in the pods of a drill.
 #[derive(Debug, Subcommand)]
 pub(crate) enum AgentCommand {
-    /// Probes from inside the cluster.
+    /// Run the probes inside the cluster.
     Probe {
-        /// Where to listen.
+        /// The address to listen on.
         #[arg(long, default_value = "127.0.0.1:9200")]
         listen: std::net::SocketAddr,
-        /// Seconds until it ends by itself.
+        /// Seconds until it exits by itself.
         #[arg(long)]
         expires_after: u64,
     },
-    /// Acts on processes of the node.
+    /// Inject faults into processes and volumes of the node.
     Node {
-        /// Where to listen.
+        /// The address to listen on.
         #[arg(long, default_value = "127.0.0.1:9201")]
         listen: std::net::SocketAddr,
-        /// Seconds until it undoes what it holds and ends by itself.
+        /// Seconds until it undoes its faults and exits by itself.
         #[arg(long)]
         expires_after: u64,
-        /// Container that is let go at the start, or POD_UID/VOLUME/FILE that is removed, in case an agent before this one was
-        /// killed while it held it.
+        /// A container to thaw at start, or POD_UID/VOLUME/FILE to delete, in case an earlier agent was killed while it held that
+        /// fault.
         #[arg(long, value_name = "CONTAINER_ID")]
         guard: Vec<String>,
     },

@@ -174,6 +174,7 @@ fn journal(end: At) -> Result<Journal, Box<dyn Error>> {
         scenario,
         noop: false,
         cluster,
+        page_cache: None,
         flags: BTreeMap::new(),
     };
     let middle = At(end.0 / 2);

@@ -37,7 +37,7 @@ impl fmt::Display for AlertState {
 
 /// What an observation says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seen<'a> {
+pub enum AlertObservation<'a> {
     /// Prometheus answers, or no longer does.
     Prometheus {
         /// Whether it does.
@@ -82,10 +82,12 @@ pub fn changed(name: &str, state: &AlertState, detail: &str) -> Observation {
 }
 
 /// What an observation says of alerts; `None` where it is of something else.
-pub fn read(seen: &Observation) -> Option<Seen<'_>> {
+pub fn read(seen: &Observation) -> Option<AlertObservation<'_>> {
     match &seen.fact {
-        Some(Fact::Prometheus) => Some(Seen::Prometheus { answers: seen.healthy == Some(true), said: &seen.state }),
-        Some(Fact::Alert(state)) => Some(Seen::Alert { name: &seen.object, state }),
+        Some(Fact::Prometheus) => {
+            Some(AlertObservation::Prometheus { answers: seen.healthy == Some(true), said: &seen.state })
+        }
+        Some(Fact::Alert(state)) => Some(AlertObservation::Alert { name: &seen.object, state }),
         Some(Fact::Quorum | Fact::PrimaryMoves { .. }) | None => None,
     }
 }
@@ -114,13 +116,13 @@ mod tests {
             for detail in ["", "since 2026-11-22T10:00:00Z: instance=nats-0"] {
                 if detail.is_empty() || !matches!(state, AlertState::Unknown { .. }) {
                     let written = changed("NATSDown", &state, detail);
-                    assert_eq!(read(&written), Some(Seen::Alert { name: "NATSDown", state: &state }));
+                    assert_eq!(read(&written), Some(AlertObservation::Alert { name: "NATSDown", state: &state }));
                     assert_eq!(Some(fact_of_text(&written.object, &written.state)), written.fact);
                 }
             }
         }
         let silent = prometheus(false, "no answer");
-        assert_eq!(read(&silent), Some(Seen::Prometheus { answers: false, said: "no answer" }));
+        assert_eq!(read(&silent), Some(AlertObservation::Prometheus { answers: false, said: "no answer" }));
         assert_eq!(Some(fact_of_text(&silent.object, &silent.state)), silent.fact);
         assert_eq!(read(&Observation { fact: None, ..silent }), None);
     }

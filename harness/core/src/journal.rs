@@ -12,7 +12,7 @@ pub const JOURNAL_VERSION_MIN: u32 = 2;
 #[derive(Debug, Error)]
 pub enum JournalError {
     /// A line in the middle is no record.
-    #[error("line {line} of the journal is no record: {reason}")]
+    #[error("line {line} of the journal is not a record: {reason}")]
     Line {
         /// From 1.
         line: usize,
@@ -20,7 +20,7 @@ pub enum JournalError {
         reason: String,
     },
     /// Records are missing or out of order.
-    #[error("line {line} of the journal has number {found} where {expected} belongs")]
+    #[error("line {line} of the journal has number {found}, expected {expected}")]
     Sequence {
         /// From 1.
         line: usize,

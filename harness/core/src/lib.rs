@@ -7,6 +7,7 @@ pub mod alert;
 pub mod document;
 pub mod event;
 pub mod exit;
+pub mod fidelity;
 pub mod journal;
 pub mod judge;
 pub mod listing;

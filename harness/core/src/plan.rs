@@ -328,8 +328,8 @@ pub fn phases(scenario: &Scenario, variant: &str) -> Option<Vec<PlannedPhase>> {
     let chosen = scenario.variants.get(variant)?;
     let steady = &scenario.steady_state;
     let recover = match &chosen.recovery {
-        Recovery::Unattended => "nobody acts: it has to heal by itself".to_owned(),
-        Recovery::StaysBroken => "nobody acts: it has to stay broken, since it needs its runbook".to_owned(),
+        Recovery::Unattended => "nobody acts: it must recover by itself".to_owned(),
+        Recovery::StaysBroken => "nobody acts: it must stay broken, because it needs its runbook".to_owned(),
         Recovery::Runbook { file, start, without } => {
             let steps = scenario.runbooks.get(file).map_or(0, |runbook| {
                 runbook.steps.iter().filter(|step| step.is_run_for(variant, &chosen.layout)).count()
@@ -337,7 +337,7 @@ pub fn phases(scenario: &Scenario, variant: &str) -> Option<Vec<PlannedPhase>> {
             match without {
                 None => format!("the {steps} commands of {file}, starting at {start}"),
                 Some(section) => format!(
-                    "the {steps} commands of {file} without its section \"{section}\", starting at {start}: it has to stay broken"
+                    "the {steps} commands of {file} without its section \"{section}\", starting at {start}: it must stay broken"
                 ),
             }
         }
@@ -348,7 +348,7 @@ pub fn phases(scenario: &Scenario, variant: &str) -> Option<Vec<PlannedPhase>> {
         phase(
             Phase::Arm,
             arm_within(chosen),
-            "the probe agent, the fault's helper pods and the outside ports are made",
+            "the probe agent, the fault's helper pods and the outside ports are created",
         ),
         phase(
             Phase::SteadyState,
@@ -365,7 +365,11 @@ pub fn phases(scenario: &Scenario, variant: &str) -> Option<Vec<PlannedPhase>> {
             chosen.faults().map(|fault| fault.inject_timeout() + chosen.then_after).sum(),
             &chosen.about,
         ),
-        phase(Phase::Effect, chosen.effect.within, &format!("the targets are seen to be hit; {}", chosen.effect.shown)),
+        phase(
+            Phase::Effect,
+            chosen.effect.within,
+            &format!("the fault is proven at every target; {}", chosen.effect.shown),
+        ),
         phase(Phase::Detect, chosen.deadline, "the system itself notices"),
         phase(Phase::Recover, chosen.deadline, &recover),
         phase(
@@ -373,15 +377,15 @@ pub fn phases(scenario: &Scenario, variant: &str) -> Option<Vec<PlannedPhase>> {
             chosen.deadline,
             &format!("every probe succeeds without a gap for {} s", chosen.sustained.as_secs()),
         ),
-        phase(Phase::Redundancy, chosen.deadline, "everything that was redundant is so again"),
-        phase(Phase::Backlog, BACKLOG_WITHIN, "what had piled up is done"),
+        phase(Phase::Redundancy, chosen.deadline, "redundancy is restored"),
+        phase(Phase::Backlog, BACKLOG_WITHIN, "the backlog is drained"),
         phase(
             Phase::Ledger,
             LEDGER_WITHIN,
-            "every acknowledged write is looked for, and file systems that the fault reached are checked",
+            "every acknowledged write is read back, and affected file systems are checked",
         ),
-        phase(Phase::Undo, UNDO_WITHIN, "the fault and everything made for the run are taken away"),
-        phase(Phase::Clean, CLEAN_WITHIN, "the cluster is compared with what it was before"),
+        phase(Phase::Undo, UNDO_WITHIN, "the fault is undone, and everything made for the run is deleted"),
+        phase(Phase::Clean, CLEAN_WITHIN, "the cluster is compared with the snapshot taken before the run"),
     ];
     if let Some(alerts) = alerts(&chosen.alerts) {
         let before = phases.iter().position(|phase| phase.phase == Phase::Ledger).unwrap_or(phases.len());

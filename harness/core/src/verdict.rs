@@ -53,7 +53,7 @@ pub struct Verdict {
     pub recovery: Part,
     /// Were acknowledged writes kept?
     pub data: Part,
-    /// Is the cluster as before?
+    /// Does the cluster match its state before the run?
     pub cleanup: Part,
     /// Every objective with what was measured.
     pub objectives: Vec<ObjectiveResult>,

@@ -4,7 +4,7 @@
 //! verdict and says so; a change of the journal's format adds a folder. `v3-killed-from-v2` was not run as such: it is what reading
 //! `v2-killed` makes of its journal.
 
-use firedrill_core::event::JOURNAL_VERSION;
+use firedrill_core::event::{JOURNAL_VERSION, PageCache};
 use firedrill_core::journal::{JOURNAL_VERSION_MIN, Journal};
 use firedrill_core::judge::judge;
 use firedrill_core::sample::SampleReader;
@@ -55,4 +55,17 @@ fn a_journal_of_format_2_is_read_as_one_of_format_3() {
         assert_eq!(*upgraded, written);
     }
     assert_eq!(records("v2-killed").len(), records("v3-killed-from-v2").len());
+}
+
+#[test]
+fn a_journal_without_the_field_says_what_becomes_of_a_page_cache() {
+    for folder in folders() {
+        let text = fs::read_to_string(folder.join("events.jsonl")).unwrap();
+        let page_cache = |text: &str| Journal::parse(text).unwrap().start().unwrap().page_cache;
+        assert!(!text.contains("page_cache"), "{}", folder.display());
+        assert_eq!(page_cache(&text), Some(PageCache::Kept), "{}", folder.display());
+        assert_eq!(page_cache(&text.replacen(r#""provider":"kind""#, r#""provider":"existing""#, 1)), None);
+        let lost = text.replacen(r#""noop":"#, r#""page_cache":"lost","noop":"#, 1);
+        assert_eq!(page_cache(&lost), Some(PageCache::Lost), "what the run recorded counts");
+    }
 }

@@ -1,27 +1,37 @@
 //! The handle on one cluster that everything else uses.
 
+mod ask;
+mod crashed;
 mod discovery;
 mod error;
 mod exec;
 mod expose;
 mod inventory;
+mod kubeconfig;
 mod kubelet;
+mod mark;
 mod namespace;
+mod node;
 mod pages;
 mod placement;
 mod pods;
 mod wait;
 
+pub use ask::ASK_LIMIT;
 pub use discovery::{Leftover, ObjectKey};
 pub use error::ClusterError;
 pub(crate) use error::said;
-pub use exec::{Container, Ended};
+pub(crate) use exec::EXEC_OUTPUT_MAX_BYTES;
+pub use exec::{Container, ExecOutput};
 pub use inventory::{Differences, DigestKey, Inventory, differences};
+pub use mark::{ANNOTATION_EXPIRES, LABEL_MANAGED_BY, LABEL_RUN, MANAGED_BY, MARKER, RunMark};
 pub use namespace::system_labels;
+pub use node::{LABEL_CONTROL_PLANE, NodeState};
 pub(crate) use pages::SAME_PAGE_FOR;
-pub(crate) use pods::{exactly, is_ready};
+pub(crate) use pods::{exactly, is_ready, typed};
 pub use wait::{Waiting, wait_and_tell, wait_for};
 
+use crate::clock::Clock;
 use crate::files;
 use crate::process::Tool;
 use crate::provider::{self, Machines};
@@ -32,92 +42,13 @@ use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, ListParams};
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kubeconfig::{only_context, register_logins, server_of};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
-
-/// Label on every object that a run makes: the run's id.
-pub const LABEL_RUN: &str = "firedrill.dev/run";
-/// Annotation on every object that a run makes: when it counts as abandoned, in seconds since the epoch.
-pub const ANNOTATION_EXPIRES: &str = "firedrill.dev/expires";
-/// Label on every object that firedrill makes, and on none that it only marks.
-pub const LABEL_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
-/// Its value.
-pub const MANAGED_BY: &str = "firedrill";
-/// Label and taint of the control plane's nodes.
-pub const LABEL_CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
-/// ConfigMap in `kube-system` that marks a cluster as one that drills may break.
-pub const MARKER: &str = "firedrill-allowed";
-
-/// The mark that every object of a run carries, so that it is found again without the run's own files.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RunMark {
-    /// The run's id.
-    pub run_id: String,
-    /// When everything of it counts as abandoned, in seconds since the epoch.
-    pub expires_unix: i64,
-}
-
-impl RunMark {
-    /// Metadata of an object of this run.
-    pub fn metadata(&self, name: &str) -> ObjectMeta {
-        let labels = [(LABEL_RUN, self.run_id.as_str()), (LABEL_MANAGED_BY, MANAGED_BY)];
-        let annotations = [(ANNOTATION_EXPIRES, self.expires_unix.to_string())];
-        ObjectMeta {
-            name: Some(name.to_owned()),
-            labels: Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
-            annotations: Some(annotations.map(|(key, value)| (key.to_owned(), value)).into()),
-            ..Default::default()
-        }
-    }
-
-    /// The namespace that holds this run's pods; it exists only for the run.
-    pub fn namespace(&self) -> String {
-        format!("firedrill-{}", self.run_id)
-    }
-}
-
-/// How long one request may take, where its caller does not say otherwise.
-pub const ASK_LIMIT: Duration = Duration::from_secs(15);
-
-/// A node, as drills look at it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeState {
-    /// Its name.
-    pub name: String,
-    /// Its UID.
-    pub uid: String,
-    /// Whether it is Ready.
-    pub ready: bool,
-    /// Whether it runs the control plane.
-    pub control_plane: bool,
-    /// Whether nothing new may be placed on it.
-    pub unschedulable: bool,
-    /// Its taints, `key=value:effect`.
-    pub taints: Vec<String>,
-}
-
-impl NodeState {
-    pub(crate) fn of(node: &Node) -> Self {
-        let spec = node.spec.as_ref();
-        let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
-        let taints = spec.and_then(|spec| spec.taints.as_ref()).into_iter().flatten();
-        let labels = node.metadata.labels.as_ref();
-        Self {
-            name: node.metadata.name.clone().unwrap_or_default(),
-            uid: node.metadata.uid.clone().unwrap_or_default(),
-            ready: conditions.into_iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True"),
-            control_plane: labels.is_some_and(|labels| labels.contains_key(LABEL_CONTROL_PLANE)),
-            unschedulable: spec.and_then(|spec| spec.unschedulable).unwrap_or(false),
-            taints: taints
-                .map(|taint| format!("{}={}:{}", taint.key, taint.value.as_deref().unwrap_or(""), taint.effect))
-                .collect(),
-        }
-    }
-}
 
 /// One cluster, named by an explicit kubeconfig and context. The user's own kubeconfig is never read.
 #[derive(Clone)]
@@ -142,6 +73,8 @@ pub struct Cluster {
     way: Way,
     /// The program that the context's user gets its credentials from, where there is one.
     plugin: Option<String>,
+    /// The one clock of everything that is done with this handle.
+    clock: Clock,
 }
 
 impl Cluster {
@@ -176,6 +109,7 @@ impl Cluster {
         config.read_timeout = Some(Duration::from_secs(20));
         config.write_timeout = Some(Duration::from_secs(10));
         let client = kube::Client::try_from(config).map_err(|error| bad(error.to_string()))?;
+        let clock = Clock::start();
         Ok(Self {
             name: name.to_owned(),
             kubeconfig: kubeconfig.to_owned(),
@@ -183,11 +117,12 @@ impl Cluster {
             provider: provider::EXISTING.to_owned(),
             machines: provider::machines_of_others(),
             client,
-            pages: Arc::new(pages::Pages::new()),
+            pages: Arc::new(pages::Pages::new(clock)),
             redactor: Arc::new(redactor),
             home: Arc::new(home),
             way,
             plugin,
+            clock,
         })
     }
 
@@ -195,6 +130,17 @@ impl Cluster {
     #[must_use]
     pub fn provided_by(self, provider: &str, machines: Arc<dyn Machines>) -> Self {
         Self { provider: provider.to_owned(), machines, ..self }
+    }
+
+    /// The clock of everything that is done with this handle.
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// The same cluster by another clock: that of a run.
+    #[must_use]
+    pub fn by_clock(self, clock: Clock) -> Self {
+        Self { clock, pages: Arc::new(pages::Pages::new(clock)), ..self }
     }
 
     /// Whether firedrill made it.
@@ -210,21 +156,6 @@ impl Cluster {
     /// The client. Watches and execs that live longer than its read timeout reconnect by themselves.
     pub fn client(&self) -> kube::Client {
         self.client.clone()
-    }
-
-    /// Awaits one answer of the API server, at most [`ASK_LIMIT`].
-    ///
-    /// # Errors
-    /// Where it refuses, or gives no answer in time.
-    pub async fn ask<T>(
-        &self,
-        what: impl Into<String>,
-        request: impl Future<Output = kube::Result<T>>,
-    ) -> Result<T, ClusterError> {
-        match tokio::time::timeout(ASK_LIMIT, request).await {
-            Ok(answer) => answer.map_err(ClusterError::api(what)),
-            Err(_) => Err(ClusterError::Unreachable { what: what.into(), silent: ASK_LIMIT, last: None }),
-        }
     }
 
     /// Which cluster this is.
@@ -308,7 +239,7 @@ impl Cluster {
         let value = secret.data.and_then(|mut data| data.remove(key));
         let value = value.ok_or_else(|| ClusterError::Other(format!("secret {namespace}/{name} has no {key}")))?;
         let value = String::from_utf8(value.0);
-        let value = value.map_err(|_| ClusterError::Other(format!("{key} of {namespace}/{name} is no text")))?;
+        let value = value.map_err(|_| ClusterError::Other(format!("{key} of {namespace}/{name} is not text")))?;
         if !PUBLIC_KEYS.contains(&key) {
             self.redactor.register(&format!("{key} of Secret {namespace}/{name}"), &value);
         }
@@ -379,50 +310,8 @@ const OWN_KUBECONFIG: &str = "kubeconfig";
 /// A plugin may have to renew a login over the network.
 const PLUGIN_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The API server of a context and the proxy that its cluster names, as far as they are there.
-fn server_of(file: &Kubeconfig, context: &str) -> (String, Option<String>) {
-    let named = file.contexts.iter().find(|named| named.name == context);
-    let name = named.and_then(|named| named.context.as_ref()).map(|context| context.cluster.as_str());
-    let cluster = file.clusters.iter().find(|cluster| Some(cluster.name.as_str()) == name);
-    let cluster = cluster.and_then(|cluster| cluster.cluster.as_ref());
-    let server = cluster.and_then(|cluster| cluster.server.clone()).unwrap_or_default();
-    (server, cluster.and_then(|cluster| cluster.proxy_url.clone()))
-}
-
 /// Keys of Secrets whose values are no secrets: reports need them.
 const PUBLIC_KEYS: [&str; 6] = ["username", "user", "host", "port", "dbname", "database"];
-
-/// Registers the secrets of a context's user: steps run with a copy of them in a file.
-fn register_logins(redactor: &Redactor, file: &Kubeconfig, context: &str) {
-    let named = file.contexts.iter().find(|named| named.name == context);
-    let user = named.and_then(|named| named.context.as_ref()).and_then(|inner| inner.user.as_ref());
-    let infos = file.auth_infos.iter().filter(|known| Some(&known.name) == user);
-    for info in infos.filter_map(|known| known.auth_info.as_ref()) {
-        let Ok(info) = serde_json::to_value(info) else { continue };
-        for what in ["token", "password", "client-key-data"] {
-            if let Some(secret) = info[what].as_str() {
-                redactor.register(&format!("{what} of the kubeconfig"), secret);
-            }
-        }
-    }
-}
-
-/// A kubeconfig with one context, which is the current one. JSON, which is YAML too.
-fn only_context(file: &Kubeconfig, context: &str) -> Result<Vec<u8>, String> {
-    let named = file.contexts.iter().find(|named| named.name == context);
-    let named = named.ok_or_else(|| format!("no context `{context}`"))?.clone();
-    let inner = named.context.clone().ok_or_else(|| format!("context `{context}` is empty"))?;
-    let only = Kubeconfig {
-        clusters: file.clusters.iter().filter(|cluster| cluster.name == inner.cluster).cloned().collect(),
-        auth_infos: file.auth_infos.iter().filter(|user| inner.user.as_ref() == Some(&user.name)).cloned().collect(),
-        contexts: vec![named],
-        current_context: Some(context.to_owned()),
-        kind: Some("Config".to_owned()),
-        api_version: Some("v1".to_owned()),
-        ..Default::default()
-    };
-    serde_json::to_vec(&only).map_err(|error| error.to_string())
-}
 
 #[cfg(test)]
 mod tests {

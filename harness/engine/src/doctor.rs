@@ -45,19 +45,65 @@ pub enum State {
 }
 
 impl Check {
-    fn ok(name: &str, found: impl Into<String>) -> Self {
+    pub(crate) fn ok(name: &str, found: impl Into<String>) -> Self {
         Self { name: name.to_owned(), state: State::Ok, found: found.into(), remedy: None }
     }
 
-    fn not(name: &str, state: State, found: impl Into<String>, remedy: &str) -> Self {
+    pub(crate) fn not(name: &str, state: State, found: impl Into<String>, remedy: &str) -> Self {
         Self { name: name.to_owned(), state, found: found.into(), remedy: Some(remedy.to_owned()) }
     }
+}
+
+/// For whose clusters a machine is examined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Clusters of kind, whose nodes are containers of this machine.
+    Kind,
+    /// Clusters of Hetzner Cloud.
+    Hetzner,
 }
 
 /// Looks at everything that drills need, with what this stack needs. Nothing is changed.
 ///
 /// `stack` is its definition, or why that cannot be read.
-pub async fn examine(stack: Result<&Stack, String>) -> Vec<Check> {
+pub async fn examine(purpose: Purpose, stack: Result<&Stack, String>) -> Vec<Check> {
+    match purpose {
+        Purpose::Kind => for_kind(stack).await,
+        Purpose::Hetzner => for_hetzner(stack).await,
+    }
+}
+
+async fn for_hetzner(stack: Result<&Stack, String>) -> Vec<Check> {
+    let mut checks = crate::provider::examine_hetzner().await;
+    checks.push(hcloud().await);
+    checks.push(program("helm", "helm", &["version", "--template", "{{.Version}}"], SETUP_ENV).await);
+    checks.push(program("kubectl", "kubectl", &["version", "--client"], SETUP_ENV).await);
+    checks.extend(of_stack(&stack));
+    checks
+}
+
+/// Only runbooks that name it need it. Debian's version 1.30 does not know its own version.
+async fn hcloud() -> Check {
+    match ask("hcloud", &["version"]).await.as_deref() {
+        Ok("hcloud was not built properly") => Check::ok("hcloud", "installed; it does not say its version"),
+        Ok(text) => Check::ok("hcloud", version_in(text)),
+        Err(error) => {
+            let remedy = "runbooks that name it fail: install it (Debian: apt-get install hcloud-cli)";
+            Check::not("hcloud", State::Warning, error.to_string(), remedy)
+        }
+    }
+}
+
+fn of_stack(stack: &Result<&Stack, String>) -> Vec<Check> {
+    let mut checks = vec![match stack {
+        Ok(stack) => Check::ok("stack", stack.title.clone()),
+        Err(error) => Check::not("stack", State::Failed, error.clone(), "name its definition with --stack"),
+    }];
+    checks.extend(stack.iter().flat_map(|stack| &stack.operators).map(|operator| manifest(&operator.name)));
+    checks
+}
+
+async fn for_kind(stack: Result<&Stack, String>) -> Vec<Check> {
     let engine = program("Docker engine", "docker", &["version", "--format", "{{.Server.Version}}"], SETUP).await;
     let has_engine = engine.state == State::Ok;
     let mut checks = vec![engine];
@@ -76,11 +122,7 @@ pub async fn examine(stack: Result<&Stack, String>) -> Vec<Check> {
     checks.push(loop_devices());
     checks.push(inotify());
     checks.push(ports());
-    checks.push(match &stack {
-        Ok(stack) => Check::ok("stack", stack.title.clone()),
-        Err(error) => Check::not("stack", State::Failed, error.clone(), "name its definition with --stack"),
-    });
-    checks.extend(stack.iter().flat_map(|stack| &stack.operators).map(|operator| manifest(&operator.name)));
+    checks.extend(of_stack(&stack));
     if has_engine {
         checks.push(registry().await);
         for name in
@@ -382,9 +424,11 @@ mod tests {
     async fn every_failing_check_says_what_to_do() {
         let text = include_str!("../../../fixtures/stack/ironflow/stack.toml");
         let stack = firedrill_core::stack::parse("ironflow", ("stack.toml", text)).unwrap();
-        for check in examine(Ok(&stack)).await.into_iter().chain(examine(Err("gone".to_owned())).await) {
-            assert_eq!(check.remedy.is_none(), check.state == State::Ok, "{check:?}");
-            assert!(!check.found.is_empty(), "{check:?}");
+        for stack in [Ok(&stack), Err("gone".to_owned())] {
+            for check in examine(Purpose::Kind, stack).await {
+                assert_eq!(check.remedy.is_none(), check.state == State::Ok, "{check:?}");
+                assert!(!check.found.is_empty(), "{check:?}");
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ mod process;
 mod renewal;
 
 use crate::clock::Clock;
-use crate::cluster::{Cluster, ClusterError, LABEL_MANAGED_BY, MANAGED_BY, Waiting, wait_for};
+use crate::cluster::{Cluster, ClusterError, LABEL_MANAGED_BY, MANAGED_BY, Waiting};
 use firedrill_core::event::SYSTEM_NAMESPACE;
 use firedrill_core::time::At;
 use k8s_openapi::api::coordination::v1::{Lease as LeaseObject, LeaseSpec};
@@ -74,7 +74,7 @@ impl Lease {
         cluster.ensure_system_namespace().await?;
         let own = ProcessId::of_this_process();
         let holder = format!("run {run_id}, {own}");
-        let clock = Clock::start();
+        let clock = cluster.clock();
         old_place::wait_until_free(cluster, &own, &clock, progress).await?;
         let mut watched: Option<(String, At)> = None;
         let mut ticks = tokio::time::interval(RENEW_EVERY);
@@ -88,7 +88,7 @@ impl Lease {
                 Some(_) => Some(Duration::ZERO),
                 None => None,
             };
-            let seen = found.as_ref().map(Seen::of);
+            let seen = found.as_ref().map(LeaseHolder::of);
             match decide(seen.as_ref(), &own, process::is_alive, unchanged) {
                 Decision::Take => {
                     let begun = clock.now();
@@ -121,9 +121,9 @@ impl Lease {
     /// # Errors
     /// Where the API server does not say.
     pub async fn in_use_by(cluster: &Cluster) -> Result<Option<String>, ClusterError> {
-        let mut seen = read(cluster).await?.map(|lease| Seen::of(&lease));
+        let mut seen = read(cluster).await?.map(|lease| LeaseHolder::of(&lease));
         if seen.is_none() {
-            seen = old_place::read(cluster).await?.map(|lease| Seen::of(&lease));
+            seen = old_place::read(cluster).await?.map(|lease| LeaseHolder::of(&lease));
         }
         let decision = decide(seen.as_ref(), &ProcessId::of_this_process(), process::is_alive, None);
         Ok(seen.filter(|_| decision != Decision::Take).map(|seen| seen.holder))
@@ -143,20 +143,22 @@ impl Lease {
         let _ = (&mut self.renewal).await;
         let api = api(&self.cluster);
         // A renewal that was under way may still arrive between a look and the deletion: then it is looked again.
-        wait_for("the release of the lease", RELEASE_LIMIT, || async {
-            let Some(found) = read(&self.cluster).await? else { return Ok(Waiting::Done(())) };
-            if Seen::of(&found).holder != self.holder {
-                return Ok(Waiting::Done(()));
-            }
-            let exactly = Preconditions { resource_version: found.metadata.resource_version, uid: found.metadata.uid };
-            let params = DeleteParams::default().preconditions(exactly);
-            match self.cluster.ask("releasing the lease", api.delete(NAME, &params)).await {
-                Err(error) if is_conflict(&error) => Ok(Waiting::Not("it was renewed meanwhile".to_owned())),
-                Err(error) if !is_missing(&error) => Err(error),
-                _ => Ok(Waiting::Done(())),
-            }
-        })
-        .await
+        self.cluster
+            .wait_for("the release of the lease", RELEASE_LIMIT, || async {
+                let Some(found) = read(&self.cluster).await? else { return Ok(Waiting::Done(())) };
+                if LeaseHolder::of(&found).holder != self.holder {
+                    return Ok(Waiting::Done(()));
+                }
+                let exactly =
+                    Preconditions { resource_version: found.metadata.resource_version, uid: found.metadata.uid };
+                let params = DeleteParams::default().preconditions(exactly);
+                match self.cluster.ask("releasing the lease", api.delete(NAME, &params)).await {
+                    Err(error) if is_conflict(&error) => Ok(Waiting::Not("it was renewed meanwhile".to_owned())),
+                    Err(error) if !is_missing(&error) => Err(error),
+                    _ => Ok(Waiting::Done(())),
+                }
+            })
+            .await
     }
 
     fn keep(cluster: &Cluster, clock: Clock, holder: String, held: LeaseObject, renewed: At) -> Self {
@@ -198,12 +200,12 @@ impl Drop for Lease {
 
 /// Another's Lease, as far as it matters.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Seen {
+struct LeaseHolder {
     holder: String,
     process: Option<ProcessId>,
 }
 
-impl Seen {
+impl LeaseHolder {
     fn of(lease: &LeaseObject) -> Self {
         let holder = lease.spec.as_ref().and_then(|spec| spec.holder_identity.clone()).unwrap_or_default();
         let notes = lease.metadata.annotations.as_ref();
@@ -221,7 +223,7 @@ enum Decision {
 
 /// What to do about a Lease. `unchanged` is for how long it was watched without a change; `None` before the first look.
 fn decide(
-    seen: Option<&Seen>,
+    seen: Option<&LeaseHolder>,
     own: &ProcessId,
     is_alive: impl Fn(&ProcessId) -> Option<bool>,
     unchanged: Option<Duration>,

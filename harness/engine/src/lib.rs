@@ -13,6 +13,7 @@ mod imports;
 pub mod lease;
 pub mod ledger;
 pub mod observe;
+mod planted;
 pub mod port;
 pub mod pressure;
 pub mod probe;

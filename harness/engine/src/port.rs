@@ -11,21 +11,21 @@ pub use crate::process::Progress;
 pub use crate::record::annotations::{ANNOTATION_UNDO, Annotated};
 pub use crate::record::dirty_end::{DirtyEnd, FoundDirtyEnd};
 pub use crate::record::writers::Writers;
-pub use crate::record::{Found, UndoRecord, is_recorded, is_run_id, shown};
+pub use crate::record::{Found, FoundRecords, UndoRecord, is_recorded, is_run_id, shown};
 pub use crate::redact::Redactor;
 pub use crate::runbook::{CommandEnd, PlannedStep, plan_steps};
 
 use crate::clock::Clock;
 use async_trait::async_trait;
-use firedrill_core::event::{ClusterInfo, ContainerRestarts, Event, FileSystem, Observation, Place, Undo};
+use firedrill_core::event::{ClusterInfo, ContainerRestarts, Event, FileSystem, Observation, PageCache, Place, Undo};
 use firedrill_core::judge::ledger;
 use firedrill_core::plan::{PlannedFault, Series, Target};
 use firedrill_core::sample::Sample;
 use firedrill_core::scenario::{
     Condition, Detector, ExpectedAlert, Fault, Layout, PodSelector, ProviderStep, Scenario, Symptom, Variant,
 };
-use std::io::{self, Write};
-use std::path::Path;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -58,7 +58,7 @@ pub struct Ports {
     pub shell: Arc<dyn Shell>,
     /// What knows the stack's releases.
     pub deployer: Arc<dyn Deployer>,
-    /// Where a run's files are written.
+    /// Where the files of runs are written and read.
     pub store: Arc<dyn Store>,
 }
 
@@ -83,6 +83,8 @@ pub trait Cluster: Send + Sync {
     async fn ensure_system_namespace(&self) -> Result<(), ClusterError>;
     /// Name, provider, UID, version and number of nodes.
     async fn info(&self) -> Result<ClusterInfo, ClusterError>;
+    /// What becomes of a node's page cache when the node is powered off; `None` if the provider does not say.
+    fn page_cache(&self) -> Option<PageCache>;
     /// The UID of the cluster: that of its namespace `kube-system`.
     async fn uid(&self) -> Result<String, ClusterError>;
     /// Takes the lock on the cluster. `holder` is the run's id, or `sweep`.
@@ -103,14 +105,12 @@ pub trait Cluster: Send + Sync {
     async fn write_record(&self, uid: &str, mark: &RunMark, id: u32, undo: &Undo) -> Result<(), ClusterError>;
     /// Deletes an undo record; it may be gone already.
     async fn delete_record(&self, mark: &RunMark, id: u32) -> Result<(), ClusterError>;
-    /// All undo records, those that must not be obeyed included.
-    async fn records(&self, uid: &str) -> Result<Vec<Found>, ClusterError>;
+    /// All undo records and dirty ends on the cluster with that UID, those that cannot be read or must not be obeyed included.
+    async fn records(&self, uid: &str) -> Result<FoundRecords, ClusterError>;
     /// Writes on the cluster that a run left it changed.
     async fn write_dirty_end(&self, mark: &RunMark, end: &DirtyEnd) -> Result<(), ClusterError>;
     /// Deletes what was written of that run's end; it may be gone already.
     async fn delete_dirty_end(&self, run_id: &str) -> Result<(), ClusterError>;
-    /// All dirty ends that are written on the cluster with that UID, those that cannot be read included.
-    async fn dirty_ends(&self, uid: &str) -> Result<Vec<FoundDirtyEnd>, ClusterError>;
     /// Who else can write undo records.
     async fn record_writers(&self) -> Writers;
     /// Undo annotations of older versions.
@@ -314,12 +314,29 @@ pub trait Deployer: Send + Sync {
     async fn unfinished_upgrades(&self, layout: &Layout) -> Result<Vec<Undo>, FaultError>;
 }
 
-/// Where a run's files are written.
+/// Where the files of runs are written and read.
 pub trait Store: Send + Sync {
     /// Makes a folder, for this user alone.
     fn create_dir_all(&self, folder: &Path) -> io::Result<()>;
     /// Makes a file that must not exist, to be appended to.
     fn create(&self, path: &Path) -> io::Result<Box<dyn Appender>>;
+    /// Writes a file whole, in the place of one that is there. It is on disk when this returns.
+    fn replace(&self, path: &Path, content: &[u8]) -> io::Result<()>;
+    /// Deletes a file.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Opens a file to be read from its beginning.
+    fn open(&self, path: &Path) -> io::Result<Box<dyn Read + Send>>;
+    /// Whether there is a file or a folder.
+    fn exists(&self, path: &Path) -> bool;
+    /// The paths of what is in a folder.
+    fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>>;
+
+    /// The text of a file.
+    fn read_to_string(&self, path: &Path) -> io::Result<String> {
+        let mut text = String::new();
+        self.open(path)?.read_to_string(&mut text)?;
+        Ok(text)
+    }
 }
 
 /// A file that is only appended to.

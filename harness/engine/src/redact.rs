@@ -23,11 +23,11 @@ const CUT_BYTES_MIN: usize = 4;
 /// What is taken out, shared by all that writes.
 #[derive(Default)]
 pub struct Redactor {
-    known: Mutex<BTreeMap<String, Known>>,
+    known: Mutex<BTreeMap<String, KnownSecret>>,
 }
 
 /// What a text that is looked for is.
-struct Known {
+struct KnownSecret {
     /// What it is, for people: `password of Secret a/b`.
     label: String,
     /// Whether it is in Base64, so that what stands around it may hold the rest.
@@ -45,7 +45,7 @@ impl Redactor {
         let mut add = |text: String, base64| {
             let text = joined(&text).0;
             if text.len() >= VALUE_BYTES_MIN {
-                known.entry(text).or_insert_with(|| Known { label: label.to_owned(), base64 });
+                known.entry(text).or_insert_with(|| KnownSecret { label: label.to_owned(), base64 });
             }
         };
         add(value.to_owned(), false);
@@ -80,7 +80,7 @@ impl Redactor {
         }
         let (joined, cuts) = joined(text);
         let mut found = Vec::new();
-        for (value, Known { label, base64 }) in known.iter() {
+        for (value, KnownSecret { label, base64 }) in known.iter() {
             for (at, _) in joined.match_indices(value.as_str()) {
                 let mut range = original(&cuts, at..at + value.len());
                 if *base64 {

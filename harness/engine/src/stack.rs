@@ -11,9 +11,7 @@ mod words_tests;
 
 pub use inputs::StackOptions;
 
-use crate::cluster::{
-    Cluster, ClusterError, LABEL_MANAGED_BY, MANAGED_BY, Waiting, url_escaped, wait_and_tell, wait_for,
-};
+use crate::cluster::{Cluster, ClusterError, LABEL_MANAGED_BY, MANAGED_BY, Waiting, url_escaped};
 use crate::process::{ProcessError, Progress, Tool};
 use firedrill_core::scenario::Layout;
 use firedrill_core::stack::{Handover, Operator, Release, Stack, Webhook};
@@ -23,6 +21,7 @@ use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::json;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use thiserror::Error;
 
@@ -35,6 +34,8 @@ const ANNOTATION_LAYOUT: &str = "firedrill.dev/layout";
 const APPLY_LIMIT: Duration = Duration::from_secs(120);
 const OPERATOR_LIMIT: Duration = Duration::from_secs(180);
 const HEALTHY_LIMIT: Duration = Duration::from_secs(420);
+/// How often crashed pods are started anew: what crashes for another reason goes on to wait, and is told at the limit.
+const RESTARTS_MAX: u32 = 3;
 const HANDOVER_LIMIT: Duration = Duration::from_secs(60);
 
 /// How the stack could not be had.
@@ -110,7 +111,7 @@ pub async fn missing(cluster: &Cluster, stack: &Stack) -> Result<Vec<String>, St
     let layout = installed(cluster, stack).await?.map_or_else(|| stack.default_layout(), |installed| installed.layout);
     let mut missing = Vec::new();
     for release in stack.releases(&layout) {
-        missing.extend(health::missing(cluster, release).await?);
+        missing.extend(health::of_release(cluster, release).await?.missing);
     }
     Ok(missing)
 }
@@ -170,14 +171,25 @@ async fn healthy(
 ) -> Result<(), ClusterError> {
     let mut tell = |missing: String| progress(format!("waiting for the stack: {missing}"));
     let meant: Vec<_> = all.iter().filter(|release| meant(release)).collect();
-    let waited = wait_and_tell("the stack to be healthy", HEALTHY_LIMIT, &mut tell, || async {
-        let mut missing = Vec::new();
-        for release in &meant {
-            missing.extend(health::missing(cluster, release).await?);
-        }
-        Ok(if missing.is_empty() { Waiting::Done(()) } else { Waiting::Not(missing.join(", ")) })
-    })
-    .await;
+    let restarts = AtomicU32::new(0);
+    let waited = cluster
+        .wait_and_tell("the stack to be healthy", HEALTHY_LIMIT, &mut tell, || async {
+            let (mut missing, mut has_dependencies) = (Vec::new(), true);
+            for release in &meant {
+                let health = health::of_release(cluster, release).await?;
+                missing.extend(health.missing);
+                has_dependencies &= health.has_dependencies;
+            }
+            if missing.is_empty() {
+                return Ok(Waiting::Done(()));
+            }
+            if has_dependencies && restarts.load(Ordering::Relaxed) < RESTARTS_MAX {
+                let is_restarted = restart_crashed(cluster, &meant).await?;
+                restarts.fetch_add(u32::from(is_restarted), Ordering::Relaxed);
+            }
+            Ok(Waiting::Not(missing.join(", ")))
+        })
+        .await;
     if let Err(ClusterError::Deadline { .. }) = &waited {
         for release in meant {
             // That nothing is told is not the mistake to end with.
@@ -190,15 +202,29 @@ async fn healthy(
     waited
 }
 
+/// Has pods start at once that ended because a dependency was not there yet: their kubelet would wait up to five minutes
+/// before the next start. Whether there was one.
+async fn restart_crashed(cluster: &Cluster, releases: &[&Release]) -> Result<bool, ClusterError> {
+    let mut is_restarted = false;
+    for release in releases {
+        for (_, deleted) in cluster.delete_crashed(&release.namespace).await? {
+            deleted?;
+            is_restarted = true;
+        }
+    }
+    Ok(is_restarted)
+}
+
 /// Writes a Secret that a release reads from one that another one has made. The value is kept nowhere else: no value of a
 /// release and no argument of a program holds it.
 async fn hand_over(cluster: &Cluster, namespace: &str, secret: &Handover) -> Result<(), ClusterError> {
     let from = &secret.from;
     let what = format!("{} in secret {}/{}", secret.from_key, from.namespace, from.name);
-    let value = wait_for(&what, HANDOVER_LIMIT, || async {
-        cluster.get_secret(&from.namespace, &from.name, &secret.from_key).await.map(Waiting::Done)
-    })
-    .await?;
+    let value = cluster
+        .wait_for(&what, HANDOVER_LIMIT, || async {
+            cluster.get_secret(&from.namespace, &from.name, &secret.from_key).await.map(Waiting::Done)
+        })
+        .await?;
     let object = json!({"apiVersion": "v1", "kind": "Secret",
         "metadata": {"name": secret.name, "labels": {LABEL_MANAGED_BY: MANAGED_BY}},
         "stringData": {&secret.key: secret.written(&url_escaped(&value))}});
@@ -229,7 +255,7 @@ async fn install_operator(
     cluster.prefer_control_plane(&operator.namespace, &operator.deployment, OPERATOR_LIMIT).await?;
     if let Some(webhook) = &operator.webhook {
         progress(format!("asking the webhook of {}", operator.title));
-        wait_for("an answer of the operator's webhook", OPERATOR_LIMIT, || dry_run(cluster, webhook)).await?;
+        cluster.wait_for("an answer of the operator's webhook", OPERATOR_LIMIT, || dry_run(cluster, webhook)).await?;
     }
     record(cluster, &operator.namespace, digest, None).await?;
     Ok(())

@@ -210,10 +210,10 @@ pub(crate) async fn open_cluster(args: &ClusterArgs) -> Result<Cluster, CliError
         (None, [one]) => one.name.clone(),
         (None, []) => {
             return Err(CliError::environment("no firedrill cluster is running")
-                .with_hint("bring one up: firedrill up; or name another one with --kubeconfig and --context"));
+                .with_hint("create one with `firedrill up`, or name another one with --kubeconfig and --context"));
         }
         (None, _) => {
-            return Err(CliError::environment(format!("several clusters are up: {}", names()))
+            return Err(CliError::environment(format!("several firedrill clusters are running: {}", names()))
                 .with_hint("name one with --cluster"));
         }
     };

@@ -5,20 +5,32 @@ use crate::args::{Output, StackFile};
 use crate::error::CliError;
 use crate::printer::Printer;
 use crate::report::json::pretty;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use firedrill_core::exit::ExitCode;
-use firedrill_engine::doctor::{Check, State, examine};
+use firedrill_engine::doctor::{Check, Purpose, State, examine};
 use std::fmt::Write;
 
 /// `doctor`
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
+    /// For which provider's clusters.
+    #[arg(long, value_name = "PROVIDER", default_value = "kind")]
+    pub(crate) provider: Examined,
     /// Text or JSON.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) output: Output,
     /// Which stack.
     #[command(flatten)]
     pub(crate) stack: StackFile,
+}
+
+/// A provider that the doctor knows.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Examined {
+    /// Nodes are containers of this machine.
+    Kind,
+    /// Nodes are servers of Hetzner Cloud. Reads HCLOUD_TOKEN or HCLOUD_TOKEN_FILE, and HCLOUD_ENDPOINT.
+    Hetzner,
 }
 
 /// Examines the machine and says what was found.
@@ -28,7 +40,11 @@ pub(crate) struct DoctorArgs {
 pub(crate) async fn doctor(args: &DoctorArgs, printer: &mut Printer) -> Result<ExitCode, CliError> {
     let definition = Definition::load(&args.stack);
     let stack = definition.as_ref().map(|definition| &*definition.stack).map_err(ToString::to_string);
-    let checks = examine(stack).await;
+    let purpose = match args.provider {
+        Examined::Kind => Purpose::Kind,
+        Examined::Hetzner => Purpose::Hetzner,
+    };
+    let checks = examine(purpose, stack).await;
     match args.output {
         Output::Text => printer.line(&text(&checks)),
         Output::Json => printer.line(&json(&checks)?),

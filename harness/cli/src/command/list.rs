@@ -55,7 +55,7 @@ fn scenarios(folders: &Folders, printer: &mut Printer) -> Result<(), CliError> {
         printer.line(&format!("{}  {}", scenario.name, one_line(&scenario.title)));
         for (name, variant) in &scenario.variants {
             let recovery = match &variant.recovery {
-                Recovery::Unattended => "heals by itself",
+                Recovery::Unattended => "recovers by itself",
                 Recovery::StaysBroken => "stays broken",
                 Recovery::Runbook { .. } => "by its runbook",
             };

@@ -40,7 +40,7 @@ pub(crate) fn merged(shards: &[PathBuf], into: &Path) -> Result<SuiteResult, Cli
         let text = fs::read_to_string(&path).map_err(|error| fail(error.to_string()))?;
         let Format { version } = serde_json::from_str(&text).map_err(|error| fail(error.to_string()))?;
         if version != VERDICT_VERSION {
-            return Err(fail(format!("format {version} is not known"))
+            return Err(fail(format!("format {version} is not supported"))
                 .with_hint(format!("judge the run again with this firedrill: firedrill report {}", ran.folder)));
         }
         let verdict: Verdict = serde_json::from_str(&text).map_err(|error| fail(error.to_string()))?;
@@ -70,7 +70,7 @@ fn read(folder: &Path) -> Result<Part, CliError> {
         .map_err(|error| fail(error.to_string()).with_hint("name the folders that hold suite.json"))?;
     let Format { version } = serde_json::from_str(&text).map_err(|error| fail(error.to_string()))?;
     if version != suite::SUITE_VERSION {
-        return Err(fail(format!("format {version} is not known"))
+        return Err(fail(format!("format {version} is not supported"))
             .with_hint("another firedrill wrote it: merge with that one, or run the suite again with this one"));
     }
     let mut result: SuiteResult = serde_json::from_str(&text).map_err(|error| fail(error.to_string()))?;

@@ -20,7 +20,7 @@ use std::fmt::Write;
 /// What the user asked to run.
 ///
 /// # Errors
-/// Where the scenario has mistakes or the agent's image is not named.
+/// Where the scenario has mistakes or the image of the agent is not named.
 pub(crate) fn drill(args: &DrillArgs, definition: &Definition) -> Result<Drill, CliError> {
     let stack = definition.stack.clone();
     let (mut scenario, variant) = load_drill(&args.folders, &stack, &args.name)?;
@@ -40,7 +40,7 @@ pub(crate) fn drill(args: &DrillArgs, definition: &Definition) -> Result<Drill, 
 /// Where it is not named.
 pub(crate) fn agent_image(named: Option<&str>) -> Result<String, CliError> {
     named.map(str::to_owned).ok_or_else(|| {
-        CliError::input("the agent's image is not named")
+        CliError::input("the image of the agent is not named")
             .with_hint("give --agent-image, or set FIREDRILL_AGENT_IMAGE: eval \"$(ci/setup --env)\"")
     })
 }
@@ -104,7 +104,7 @@ fn text(drill: &Drill, cluster: &Cluster, plan: &firedrill_core::plan::Plan) -> 
         }
     }
     if plan.faults.is_empty() {
-        let _ = writeln!(out, "    nothing: the fault is replaced by the control");
+        let _ = writeln!(out, "    nothing (no-op run)");
     }
     let _ = writeln!(out, "\n  would measure");
     for series in &plan.series {
@@ -123,25 +123,25 @@ fn text(drill: &Drill, cluster: &Cluster, plan: &firedrill_core::plan::Plan) -> 
         let shown: Vec<String> = step.step.command.lines().map(one_line).collect();
         let _ = writeln!(out, "    {:>2}. {}", step.number, shown.join("\n        "));
         if let Some(because) = &step.step.manual {
-            let _ = writeln!(out, "        left to people: {}", one_line(because));
+            let _ = writeln!(out, "        manual: {}", one_line(because));
         }
         if let Some(correction) = &step.correction {
-            let _ = writeln!(out, "        where that fails: {}", one_line(&correction.instead));
+            let _ = writeln!(out, "        if that fails: {}", one_line(&correction.instead));
         }
     }
     if let Some(variant) = scenario.variants.get(&plan.variant) {
         let undone = variant.faults().map(Fault::left_behind);
         let undone = undone.collect::<Vec<_>>().join("; ");
         let healed = match variant.recovery {
-            Recovery::Unattended => "nobody: it heals by itself",
+            Recovery::Unattended => "nobody: it recovers by itself",
             Recovery::StaysBroken => "the undo: nobody acts before",
             Recovery::Runbook { without: Some(_), .. } => "the undo: a section of the runbook is left out",
             Recovery::Runbook { .. } => "the runbook",
         };
-        let _ = writeln!(out, "\n  could be left behind: {undone}; healed by {healed}");
+        let _ = writeln!(out, "\n  could be left behind: {undone}; repaired by {healed}");
         let _ = writeln!(
             out,
-            "  everything else that it makes has an undo record, and is taken away by the run or by firedrill sweep"
+            "  everything else that it makes has an undo record, and is removed by the run or by firedrill sweep"
         );
     }
     let _ = writeln!(

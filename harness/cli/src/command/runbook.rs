@@ -24,7 +24,7 @@ const BYTES_MAX: u64 = 1 << 20;
 /// `runbook`
 #[derive(Debug, Args)]
 pub(crate) struct RunbookArgs {
-    /// What.
+    /// What to do.
     #[command(subcommand)]
     command: RunbookCommand,
 }
@@ -32,34 +32,34 @@ pub(crate) struct RunbookArgs {
 /// What to do with runbooks.
 #[derive(Debug, Subcommand)]
 enum RunbookCommand {
-    /// Find what cannot work against a cluster, with nothing broken and nothing changed.
+    /// Find runbook commands that will fail on this cluster, without breaking or changing anything.
     ///
-    /// Asks the real kubectl and helm, the API server (reads and dry runs), containers (only what reads, from a list), the
-    /// database and the chart. What cannot be checked is listed with the reason; it counts neither as right nor as wrong.
-    /// Beside a scenario.toml its corrections count: a finding whose command has one is known drift and no failure, and a
-    /// correction of a command that works is a finding.
+    /// Commands are checked with the real kubectl and helm, the API server (reads and dry runs), a list of read-only commands in
+    /// containers, the database and the chart. A command that cannot be checked is listed with the reason, and counts neither as right
+    /// nor as wrong. If the runbook belongs to a scenario, its corrections count. A failing command that has a correction is known drift, not a
+    /// failure. A correction of a command that works is a finding.
     ///
-    /// Exit codes: 0 no finding, though things may be unchecked; 1 findings; 3 bad input; 4 the cluster does not
-    /// answer or is not healthy.
+    /// Exit codes: 0 no finding, though some commands may be unchecked; 1 findings; 3 bad input; 4 the cluster does not answer or is not
+    /// healthy.
     Check(CheckArgs),
 }
 
 /// `runbook check`
 #[derive(Debug, Args)]
 struct CheckArgs {
-    /// Runbooks: Markdown (.md) or plain text, also text whose line breaks were lost; or the folder of a scenario.
+    /// Runbooks in Markdown (.md) or plain text, also if the line breaks were lost, or the folder of a scenario.
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
-    /// Which cluster.
+    /// The cluster.
     #[command(flatten)]
     cluster: ClusterArgs,
-    /// Which stack.
+    /// The stack.
     #[command(flatten)]
     stack: StackFile,
-    /// The chart that runbooks name by a path of their own; the stack's without it.
+    /// The chart that the runbooks refer to [default: the chart of the stack]
     #[arg(long, value_name = "DIR")]
     chart: Option<PathBuf>,
-    /// Text, JSON or SARIF 2.1.0.
+    /// The output format.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     output: CheckOutput,
 }
@@ -117,7 +117,7 @@ async fn healthy(cluster: &Cluster, stack: &Stack) -> Result<(), CliError> {
     match missing.is_empty() {
         true => Ok(()),
         false => Err(CliError::environment(format!("the stack does not work: {}", missing.join(", "))).with_hint(
-            "a runbook is checked against a healthy cluster; wait until it is, or bring one up: firedrill up",
+            "a runbook is checked against a healthy cluster: wait until this one is healthy, or create one with `firedrill up`",
         )),
     }
 }
@@ -133,7 +133,7 @@ fn read(path: &Path, stack: &Stack) -> Result<Vec<(Document, Option<Scenario>)>,
         return documents.map(|document| Ok((document?, Some(scenario.clone())))).collect();
     }
     if path.extension().is_some_and(|ending| ending == "toml") {
-        let message = format!("{} is no runbook", path.display());
+        let message = format!("{} is not a runbook", path.display());
         return Err(CliError::input(message).with_hint("name the scenario's folder, or a runbook in it"));
     }
     let document = document(path)?;
@@ -153,7 +153,7 @@ fn document(path: &Path) -> Result<Document, CliError> {
     let document = document::read(&path.display().to_string(), &text);
     match document.commands.is_empty() && document.not_read.is_empty() {
         true => Err(bad("no command is found in it".to_owned())
-            .with_hint("commands stand in code blocks of Markdown, or at the beginning of lines of plain text")),
+            .with_hint("commands must be in Markdown code blocks, or at the start of lines in plain text")),
         false => Ok(document),
     }
 }

@@ -39,7 +39,7 @@ pub(crate) async fn suite(args: &SuiteArgs, printer: &mut Printer) -> Result<Exi
     if let Some(shard) = args.shard
         && shard.of as usize > suite.drills.len()
     {
-        let message = format!("{} shards of {} drills: some would have nothing to do", shard.of, suite.drills.len());
+        let message = format!("{} shards of {} drills: some would be empty", shard.of, suite.drills.len());
         return Err(CliError::input(message).with_hint("a drill stays in one shard with all of its repeats"));
     }
     let agent_image = agent_image(args.agent_image.as_deref())?;
@@ -89,8 +89,7 @@ pub(crate) async fn suite(args: &SuiteArgs, printer: &mut Printer) -> Result<Exi
                 let (number, all) = (index + 1, result.results.len());
                 printer.status(&format!("\n[{number}/{all}] {name}, expected to take {}", human(entry.expected)));
                 // What a suite that is killed now has left.
-                let message =
-                    "begun and not ended; if the suite was killed meanwhile, finish with: firedrill sweep".to_owned();
+                let message = "started but not ended; if the suite was killed, finish with: firedrill sweep".to_owned();
                 result.put(index, Outcome::Failed { exit_code: ExitCode::Dirty, message }, millis(elapsed()));
                 report::suite::write_all(&folder, &result).ok();
                 stage.run(drill.clone(), entry, &folder, &ctrl_c.interrupts, &mut course, printer).await

@@ -44,11 +44,11 @@ pub(crate) async fn sweep(args: &SweepArgs, printer: &mut Printer) -> Result<Exi
     }
     if let Some(holder) = &swept.alive {
         let message = format!(
-            "{} is in use by {holder}: nothing was touched; left there: {}",
+            "{} is in use by {holder}: nothing was changed; still left: {}",
             cluster.name,
             one_line(&swept.left.join(", "))
         );
-        return Err(CliError::environment(message).with_hint("sweep again once that has ended"));
+        return Err(CliError::environment(message).with_hint("sweep again after it has ended"));
     }
     let mut message = Vec::new();
     if !swept.left.is_empty() {
@@ -58,7 +58,7 @@ pub(crate) async fn sweep(args: &SweepArgs, printer: &mut Printer) -> Result<Exi
     if !swept.not_obeyed.is_empty() {
         let lines: Vec<_> = swept.not_obeyed.iter().map(|line| one_line(line)).collect();
         let lines = lines.join("\n  ");
-        message.push(format!("not obeyed on {}, something may be left behind:\n  {lines}", cluster.name));
+        message.push(format!("not trusted on {}, so something may be left behind:\n  {lines}", cluster.name));
     }
     if !message.is_empty() {
         let error = CliError::dirty(message.join("\n"));

@@ -21,62 +21,62 @@ use std::time::Duration;
 #[derive(Clone, Debug, Args)]
 #[command(group(clap::ArgGroup::new("endpoint").required(true).multiple(true).args(["http", "tcp", "nats", "postgres"])))]
 pub(crate) struct WatchArgs {
-    /// GET this URL (plain http). A login in it is sent as Basic authentication. Redirects are not followed. Without --body an
-    /// attempt is decided at the status, so an answer without an end is fine.
+    /// Send GET to this URL (plain http). Credentials in the URL are sent as Basic authentication. Redirects are not followed. Without
+    /// --body only the status counts, so a response that never ends is fine.
     #[arg(long, value_name = "URL")]
     http: Vec<String>,
-    /// The HTTP status expected.
+    /// The expected HTTP status.
     #[arg(long, value_name = "CODE", default_value_t = 200, requires = "http")]
     status: u16,
-    /// What the HTTP body must contain, in its first MiB.
+    /// A text that the first MiB of the HTTP body must contain.
     #[arg(long, value_name = "TEXT", requires = "http")]
     body: Option<String>,
-    /// Open a TCP connection.
+    /// Open a TCP connection to this address.
     #[arg(long, value_name = "HOST:PORT")]
     tcp: Vec<String>,
-    /// What the subjects of NATS answers begin with, where the user may not subscribe to `_INBOX.>`.
+    /// The inbox prefix of NATS replies, if the user may not subscribe to `_INBOX.>`.
     #[arg(long, value_name = "PREFIX", requires = "nats")]
     inbox_prefix: Option<String>,
-    /// A round trip through this NATS server; with --stream and --subject, a publish that the stream acknowledges.
+    /// Make a round trip through this NATS server. With --stream and --subject, publish a message that the stream acknowledges.
     #[arg(long, value_name = "URL")]
     nats: Option<String>,
-    /// The stream that must acknowledge. The messages stay in it.
+    /// The stream that must acknowledge the messages. They are not deleted.
     #[arg(long, value_name = "NAME", requires_all = ["nats", "subject"])]
     stream: Option<String>,
     /// The subject to publish to.
     #[arg(long, value_name = "SUBJECT", requires_all = ["nats", "stream"])]
     subject: Option<String>,
-    /// `SELECT 1` from this PostgreSQL database; with --table, an insert that is committed. Several hosts are tried in order
+    /// Run `SELECT 1` on this PostgreSQL database. With --table, commit an insert. Several hosts are tried in order
     /// (postgres://USER:PASSWORD@A,B/NAME?target_session_attrs=read-write).
     #[arg(long, value_name = "URL")]
     postgres: Option<String>,
-    /// A table with the columns `series integer` and `seq bigint`. The rows stay in it.
+    /// A table with the columns `series integer` and `seq bigint`. The rows are not deleted.
     #[arg(long, value_name = "NAME", requires = "postgres")]
     table: Option<String>,
-    /// Time between two attempts, 1ms to 60s.
+    /// The time between two attempts, 1ms to 60s.
     #[arg(long, value_name = "TIME", default_value = "50ms", value_parser = parse_duration)]
     every: Duration,
-    /// How long to watch; Ctrl-C or SIGTERM ends it early with what was measured.
+    /// How long to watch. Ctrl-C or SIGTERM stops early and prints what was measured.
     #[arg(long = "for", value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
     time: Duration,
-    /// Each attempt's own limit.
+    /// The timeout of one attempt.
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_duration)]
     timeout: Duration,
-    /// A new connection for each attempt, or one that is kept.
+    /// Open a new connection for each attempt, or reuse one.
     #[arg(long, value_enum, default_value_t = ConnectionArg::New)]
     connection: ConnectionArg,
-    /// The unbroken success that ends an outage.
+    /// How long every attempt must succeed until an outage counts as over.
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_duration)]
     sustained: Duration,
-    /// Exit with 1 where an outage was seen, and with 2 where none was seen and some time was not watched.
+    /// Exit with 1 if an outage was seen. Exit with 2 if none was seen but some time was not watched.
     #[arg(long, value_enum, value_name = "WHAT")]
     fail_on: Option<FailOn>,
-    /// How the result is written.
+    /// The output format.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     output: Output,
 }
 
-/// What ends with exit code 1.
+/// A reason to exit with code 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum FailOn {
     /// An outage of any endpoint.

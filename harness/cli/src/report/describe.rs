@@ -1,7 +1,7 @@
 //! Every event in one line.
 
 use super::text::{count, limit, one_line, plural, shorten};
-use firedrill_core::event::{Event, FileSystem, LedgerCount, Looked, PhaseEnd, Record, StepEnd};
+use firedrill_core::event::{CheckTime, Event, FileSystem, LedgerCount, PhaseEnd, Record, StepEnd};
 use firedrill_core::time::{human, micros};
 use firedrill_core::verdict::{AlertResult, Measured, Value};
 
@@ -28,7 +28,7 @@ pub(super) fn describe(record: &Record) -> Described {
 fn words(event: &Event) -> (&'static str, String, bool) {
     match event {
         Event::RunStarted(start) => {
-            let noop = if start.noop { ", with the fault replaced by nothing" } else { "" };
+            let noop = if start.noop { ", no-op run" } else { "" };
             let plan = &start.plan;
             let text =
                 format!("{}/{} on {}, seed {}{noop}", plan.scenario, plan.variant, start.cluster.name, plan.seed);
@@ -43,15 +43,15 @@ fn words(event: &Event) -> (&'static str, String, bool) {
         }
         Event::RestartsSeen { when, containers, unseen } => {
             let when = match when {
-                Looked::Before => "before",
-                Looked::After => "after",
+                CheckTime::Before => "before",
+                CheckTime::After => "after",
             };
             let remembered = containers.iter().any(|container| container.in_back_off_s.is_some());
             let mut all: Vec<String> = containers.iter().map(ToString::to_string).collect();
             if all.is_empty() && unseen.is_empty() {
                 all.push("none".to_owned());
             }
-            all.extend(unseen.iter().map(|what| format!("not to be seen: {what}")));
+            all.extend(unseen.iter().map(|what| format!("not visible: {what}")));
             let notable = when == "before" && (remembered || !unseen.is_empty());
             ("restarts", format!("{when}: {}", all.join(", ")), notable)
         }
@@ -81,7 +81,7 @@ fn words(event: &Event) -> (&'static str, String, bool) {
         }
         Event::MomentSeen { moment, seen_at: _, by } => ("moment", format!("{}, by {by}", moment.name()), false),
         Event::Load { achieved_per_s, demanded_per_s } => {
-            ("load", format!("{achieved_per_s:.1}/s, {demanded_per_s:.1}/s demanded"), achieved_per_s < demanded_per_s)
+            ("load", format!("{achieved_per_s:.1}/s, {demanded_per_s:.1}/s required"), achieved_per_s < demanded_per_s)
         }
         Event::CpuPressure { stalled, over } => {
             let text = format!("PSI `some` for {} of {}", human(*stalled), human(*over));
@@ -97,16 +97,16 @@ fn words(event: &Event) -> (&'static str, String, bool) {
             ("step ended", text, !end.held())
         }
         Event::StepLeftToPeople { step, section, line, command, because } => {
-            ("step left to people", format!("{step}, {section} (line {line}): {command}; {because}"), false)
+            ("manual step", format!("{step}, {section} (line {line}): {command}; {because}"), false)
         }
         Event::StepSkipped { step, section, because } => {
-            ("step passed over", format!("{step}, {section}: {because}"), false)
+            ("step skipped", format!("{step}, {section}: {because}"), false)
         }
         Event::Observed(seen) => {
             ("observed", format!("{}: {} {}", seen.source, seen.object, seen.state), seen.healthy == Some(false))
         }
         Event::NotRedundant { missing, unseen } => {
-            let unseen = unseen.iter().map(|what| format!("not to be seen: {what}"));
+            let unseen = unseen.iter().map(|what| format!("not visible: {what}"));
             let all: Vec<_> = missing.iter().cloned().chain(unseen).collect();
             ("not redundant", all.join("; "), !all.is_empty())
         }
@@ -116,7 +116,8 @@ fn words(event: &Event) -> (&'static str, String, bool) {
         }
         Event::Ledger(ledger) => ("ledger", ledger_words(ledger), ledger.error.is_some() || ledger.lost > 0),
         Event::VolumesAtRisk { claims, of_other_drivers } => {
-            let others = of_other_drivers.iter().map(|claim| format!("{claim} (its driver cannot be asked)"));
+            let others =
+                of_other_drivers.iter().map(|claim| format!("{claim} (its driver does not support the check)"));
             let all: Vec<_> = claims.iter().cloned().chain(others).collect();
             ("volumes at risk", all.join(", "), false)
         }
@@ -176,7 +177,7 @@ pub(super) fn step_end(end: &StepEnd) -> String {
         StepEnd::AsExpected { exit } => format!("as expected, exit {exit}"),
         StepEnd::WrongExit { exit } => format!("exit {exit}, which is not expected"),
         StepEnd::WrongOutput { exit, expected } => format!("exit {exit}, output lacks `{expected}`"),
-        StepEnd::DeadlinePassed => "its limit passed and it was ended".to_owned(),
+        StepEnd::DeadlinePassed => "stopped at its time limit".to_owned(),
         StepEnd::NotStarted { reason } => format!("could not be started: {reason}"),
     }
 }

@@ -152,7 +152,7 @@ fn why_no_program(text: &str, command: &SimpleCommand, is_prompted: bool) -> Opt
         return None;
     }
     if command.words.len() == 1 && command.redirects.is_empty() {
-        return Some("a single word is not surely a program");
+        return Some("a single word may not be a program");
     }
     let words: Vec<&str> = command.words.iter().map(|word| word.text.as_str()).collect();
     let is_word = |word: &&str| word.trim_end_matches(['.', ',', ':', ';', '!']).chars().all(char::is_alphabetic);

@@ -1,19 +1,24 @@
 //! Everything that a run records, in the order in which it happened.
 
+mod file_system;
 mod observation;
 mod place;
+mod restarts;
+mod start;
 mod undo;
 mod undo_limits;
 
-use crate::plan::{Phase, Plan, Target};
+use crate::plan::{Phase, Target};
 use crate::sample::SeriesId;
+use crate::scenario::Moment;
 pub use crate::scenario::{FILLER_FILE, StreamBefore};
-use crate::scenario::{Moment, Scenario};
 use crate::time::{At, as_ms};
+pub use file_system::FileSystem;
 pub use observation::{Fact, Observation, Source};
 pub use place::{Place, PlaceKind};
+pub use restarts::{CheckTime, ContainerRestarts};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+pub use start::{ClusterInfo, PageCache, RunStarted};
 use std::time::Duration;
 pub use undo::*;
 pub use undo_limits::{SYSTEM_NAMESPACE, patch_refusal};
@@ -61,7 +66,7 @@ pub enum Event {
     /// How often the stack's containers were restarted, by the word of their kubelets.
     RestartsSeen {
         /// When it was looked.
-        when: Looked,
+        when: CheckTime,
         /// Those that were restarted at all.
         containers: Vec<ContainerRestarts>,
         /// What could not be looked at.
@@ -293,77 +298,6 @@ pub enum Event {
     },
 }
 
-/// The first record.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RunStarted {
-    /// [`JOURNAL_VERSION`].
-    pub journal_version: u32,
-    /// Version of firedrill.
-    pub firedrill: String,
-    /// What will be done.
-    pub plan: Plan,
-    /// The scenario, so that the run can be judged again without its files.
-    pub scenario: Scenario,
-    /// Whether the fault was replaced by nothing (`--fault noop`).
-    pub noop: bool,
-    /// The cluster.
-    pub cluster: ClusterInfo,
-    /// Where the command found things, as far as that was not the default: flags without their dashes, such as `stack`.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub flags: BTreeMap<String, String>,
-}
-
-/// Which cluster.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ClusterInfo {
-    /// Its name.
-    pub name: String,
-    /// The provider: `kind`, `existing`.
-    pub provider: String,
-    /// The UID of its `kube-system` namespace.
-    pub uid: String,
-    /// Its Kubernetes version.
-    pub version: String,
-    /// How many nodes.
-    pub nodes: u32,
-}
-
-/// When something was looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Looked {
-    /// Before anything was broken.
-    Before,
-    /// After everything was undone.
-    After,
-}
-
-/// Restarts of one container.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ContainerRestarts {
-    /// Its pod, `namespace/name`.
-    pub pod: String,
-    /// Its name.
-    pub container: String,
-    /// How often it was restarted.
-    pub restarts: u32,
-    /// How long ago it was restarted last, in seconds, where its kubelet still remembers that: after the next crash it would start it
-    /// with a delay that grows from 10 s to 300 s.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub in_back_off_s: Option<u64>,
-}
-
-impl std::fmt::Display for ContainerRestarts {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let times = if self.restarts == 1 { "restart" } else { "restarts" };
-        write!(f, "{} of {} ({} {times}", self.container, self.pod, self.restarts)?;
-        match self.in_back_off_s {
-            Some(ago) => write!(f, ", the last {ago} s before)"),
-            None => f.write_str(")"),
-        }
-    }
-}
-
 /// How a phase ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -417,37 +351,6 @@ impl StepEnd {
     /// Whether it was as expected.
     pub fn held(&self) -> bool {
         matches!(self, StepEnd::AsExpected { .. })
-    }
-}
-
-/// What a look into a volume found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FileSystem {
-    /// A copy of it, taken while it stood still, is without a fault.
-    Whole,
-    /// It is damaged.
-    Damaged {
-        /// What spoke against it.
-        said: String,
-    },
-    /// There is no such volume any more.
-    Gone,
-    /// It cannot be told.
-    Unknown {
-        /// Why.
-        why: String,
-    },
-}
-
-impl std::fmt::Display for FileSystem {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            FileSystem::Whole => f.write_str("whole"),
-            FileSystem::Damaged { said } => write!(f, "damaged: {said}"),
-            FileSystem::Gone => f.write_str("gone"),
-            FileSystem::Unknown { why } => write!(f, "not checked: {why}"),
-        }
     }
 }
 

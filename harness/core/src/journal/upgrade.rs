@@ -1,9 +1,9 @@
 //! Journals of older formats. Format 2 said in texts alone what later ones also say in fields of their own: which target a proof is
 //! of, and what an observation is. The fields are filled from the texts once, when such a journal is read, so that nothing else
-//! reads texts.
+//! reads texts. The first journals of format 3 also lack what becomes of a node's page cache.
 
 use crate::alert;
-use crate::event::{Event, Fact, JOURNAL_VERSION, Observation, Record, Source};
+use crate::event::{Event, Fact, JOURNAL_VERSION, Observation, PageCache, Record, RunStarted, Source};
 use crate::plan::Target;
 
 /// The object of observations about the quorum of NATS' servers; with several namespaces it has one in front, with `/`.
@@ -14,6 +14,7 @@ const MOVING_TO: &str = "moving to ";
 /// Makes the records of a journal, whose first is the start of a run, those of [`JOURNAL_VERSION`].
 pub(super) fn upgrade(records: &mut [Record]) {
     let Some(Event::RunStarted(start)) = records.first_mut().map(|first| &mut first.event) else { return };
+    start.page_cache = start.page_cache.or_else(|| page_cache(start));
     if start.journal_version == JOURNAL_VERSION {
         return;
     }
@@ -28,6 +29,12 @@ pub(super) fn upgrade(records: &mut [Record]) {
             _ => {}
         }
     }
+}
+
+/// What a journal without the field says of page caches. Of the providers of that time, kind alone powered nodes off, and its nodes
+/// are containers.
+fn page_cache(start: &RunStarted) -> Option<PageCache> {
+    (start.cluster.provider == "kind").then_some(PageCache::Kept)
 }
 
 /// Whether a proof's subject names a target: its pod or its node as a whole word.

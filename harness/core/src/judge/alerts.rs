@@ -8,7 +8,7 @@
 //! None of this gates: an expected alert that did not do as expected is a finding. An objective on the moment of the alert gates.
 
 use super::moments::History;
-use crate::alert::{self, AlertState, Seen};
+use crate::alert::{self, AlertObservation, AlertState};
 use crate::scenario::{ExpectedAlert, Moment, Variant};
 use crate::time::{At, human, millis};
 use crate::verdict::{AlertResult, Finding, FindingKind, Measured, Value};
@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 /// Judges the expected alerts, in their order, and adds the others that fired, by name. `blocked` says why nothing that was
 /// measured can say anything.
 pub(crate) fn alerts(history: &History<'_>, variant: &Variant, blocked: Option<&str>) -> Vec<AlertResult> {
-    let watched = Watched::of(history);
+    let watched = AlertHistory::of(history);
     let stays = variant.recovery.stays_broken();
     let mut results: Vec<_> = variant.alerts.iter().map(|alert| watched.judge(alert, stays, blocked)).collect();
     let is_expected = |name: &str| variant.alerts.iter().any(|alert| alert.fires == name);
@@ -44,7 +44,7 @@ struct Silence<'a> {
     why: &'a str,
 }
 
-struct Watched<'a> {
+struct AlertHistory<'a> {
     history: &'a History<'a>,
     silences: Vec<Silence<'a>>,
     changes: BTreeMap<&'a str, Vec<(At, AlertState)>>,
@@ -61,23 +61,25 @@ fn failed(why: impl Into<String>) -> Doubt {
     Doubt(Value::Fail, why.into())
 }
 
-impl<'a> Watched<'a> {
+impl<'a> AlertHistory<'a> {
     fn of(history: &'a History<'a>) -> Self {
         let mut silences = vec![Silence { from: At::default(), until: None, why: "was not watched" }];
         let mut changes: BTreeMap<&str, Vec<(At, AlertState)>> = BTreeMap::new();
         for (at, observation) in &history.observed {
             match (alert::read(observation), silences.last_mut()) {
-                (Some(Seen::Alert { name, state }), _) => changes.entry(name).or_default().push((*at, state.clone())),
-                (Some(Seen::Prometheus { answers: true, .. }), Some(last)) => {
+                (Some(AlertObservation::Alert { name, state }), _) => {
+                    changes.entry(name).or_default().push((*at, state.clone()))
+                }
+                (Some(AlertObservation::Prometheus { answers: true, .. }), Some(last)) => {
                     last.until.get_or_insert(*at);
                 }
-                (Some(Seen::Prometheus { answers: false, said }), Some(last)) if last.until.is_none() => {
+                (Some(AlertObservation::Prometheus { answers: false, said }), Some(last)) if last.until.is_none() => {
                     last.why = said;
                 }
-                (Some(Seen::Prometheus { answers: false, said }), _) => {
+                (Some(AlertObservation::Prometheus { answers: false, said }), _) => {
                     silences.push(Silence { from: *at, until: None, why: said });
                 }
-                (Some(Seen::Prometheus { .. }) | None, _) => {}
+                (Some(AlertObservation::Prometheus { .. }) | None, _) => {}
             }
         }
         Self { history, silences, changes }
@@ -109,12 +111,12 @@ impl<'a> Watched<'a> {
         let until = self.history.measured_until();
         let changes = self.changes.get(alert.fires.as_str()).map_or(&[][..], Vec::as_slice);
         if let Some(silence) = self.silence(inject, inject) {
-            return Err(unknown(format!("when the fault was put in, Prometheus {}", silence.why)));
+            return Err(unknown(format!("when the fault was injected, Prometheus {}", silence.why)));
         }
         match state_at(changes, inject) {
             AlertState::Inactive => {}
             AlertState::Unknown { why } => return Err(unknown(why.as_str())),
-            state => return Err(unknown(format!("it was {state} already before the fault was put in"))),
+            state => return Err(unknown(format!("it was {state} already before the fault was injected"))),
         }
         let of_the_run = |(at, _): &&(At, AlertState)| *at >= inject && *at <= until;
         let fired = changes.iter().filter(of_the_run).find(|(_, state)| *state == AlertState::Firing);
@@ -192,7 +194,7 @@ impl<'a> Watched<'a> {
             fired_after_ms: effect.filter(|_| !before).map(|effect| point(effect, first)),
             resolved_after_ms: effect.zip(resolved).map(|(effect, at)| point(effect, at)),
             value: None,
-            reason: before.then(|| "it fired before the fault was put in".to_owned()),
+            reason: before.then(|| "it fired before the fault was injected".to_owned()),
         })
     }
 

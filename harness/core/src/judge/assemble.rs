@@ -5,8 +5,8 @@ use super::attribution::attribute;
 use super::moments::{History, PhaseSeen};
 use super::objectives::ObjectiveJudge;
 use super::parts;
-use super::recovery::{self, Judged};
-use super::series::{Bounds, Gather, Seen, mind_controls};
+use super::recovery::{self, RecoveryVerdict};
+use super::series::{Bounds, Gather, SeriesHistory, mind_controls};
 use crate::event::{PhaseEnd, Place};
 use crate::exit::ExitCode;
 use crate::journal::Journal;
@@ -80,8 +80,7 @@ pub fn judge<R: Read>(
         findings.extend(alerts::findings(&alerts));
     }
     if scenario_override.is_some() {
-        let text =
-            "objectives, accepted losses and the load that is demanded are those of another file than the run's own";
+        let text = "objectives, accepted losses and minimum load come from another file, not from the run";
         findings.push(Finding { kind: FindingKind::Measurement, text: text.to_owned(), section: None });
     }
     let not_independent = not_independent(&history);
@@ -114,7 +113,7 @@ pub fn judge<R: Read>(
         moments: history.moments.clone(),
         placement: history.placement.iter().map(|place| (*place).clone()).collect(),
         ledger: history.ledger.iter().map(|count| (*count).clone()).collect(),
-        series: series.iter().map(Seen::result).collect(),
+        series: series.iter().map(SeriesHistory::result).collect(),
         injection,
         recovery: recovery.part,
         data,
@@ -133,7 +132,7 @@ fn gather<'a, R: Read>(
     history: &History<'a>,
     variant: &Variant,
     samples: &mut SampleReader<R>,
-) -> io::Result<Vec<Seen<'a>>> {
+) -> io::Result<Vec<SeriesHistory<'a>>> {
     let plan = &history.start.plan;
     let bounds = Bounds::of(history);
     let lost = |series: &Series| history.ledger_of(series.id).map_or(&[][..], |count| &count.lost_ranges);
@@ -173,15 +172,15 @@ fn not_whole<R>(history: &History<'_>, samples: &SampleReader<R>) -> Option<Stri
 /// Why no time that was measured can say anything.
 fn blocked(history: &History<'_>, variant: &Variant, scenario: &Scenario, injection: &Part) -> Option<String> {
     if history.start.noop || variant.fault == Fault::Noop {
-        return Some("no fault was put in (control run)".to_owned());
+        return Some("no fault was injected (no-op run)".to_owned());
     }
     if history.injections.is_empty() {
         let why = recovery::broken_off(history);
-        return Some(why.unwrap_or_else(|| "the fault was never put in".to_owned()));
+        return Some(why.unwrap_or_else(|| "the fault was never injected".to_owned()));
     }
     match injection.value {
         Value::Pass => {}
-        Value::Fail => return Some("the fault could not be put in".to_owned()),
+        Value::Fail => return Some("the fault could not be injected".to_owned()),
         Value::Unknown => return Some("the fault was not proven".to_owned()),
     }
     // Neither a time that was too long nor one that was short enough was measured then.
@@ -191,7 +190,7 @@ fn blocked(history: &History<'_>, variant: &Variant, scenario: &Scenario, inject
     let demanded = scenario.steady_state.load_min_per_s;
     match history.load_per_s {
         Some(achieved) if achieved < demanded => {
-            Some(format!("too little load: {achieved:.1} successes/s, {demanded:.1}/s demanded"))
+            Some(format!("too little load: {achieved:.1} successes/s, {demanded:.1}/s required"))
         }
         None if demanded > 0.0 => Some("the load was never measured".to_owned()),
         Some(_) | None => None,
@@ -212,7 +211,13 @@ fn since_effect(history: &History<'_>, moment: Moment) -> Option<Measured> {
     }
 }
 
-fn headline(history: &History<'_>, injection: &Part, recovery: &Judged, data: &Part, cleanup: &Part) -> String {
+fn headline(
+    history: &History<'_>,
+    injection: &Part,
+    recovery: &RecoveryVerdict,
+    data: &Part,
+    cleanup: &Part,
+) -> String {
     if cleanup.value == Value::Unknown {
         let died = if history.ended { "" } else { "the run died, " };
         return format!("LEFT DIRTY: {died}cleanup was not proven");
@@ -262,7 +267,7 @@ const ACCEPTED_SHOWN_MAX: usize = 5;
 fn accepted(history: &History<'_>) -> Vec<Finding> {
     let text = |(run, differences): &(&str, &[String])| {
         let what = first_of(differences, ACCEPTED_SHOWN_MAX);
-        format!("the cluster was taken as run {run} had left it: {what}")
+        format!("the run accepted the cluster as run {run} had left it: {what}")
     };
     let finding = |text| Finding { kind: FindingKind::AcceptedState, text, section: None };
     history.accepted.iter().map(text).map(finding).collect()
@@ -305,7 +310,7 @@ fn misplaced(history: &History<'_>) -> Vec<Finding> {
 /// Where the measurement itself had holes, or its window was too short to tell a flap from the end.
 fn measurement(
     history: &History<'_>,
-    series: &[Seen<'_>],
+    series: &[SeriesHistory<'_>],
     journal_truncated: bool,
     sustained: Duration,
 ) -> Vec<Finding> {

@@ -5,14 +5,18 @@
 
 use super::moments::History;
 use super::objectives::relevant;
-use super::series::Seen;
+use super::series::SeriesHistory;
 use crate::event::{Fact, Observation, Source};
 use crate::scenario::Moment;
 use crate::time::At;
 use crate::verdict::{ObjectiveResult, Share};
 
 /// Cuts the worst outage that gates. Where no sample failed: the time from the effect to redundancy.
-pub(crate) fn attribute(history: &History<'_>, series: &[Seen<'_>], objectives: &[ObjectiveResult]) -> Vec<Share> {
+pub(crate) fn attribute(
+    history: &History<'_>,
+    series: &[SeriesHistory<'_>],
+    objectives: &[ObjectiveResult],
+) -> Vec<Share> {
     let Some((from, until, ended)) = worst_outage(history, series, objectives) else {
         return match history.moment(Moment::Effect).zip(history.moment(Moment::Redundancy)) {
             Some((effect, redundancy)) => cut(effect, &after_outage(history, effect, redundancy)),
@@ -25,17 +29,21 @@ pub(crate) fn attribute(history: &History<'_>, series: &[Seen<'_>], objectives: 
 }
 
 /// From the first failure to the end of the first success that lasted, and whether there was one, of the series that was worst.
-fn worst_outage(history: &History<'_>, series: &[Seen<'_>], objectives: &[ObjectiveResult]) -> Option<(At, At, bool)> {
+fn worst_outage(
+    history: &History<'_>,
+    series: &[SeriesHistory<'_>],
+    objectives: &[ObjectiveResult],
+) -> Option<(At, At, bool)> {
     let inject = history.moment(Moment::Inject)?;
     let horizon = history.horizon();
-    let length = |seen: &Seen<'_>| {
+    let length = |seen: &SeriesHistory<'_>| {
         let outages: Vec<usize> = relevant(seen, inject, horizon).collect();
         let (first, last) = outages.first().zip(outages.last())?;
         let from = seen.summary.outages[*first].first_failure;
         let answered = seen.summary.outages[*last].first_ok_after;
         Some((from, answered.unwrap_or(horizon).max(from), answered.is_some()))
     };
-    let gates = |seen: &&Seen<'_>| {
+    let gates = |seen: &&SeriesHistory<'_>| {
         objectives.iter().any(|objective| objective.accepted_ms.is_some() && objective.series == Some(seen.plan.id))
     };
     let longest = |a: &(At, At, bool), b: &(At, At, bool)| a.1.since(a.0).cmp(&b.1.since(b.0));

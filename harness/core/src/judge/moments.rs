@@ -1,7 +1,8 @@
 //! What the journal says, in one pass: moments, phases, and who did what to which target.
 
 use crate::event::{
-    ContainerRestarts, Event, FileSystem, LedgerCount, Looked, Observation, PhaseEnd, Place, RunStarted, StepEnd, Undo,
+    CheckTime, ContainerRestarts, Event, FileSystem, LedgerCount, Observation, PhaseEnd, Place, RunStarted, StepEnd,
+    Undo,
 };
 use crate::journal::Journal;
 use crate::plan::{Phase, Target};
@@ -227,7 +228,7 @@ impl<'a> History<'a> {
                 }
             }
             Event::StepLeftToPeople { step, section, line, command, because } => {
-                let text = format!("step {step} (line {line}) is a person's and was not run: {command}; {because}");
+                let text = format!("step {step} (line {line}) is manual and was not run: {command}; {because}");
                 self.left_to_people.push((section, text));
             }
             Event::Observed(observation) => self.observed.push((at, observation)),
@@ -261,11 +262,11 @@ impl<'a> History<'a> {
                 self.samples = *samples;
                 self.interrupted |= interrupted;
             }
-            Event::RestartsSeen { when: Looked::Before, containers, unseen } => {
+            Event::RestartsSeen { when: CheckTime::Before, containers, unseen } => {
                 self.restarts_before = Some((containers, unseen));
             }
             Event::RunStarted(_)
-            | Event::RestartsSeen { when: Looked::After, .. }
+            | Event::RestartsSeen { when: CheckTime::After, .. }
             | Event::PodsMadeAnew { .. }
             | Event::MomentSeen { .. }
             | Event::StepSkipped { .. }

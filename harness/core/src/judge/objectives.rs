@@ -9,7 +9,7 @@
 //!   silence alone puts the upper bound beyond the figure, the objective is unknown.
 
 use super::moments::History;
-use super::series::Seen;
+use super::series::SeriesHistory;
 use crate::sample::SeriesId;
 use crate::scenario::{Moment, Objective};
 use crate::time::{At, human, millis};
@@ -20,7 +20,7 @@ use std::time::Duration;
 /// What objectives are judged with.
 pub(crate) struct ObjectiveJudge<'a> {
     pub(crate) history: &'a History<'a>,
-    pub(crate) series: &'a [Seen<'a>],
+    pub(crate) series: &'a [SeriesHistory<'a>],
     pub(crate) variant: &'a str,
     /// What alerts did.
     pub(crate) alerts: &'a [AlertResult],
@@ -128,7 +128,7 @@ impl ObjectiveJudge<'_> {
         }
     }
 
-    fn measure_series(&self, objective: &Objective, seen: &Seen<'_>) -> Finding {
+    fn measure_series(&self, objective: &Objective, seen: &SeriesHistory<'_>) -> Finding {
         let id = Some(seen.plan.id);
         let fail = |why: String| Finding::unknown(id, format!("{}: {why}", seen.plan));
         if let Some(why) = &seen.unfit {
@@ -154,7 +154,7 @@ impl ObjectiveJudge<'_> {
         let (first_outage, last_outage) = (&seen.summary.outages[first], &seen.summary.outages[last]);
         // An attempt in flight at the injection started before it and was failed by it all the same.
         if seen.summary.details[first].first_failure_ended < inject {
-            return fail("it was already failing when the fault was put in".to_owned());
+            return fail("it was already failing when the fault was injected".to_owned());
         }
         if objective.longest_outage {
             return self.longest_outage(objective, seen);
@@ -193,7 +193,7 @@ impl ObjectiveJudge<'_> {
     }
 
     /// The longest of the outages that were not over at the objective's beginning, or began later.
-    fn longest_outage(&self, objective: &Objective, seen: &Seen<'_>) -> Finding {
+    fn longest_outage(&self, objective: &Objective, seen: &SeriesHistory<'_>) -> Finding {
         let id = Some(seen.plan.id);
         let horizon = self.history.horizon();
         let from = self.history.moment(objective.from).unwrap_or(horizon);
@@ -217,7 +217,7 @@ impl ObjectiveJudge<'_> {
         }
     }
 
-    fn never_failed(&self, objective: &Objective, seen: &Seen<'_>, inject: At, horizon: At) -> Finding {
+    fn never_failed(&self, objective: &Objective, seen: &SeriesHistory<'_>, inject: At, horizon: At) -> Finding {
         let id = Some(seen.plan.id);
         let gap = seen.blind_gaps(inject, horizon).next().map(|gap| seen.describe_gap(gap));
         let unknown = match gap {
@@ -296,7 +296,7 @@ fn held(finding: &Finding, figure: Duration) -> Option<bool> {
 }
 
 /// The outages that count against a series: seen after the injection and begun before the horizon.
-pub(crate) fn relevant(seen: &Seen<'_>, inject: At, horizon: At) -> impl Iterator<Item = usize> {
+pub(crate) fn relevant(seen: &SeriesHistory<'_>, inject: At, horizon: At) -> impl Iterator<Item = usize> {
     let counts = move |outage: &Outage| {
         outage.first_failure <= horizon && outage.first_ok_after.is_none_or(|after| after >= inject)
     };
@@ -304,7 +304,7 @@ pub(crate) fn relevant(seen: &Seen<'_>, inject: At, horizon: At) -> impl Iterato
 }
 
 /// Whether silence widens the bounds of the first outage's beginning or the last one's end.
-fn beside_gap(seen: &Seen<'_>, first: usize, last: usize) -> bool {
+fn beside_gap(seen: &SeriesHistory<'_>, first: usize, last: usize) -> bool {
     let (begin, end) = (&seen.summary.outages[first], &seen.summary.outages[last]);
     let down_until = seen.summary.details[last].down_until;
     seen.summary.gaps.iter().any(|gap| {

@@ -1,16 +1,13 @@
 //! Three of the four verdicts: injection, data, cleanup. Each is passed only by what was seen.
 
 use super::moments::{History, Injection, UndoSeen};
-use super::series::Seen;
-use crate::event::{FileSystem, PhaseEnd, Undo};
+use super::series::SeriesHistory;
+use crate::event::{FileSystem, PageCache, PhaseEnd, Undo};
 use crate::plan::{Phase, PlannedFault, Series, Target};
 use crate::scenario::{CONTROL_WITHIN, DataPolicy, Effect, Fault, Moment, Shown, Variant};
 use crate::time::human;
 use crate::verdict::{Finding, FindingKind, Part, Value, grouped};
 use std::collections::BTreeMap;
-
-/// The provider whose nodes are containers of this machine.
-const KIND: &str = "kind";
 
 pub(crate) fn part(value: Value, reasons: Vec<String>, hint: Option<&str>) -> Part {
     Part { value, reasons, hint: hint.map(str::to_owned) }
@@ -18,19 +15,19 @@ pub(crate) fn part(value: Value, reasons: Vec<String>, hint: Option<&str>) -> Pa
 
 /// Did the fault really happen? Every target hit by its own call's word and by a proof that does not rest on it, and felt by
 /// the service while a control from the same place worked.
-pub(crate) fn injection(history: &History<'_>, variant: &Variant, series: &[Seen<'_>]) -> Part {
+pub(crate) fn injection(history: &History<'_>, variant: &Variant, series: &[SeriesHistory<'_>]) -> Part {
     if history.start.noop || variant.fault == Fault::Noop {
-        let why = "control run: nothing was put in, so nothing was shown".to_owned();
+        let why = "no-op run: no fault was injected, so nothing was proven".to_owned();
         return part(Value::Unknown, vec![why], Some("run it without `--fault noop`"));
     }
     let targets = &history.start.plan.targets();
     if targets.is_empty() {
-        let hint = "look at the pods with the scenario's selector: `firedrill plan` shows what it finds";
+        let hint = "check the scenario's selector: `firedrill plan` shows the targets that it finds";
         return part(Value::Unknown, vec!["the plan has no target".to_owned()], Some(hint));
     }
     let failed: Vec<String> = history.injections.iter().filter_map(injection_error).collect();
     if !failed.is_empty() {
-        let hint = "nothing can be said of recovery: see the journal's injection records";
+        let hint = "recovery cannot be judged: see the injection records in the journal";
         return part(Value::Fail, failed, Some(hint));
     }
     if let Some(open) = not_proven(history, targets) {
@@ -59,8 +56,8 @@ fn not_proven(history: &History<'_>, targets: &[Target]) -> Option<Part> {
     for target in targets {
         let called = history.injections.iter().find(|injection| injection.target == target);
         match called.map(|injection| injection.returned) {
-            None => reasons.push(format!("nothing was put into {target}")),
-            Some(None) => reasons.push(format!("the injection into {target} never came back")),
+            None => reasons.push(format!("no fault was injected into {target}")),
+            Some(None) => reasons.push(format!("the injection into {target} never returned")),
             Some(Some(_)) if !history.proofs.iter().any(|proof| proof.held && proof.targets.contains(target)) => {
                 reasons.push(format!("no proof that {target} was hit"));
             }
@@ -74,7 +71,7 @@ fn not_proven(history: &History<'_>, targets: &[Target]) -> Option<Part> {
     }
     let cut_short = history.interrupted || !history.ended;
     let hint = if history.injections.is_empty() {
-        "the run did not come that far: see why under recovery"
+        "the run ended earlier: see the reason under recovery"
     } else if cut_short {
         "the run was cut short"
     } else {
@@ -97,7 +94,7 @@ fn not_felt(history: &History<'_>, effect: &Effect, targets: usize) -> Part {
 }
 
 /// Samples must bear the effect's proof out: its probe failed, and its control worked from the same place.
-fn control_missing(effect: &Effect, series: &[Seen<'_>]) -> Option<String> {
+fn control_missing(effect: &Effect, series: &[SeriesHistory<'_>]) -> Option<String> {
     // What was seen in the cluster is borne out by its own proof in the journal.
     let Shown::Down { probe: down_probe, control: control_probe, .. } = &effect.shown else { return None };
     let shown = |probe: &str| -> Vec<&Series> {
@@ -124,7 +121,7 @@ pub(crate) fn data(
     history: &History<'_>,
     policy: &DataPolicy,
     variant: &str,
-    series: &[Seen<'_>],
+    series: &[SeriesHistory<'_>],
 ) -> (Part, Vec<Finding>) {
     let mut unknown = Vec::new();
     let (mut acknowledged, mut lost, mut duplicated, mut indeterminate, mut found) = (0, 0, 0, 0, 0);
@@ -132,7 +129,7 @@ pub(crate) fn data(
     let writers: Vec<_> = series.iter().filter(|seen| seen.plan.kind.writes()).collect();
     for seen in &writers {
         let Some(count) = history.ledger_of(seen.plan.id) else {
-            unknown.push(format!("{}: its writes were not looked for", seen.plan));
+            unknown.push(format!("{}: its writes were not read back", seen.plan));
             continue;
         };
         if let Some(error) = &count.error {
@@ -141,7 +138,7 @@ pub(crate) fn data(
         }
         if count.acknowledged < seen.succeeded {
             let (of, all) = (count.acknowledged, seen.succeeded);
-            unknown.push(format!("{}: {of} writes were looked for, {all} were acknowledged", seen.plan));
+            unknown.push(format!("{}: {of} writes were read back, but {all} were acknowledged", seen.plan));
         }
         if count.acknowledged == 0 {
             unknown.push(format!("{}: no write was acknowledged", seen.plan));
@@ -159,7 +156,7 @@ pub(crate) fn data(
                 failed
                     .push(format!("{}: {newer} of the lost writes are newer than one that is still there", seen.plan));
             } else if !seen.some_kept {
-                unknown.push(format!("{}: none of its writes was found, so nothing shows that any is kept", seen.plan));
+                unknown.push(format!("{}: none of its writes was found, so none is proven to be kept", seen.plan));
             }
         }
         duplicated += count.duplicated;
@@ -176,11 +173,11 @@ pub(crate) fn data(
         failed.push(format!("{lost} of {acknowledged} acknowledged writes lost, {lost_max} accepted"));
     }
     if duplicated > duplicated_max {
-        failed.push(format!("{duplicated} writes are there more than once, {duplicated_max} accepted"));
+        failed.push(format!("{duplicated} writes are duplicated, {duplicated_max} accepted"));
     }
     if history.volumes.is_none() {
         unknown.push(
-            "file systems were not looked into: the run is of an older firedrill, or broke off before".to_owned(),
+            "file systems were not checked: an older firedrill made this run, or it ended before the check".to_owned(),
         );
     }
     unknown.extend(history.lost.map(str::to_owned));
@@ -195,12 +192,13 @@ pub(crate) fn data(
     }
     let others = (!history.not_looked_into.is_empty()).then(|| {
         let claims = history.not_looked_into.join(", ");
-        format!("not looked into, since their driver cannot be asked: file systems of {claims}")
+        format!("not checked, because the volume driver does not support it: file systems of {claims}")
     });
     let others = others.into_iter().chain(unsynced(history));
     let mut findings = Vec::new();
     if failed.is_empty() && lost + duplicated > 0 {
-        let text = format!("{lost} acknowledged writes lost and {duplicated} doubled, as accepted: {}", policy.because);
+        let text =
+            format!("{lost} acknowledged writes lost and {duplicated} duplicated, as accepted: {}", policy.because);
         findings.push(Finding { kind: FindingKind::Data, text, section: None });
     }
     let judged = if !failed.is_empty() {
@@ -208,11 +206,11 @@ pub(crate) fn data(
         part(
             Value::Fail,
             failed,
-            Some("the lost writes' numbers are in the verdict's ledger, with their time in the report"),
+            Some("the verdict's ledger lists the lost writes, and the report shows when they were sent"),
         )
     } else if !unknown.is_empty() {
         unknown.extend(others);
-        part(Value::Unknown, unknown, Some("acknowledged writes are neither kept nor lost until they were looked for"))
+        part(Value::Unknown, unknown, Some("acknowledged writes must be read back before they count as kept or lost"))
     } else {
         let all = if found == indeterminate { "all found".to_owned() } else { format!("{found} found") };
         let open = if indeterminate == 0 { String::new() } else { format!(" ({all})") };
@@ -229,16 +227,18 @@ pub(crate) fn data(
     (judged, findings)
 }
 
-/// What a node that is powered off does not put at risk on kind: its processes end, but the kernel that they share with this machine
-/// writes their pages out all the same.
+/// What a powered-off node does not put at risk if its page cache is kept: its processes end, but the kernel that they share with
+/// their host still writes their pages to disk.
 fn unsynced(history: &History<'_>) -> Option<String> {
     let start = history.start;
     let is_off = |fault: &PlannedFault| fault.fault.powers_nodes_off() && !fault.targets.is_empty();
     let node_off = !start.noop && start.plan.faults.iter().any(is_off);
-    (node_off && start.cluster.provider == KIND).then(|| {
-        "writes that were not fsynced were not put at risk: a kind node that is powered off keeps its page cache, so a store that \
-         acknowledges before it fsyncs loses nothing here"
-            .to_owned()
+    (node_off && start.page_cache == Some(PageCache::Kept)).then(|| {
+        format!(
+            "writes that were not fsynced were not put at risk: a {} node that is powered off keeps its page cache, so a store that \
+             acknowledges before it fsyncs loses nothing here",
+            start.cluster.provider
+        )
     })
 }
 
@@ -247,7 +247,7 @@ fn file_system(claim: &str, found: Option<&FileSystem>) -> String {
     format!("file system of {claim}: {found}")
 }
 
-/// Is the cluster as before?
+/// Does the cluster match its state before the run?
 pub(crate) fn cleanup(history: &History<'_>) -> Part {
     let sweep = format!("finish with: firedrill sweep --run {}", history.start.plan.run_id);
     let untouched = history.undos.is_empty() && history.injections.is_empty();
@@ -265,14 +265,21 @@ pub(crate) fn cleanup(history: &History<'_>) -> Part {
         .map(|undo| format!("not undone: {}", undo.undo))
         .collect();
     let Some(clean) = &history.clean else {
-        let died = if history.ended { "the cluster was not compared with before" } else { "the run died" };
+        let died = if history.ended {
+            "the cluster was not compared with the snapshot taken before the run"
+        } else {
+            "the run died"
+        };
         unknown.insert(0, died.to_owned());
         return part(Value::Unknown, unknown, Some(&sweep));
     };
     if !unknown.is_empty() {
         return part(Value::Unknown, unknown, Some(&sweep));
     }
-    let mut reasons = vec![format!("{} objects made, {} gone; listing as before", clean.made, clean.gone)];
+    let mut reasons = vec![format!(
+        "{} objects made, {} gone; the inventory matches the snapshot taken before the run",
+        clean.made, clean.gone
+    )];
     if !clean.residue.is_empty() {
         reasons.push(format!("declared residue: {}", clean.residue.join(", ")));
     }
@@ -294,7 +301,9 @@ fn dirt(history: &History<'_>) -> Vec<String> {
                 clean.made
             ));
         }
-        left.extend(clean.differences.iter().map(|what| format!("not as before: {what}")));
+        left.extend(
+            clean.differences.iter().map(|what| format!("differs from the snapshot taken before the run: {what}")),
+        );
     }
     left
 }

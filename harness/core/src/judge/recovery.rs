@@ -2,7 +2,7 @@
 
 use super::moments::{History, StepSeen};
 use super::parts::part;
-use super::series::Seen;
+use super::series::SeriesHistory;
 use crate::event::{PhaseEnd, StepEnd};
 use crate::plan::Phase;
 use crate::scenario::{Moment, Recovery, Step};
@@ -11,7 +11,7 @@ use crate::verdict::{Finding, FindingKind, Measured, ObjectiveResult, Part, Valu
 use std::time::Duration;
 
 /// The verdict on recovery with its headline.
-pub(crate) struct Judged {
+pub(crate) struct RecoveryVerdict {
     pub(crate) part: Part,
     pub(crate) headline: String,
 }
@@ -31,11 +31,11 @@ pub(crate) fn recovery(
     blocked: Option<&str>,
     wanted: &Recovery,
     objectives: &[ObjectiveResult],
-    series: &[Seen<'_>],
+    series: &[SeriesHistory<'_>],
     steps: &Steps,
-) -> Judged {
+) -> RecoveryVerdict {
     if let Some(why) = blocked {
-        return Judged {
+        return RecoveryVerdict {
             part: part(Value::Unknown, vec![why.to_owned()], Some("what was measured is listed, but proves nothing")),
             headline: format!("UNKNOWN: {why}"),
         };
@@ -60,20 +60,23 @@ pub(crate) fn recovery(
             (None, None, None) if steps.correction_not_needed => "FAILED: a correction is no longer needed".to_owned(),
             (None, None, None) => "FAILED: the runbook did not work as written".to_owned(),
         };
-        return Judged { part: part(Value::Fail, reasons, Some(fail_hint(steps, !failed.is_empty()))), headline };
+        return RecoveryVerdict {
+            part: part(Value::Fail, reasons, Some(fail_hint(steps, !failed.is_empty()))),
+            headline,
+        };
     }
     let unknown = gating.iter().filter(|objective| objective.value == Value::Unknown);
     let mut reasons: Vec<String> = cut_short(history).into_iter().collect();
     reasons.extend(unknown.map(|objective| describe(objective)));
     if gating.is_empty() {
-        reasons.push("no objective gates this variant".to_owned());
+        reasons.push("no objective decides this variant".to_owned());
     }
     if let Some(first) = reasons.first() {
         let headline = format!("UNKNOWN: {first}");
-        return Judged { part: part(Value::Unknown, reasons, Some("run it again")), headline };
+        return RecoveryVerdict { part: part(Value::Unknown, reasons, Some("run it again")), headline };
     }
     let reasons = gating.iter().map(|objective| describe(objective)).collect();
-    Judged { part: part(Value::Pass, reasons, None), headline: recovered(objectives).to_owned() }
+    RecoveryVerdict { part: part(Value::Pass, reasons, None), headline: recovered(objectives).to_owned() }
 }
 
 /// The headline of a pass: of the runbook's own figures it says no more than is known of every one.
@@ -90,8 +93,8 @@ fn recovered(objectives: &[ObjectiveResult]) -> &'static str {
 }
 
 /// Nobody acted, or not as the whole runbook says: was it seen to be broken still when the limit passed?
-fn stays_broken(history: &History<'_>, series: &[Seen<'_>]) -> Judged {
-    let unknown = |why: String| Judged {
+fn stays_broken(history: &History<'_>, series: &[SeriesHistory<'_>]) -> RecoveryVerdict {
+    let unknown = |why: String| RecoveryVerdict {
         headline: format!("UNKNOWN: {why}"),
         part: part(Value::Unknown, vec![why], Some("run it again")),
     };
@@ -102,10 +105,7 @@ fn stays_broken(history: &History<'_>, series: &[Seen<'_>]) -> Judged {
         let broken = broken_still(history, series);
         if broken.is_empty() {
             let detail = history.phase(phase).and_then(|seen| seen.end).map_or("", |(_, detail)| detail);
-            let why = format!(
-                "{} was not reached, but the record holds nothing that was seen to be broken then",
-                phase.name()
-            );
+            let why = format!("{} was not reached, but the journal does not show what was broken then", phase.name());
             return unknown(if detail.is_empty() { why } else { format!("{why}: {detail}") });
         }
         let effect = history.moment(Moment::Effect);
@@ -113,47 +113,48 @@ fn stays_broken(history: &History<'_>, series: &[Seen<'_>]) -> Judged {
         let still =
             format!("still broken {} after the effect, as the scenario says: {}", human(waited), broken.join("; "));
         let headline = match history.left_out() {
-            None => "STILL BROKEN, as it must be: it needs its runbook".to_owned(),
-            Some(section) => format!("STILL BROKEN without \"{section}\", as it must be: it needs that"),
+            None => "STILL BROKEN, as expected: it needs its runbook".to_owned(),
+            Some(section) => format!("STILL BROKEN without \"{section}\", as expected: it needs this section"),
         };
-        return Judged { part: part(Value::Pass, vec![still], None), headline };
+        return RecoveryVerdict { part: part(Value::Pass, vec![still], None), headline };
     }
     if history.given_up().any(|phase| phase == Phase::Backlog) {
-        return unknown("the service was back, and what waits for its workers was not seen to be done".to_owned());
+        return unknown("the service was back, but its backlog was not seen to drain".to_owned());
     }
-    let hint = "see in the report what healed it; a drill that does not need its runbook proves nothing of it";
+    let hint =
+        "the report shows what repaired it; a drill that recovers without its runbook proves nothing about the runbook";
     let (why, headline) = match history.left_out() {
         None => (
-            "it healed by itself, and the scenario says that it needs its runbook".to_owned(),
-            "HEALED BY ITSELF: its runbook is not needed".to_owned(),
+            "it recovered by itself, but the scenario says that it needs its runbook".to_owned(),
+            "RECOVERED BY ITSELF: its runbook is not needed".to_owned(),
         ),
         Some(section) => (
             format!("it recovered without the runbook's section \"{section}\""),
-            format!("RECOVERED without \"{section}\": this drill does not need that"),
+            format!("RECOVERED without \"{section}\": this drill does not need the section"),
         ),
     };
-    Judged { part: part(Value::Fail, vec![why], Some(hint)), headline }
+    RecoveryVerdict { part: part(Value::Fail, vec![why], Some(hint)), headline }
 }
 
 /// What stays broken may have times to keep all the same, such as until it is noticed.
-fn and_in_time(judged: Judged, objectives: &[ObjectiveResult]) -> Judged {
+fn and_in_time(judged: RecoveryVerdict, objectives: &[ObjectiveResult]) -> RecoveryVerdict {
     let missed =
         objectives.iter().filter(|objective| objective.accepted_ms.is_some() && objective.value != Value::Pass);
     let Some(value) = missed.clone().map(|objective| objective.value).max() else { return judged };
     let worst = missed.clone().find(|objective| objective.value == value).map(describe).unwrap_or_default();
     if value <= judged.part.value {
-        return Judged {
+        return RecoveryVerdict {
             part: Part { reasons: [judged.part.reasons, missed.map(describe).collect()].concat(), ..judged.part },
             ..judged
         };
     }
     let word = if value == Value::Fail { "FAILED" } else { "UNKNOWN" };
     let reasons = missed.map(describe).chain(judged.part.reasons).collect();
-    Judged { part: part(value, reasons, judged.part.hint.as_deref()), headline: format!("{word}: {worst}") }
+    RecoveryVerdict { part: part(value, reasons, judged.part.hint.as_deref()), headline: format!("{word}: {worst}") }
 }
 
 /// What was seen to be broken when the limit passed. What could not be seen is neither broken nor whole.
-fn broken_still(history: &History<'_>, series: &[Seen<'_>]) -> Vec<String> {
+fn broken_still(history: &History<'_>, series: &[SeriesHistory<'_>]) -> Vec<String> {
     let down = series.iter().filter_map(|seen| {
         let since = seen.down_still.filter(|_| seen.unfit.is_none())?;
         Some(format!("{} was down from {:.1} s of the run on", seen.plan, since.ms() / 1_000.0))
@@ -163,9 +164,9 @@ fn broken_still(history: &History<'_>, series: &[Seen<'_>]) -> Vec<String> {
 
 fn fail_hint(steps: &Steps, late: bool) -> &'static str {
     if !late && steps.correction_not_needed {
-        "take the correction out of the scenario: the runbook's own command works"
+        "remove the correction from the scenario: the runbook's own command works"
     } else {
-        "see where the time went and what each runbook step said; the bundle holds the logs"
+        "the report shows where the time went and the output of each runbook step; the bundle has the logs"
     }
 }
 

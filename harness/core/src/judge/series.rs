@@ -60,12 +60,12 @@ pub(crate) struct Gather<'a> {
     shows_effect: bool,
     sustained: Duration,
     still: Still,
-    kept: Kept<'a>,
+    kept: KeptWrites<'a>,
 }
 
 /// Which acknowledged writes of a series are still there, by the numbers of those that are not.
 #[derive(Clone, Copy, Debug, Default)]
-struct Kept<'a> {
+struct KeptWrites<'a> {
     /// The numbers of the lost, as closed ranges in order.
     lost: &'a [(u32, u32)],
     /// When the first that is still there was acknowledged.
@@ -92,7 +92,7 @@ enum Role {
 
 /// A series, seen to its end.
 #[derive(Debug)]
-pub(crate) struct Seen<'a> {
+pub(crate) struct SeriesHistory<'a> {
     pub(crate) plan: &'a Series,
     pub(crate) summary: SeriesSummary,
     /// Why its samples cannot carry a verdict.
@@ -149,7 +149,7 @@ impl<'a> Gather<'a> {
             shows_effect: false,
             sustained,
             still: Still::default(),
-            kept: Kept { lost, ..Kept::default() },
+            kept: KeptWrites { lost, ..KeptWrites::default() },
         }
     }
 
@@ -207,14 +207,14 @@ impl<'a> Gather<'a> {
         }
     }
 
-    pub(crate) fn finish(self, history: &History<'_>) -> Seen<'a> {
+    pub(crate) fn finish(self, history: &History<'_>) -> SeriesHistory<'a> {
         let succeeded = self.tracker.succeeded();
         let summary = self.tracker.finish(self.bounds.horizon);
         let uncertainty = match self.plan.vantage {
             Vantage::Outside => Some(Duration::ZERO),
             Vantage::Inside => history.inside_uncertainty_us.map(Duration::from_micros),
         };
-        Seen {
+        SeriesHistory {
             down_still: self.bounds.broken_until.and_then(|at| self.still.down_at(at, self.plan.every, &summary)),
             unfit: unfit(&summary, self.first_seq),
             plan: self.plan,
@@ -234,7 +234,7 @@ impl<'a> Gather<'a> {
     }
 }
 
-impl Kept<'_> {
+impl KeptWrites<'_> {
     fn take(&mut self, acknowledged: &Sample) {
         let seq = acknowledged.seq;
         let range = self.lost.partition_point(|(_, last)| *last < seq);
@@ -278,7 +278,7 @@ fn unfit(summary: &SeriesSummary, first_seq: Option<u32>) -> Option<String> {
 
 /// That a probe did not come through says nothing of isolation for a time in which nobody did: its control must have
 /// succeeded again and again, from the injection to the end.
-pub(crate) fn mind_controls(all: &mut [Seen<'_>]) {
+pub(crate) fn mind_controls(all: &mut [SeriesHistory<'_>]) {
     let silences: Vec<_> =
         all.iter().map(|seen| (seen.plan.probe.clone(), seen.longest_hole.max(seen.silent_to_horizon))).collect();
     for seen in all.iter_mut().filter(|seen| seen.unfit.is_none()) {
@@ -294,7 +294,7 @@ pub(crate) fn mind_controls(all: &mut [Seen<'_>]) {
     }
 }
 
-impl Seen<'_> {
+impl SeriesHistory<'_> {
     /// Gaps that lie outside every outage and end after `from` and begin before `until`: the service may have failed there
     /// unseen.
     pub(crate) fn blind_gaps(&self, from: At, until: At) -> impl Iterator<Item = &Gap> {

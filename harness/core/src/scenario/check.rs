@@ -203,7 +203,7 @@ fn effect(parts: &Parts<'_>, part: &VariantPart<'_>, tab: &Tab<'_>, mistakes: &m
     {
         mistakes.add_hint(
             control.span.clone(),
-            "the control is the probe that must fail",
+            "the control probe is the probe that must fail",
             "a probe from the same place that the fault leaves alone",
         );
         return;

@@ -56,7 +56,7 @@ pub(super) fn objectives(parts: &Parts<'_>, mistakes: &mut Mistakes) {
         if !gated.iter().any(|gated| gated == variant.name.value) {
             mistakes.add_hint(
                 variant.name.span.clone(),
-                format!("no objective gates `{}`: it could never pass", variant.name.value),
+                format!("no objective decides `{}`: it could never pass", variant.name.value),
                 "an `[[objective]]` with an `accepted` figure for it",
             );
         }
@@ -70,7 +70,7 @@ fn objective(parts: &Parts<'_>, tab: &Tab<'_>, mistakes: &mut Mistakes) -> Optio
         mistakes.add_hint(
             tab.place("name"),
             "an objective without a figure",
-            "`documented` (beyond it is a finding), `accepted` (what gates), or both",
+            "`documented` (beyond it is a finding), `accepted` (decides the verdict), or both",
         );
     }
     if let Some(accepted) = &accepted {
@@ -105,7 +105,7 @@ fn objective(parts: &Parts<'_>, tab: &Tab<'_>, mistakes: &mut Mistakes) -> Optio
     {
         mistakes.add_hint(
             measure.span,
-            "the longest outage is looked for from a moment of the run until the probe's last outage is over",
+            "the longest outage is measured from a moment of the run until the probe's last outage is over",
             "`from = \"inject\"` and `to = \"sustained-ok\"`",
         );
     }
@@ -206,7 +206,7 @@ pub(super) fn data(parts: &Parts<'_>, mistakes: &mut Mistakes) {
     if let (Some(span), false) = (&tolerates, tab.has("because")) {
         mistakes.add_hint(
             span.clone(),
-            "writes may be lost or doubled without a reason",
+            "writes may be lost or duplicated without a reason",
             "`because = \"...\"`: which mechanism does that",
         );
     }

@@ -190,7 +190,7 @@ pub(super) fn corrections(parts: &Parts<'_>, mistakes: &mut Mistakes) {
         if let Some((_, name)) = placeholders(&instead.value).into_iter().find(|(_, name)| bound(name).is_none()) {
             mistakes.add_hint(
                 instead.span.clone(),
-                format!("nothing is put in the place of `<{name}>`"),
+                format!("unknown placeholder `<{name}>`"),
                 super::command::BOUND_HINT,
             );
         }

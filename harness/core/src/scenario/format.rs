@@ -109,9 +109,9 @@ pub(super) static SCENARIO: Shape = Shape {
         required(
             "objective",
             Kind::Tables { shape: &OBJECTIVE, min: 1, max: 64 },
-            "what is demanded of the times; each variant needs one that gates it",
+            "limits of the measured times; each variant needs one that decides its verdict",
         ),
-        optional("data", Kind::Table(&DATA), "what is demanded of acknowledged writes; without it none may be lost"),
+        optional("data", Kind::Table(&DATA), "how many acknowledged writes may be lost; without it, none"),
         optional(
             "correction",
             Kind::Tables { shape: &CORRECTION, min: 0, max: 64 },
@@ -196,7 +196,7 @@ static VARIANT: Shape = Shape {
         required(
             "recovery",
             Kind::Choice { what: "recovery", words: &["unattended", "stays-broken"], tables: &[("runbook", &RUNBOOK)] },
-            "what is done about it: a runbook; nothing, and it heals (`unattended`); nothing, and it is broken still at the deadline (`stays-broken`)",
+            "how the stack recovers: by a runbook, by itself (`unattended`), or not at all until the deadline (`stays-broken`)",
         ),
         required(
             "redundancy",
@@ -302,7 +302,7 @@ static OBJECTIVE: Shape = Shape {
         optional(
             "accepted",
             Kind::PerVariant { of: &LIMIT, because: true },
-            "what gates: one figure, or a table by variant",
+            "the limit that decides the verdict: one figure, or a table by variant",
         ),
         optional("because", Kind::Text(Rule::Prose), "why the accepted figures are what they are"),
     ],

@@ -122,9 +122,9 @@ mod tests {
     fn mistakes_come_in_the_order_of_the_file() {
         let mut mistakes = Mistakes::of("x.toml");
         mistakes.add(9..10, "later");
-        mistakes.add_hint(1..2, "earlier", "mend it");
+        mistakes.add_hint(1..2, "earlier", "fix it");
         let sorted = mistakes.into_sorted();
-        assert_eq!(sorted[0].to_string(), "x.toml: earlier (mend it)");
+        assert_eq!(sorted[0].to_string(), "x.toml: earlier (fix it)");
         assert_eq!(sorted[1].to_string(), "x.toml: later");
     }
 }

@@ -4,14 +4,16 @@
 //! `sh expect='text' timeout=90s within=60s exit=any variants=hung,killed layout=separate only-if-down='probe after 60s'
 //! manual='why it is left to people'`.
 
+mod references;
+
 use super::attributes::{attribute, words};
-use super::command::{BOUND_HINT, Bound, OWN_SHELL_HINT, bound, is_set, object_to_step, volumes_named};
+use super::command::{object_to_step, volumes_named};
 use super::mistake::Mistakes;
 use super::read::Placed;
 use super::{Layout, Step};
-use crate::shell::placeholders;
 use crate::statements::{self, Open, Statement};
 use pulldown_cmark::{CodeBlockKind, Event, Parser, Tag, TagEnd};
+use references::{check_placeholders, check_variables};
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::time::Duration;
@@ -262,7 +264,7 @@ impl<'t> Reader<'t> {
             _ => {}
         }
         if is_run {
-            self.variables(statement, line, mistakes);
+            check_variables(text, statement, line, &mut self.set_in, mistakes);
         }
         let target = if is_run { check_placeholders(text, statement, mistakes) } else { None };
         let volume = volumes_named(&command).filter(|_| is_run).map(|value| Placed { value, span: span.clone() });
@@ -278,53 +280,6 @@ impl<'t> Reader<'t> {
             });
         }
     }
-
-    /// Notes what a step expects of a shell that is not its own.
-    fn variables(&mut self, statement: &Statement, line: u32, mistakes: &mut Mistakes) {
-        let text = self.text;
-        for place in &statement.uses {
-            let name = &text[place.clone()];
-            if is_set(name) {
-                continue;
-            }
-            let message = match self.set_in.get(name) {
-                Some(line) => format!("`${name}` is not set in this step: line {line} sets it in another one"),
-                None => format!("`${name}` is not set in this step"),
-            };
-            mistakes.add_hint(place.clone(), message, OWN_SHELL_HINT);
-        }
-        if statement.only_sets && statement.keyword.is_none() {
-            mistakes.add_hint(statement.span(), "a step that changes nothing but its own shell", OWN_SHELL_HINT);
-        }
-        for place in &statement.sets {
-            self.set_in.insert(&text[place.clone()], line);
-        }
-    }
-}
-
-/// Notes placeholders that nothing is put in the place of; returns the greatest number of a target that is named. The lines
-/// of a here-document may have others, which stay as they are.
-fn check_placeholders(text: &str, statement: &Statement, mistakes: &mut Mistakes) -> Option<Placed<usize>> {
-    let mut greatest: Option<Placed<usize>> = None;
-    for piece in &statement.pieces {
-        for (at, name) in placeholders(&text[piece.place.clone()]) {
-            let span = piece.place.start + at.start..piece.place.start + at.end;
-            let value = match bound(name) {
-                Some(Bound::One(number)) => number,
-                Some(Bound::All) => 1,
-                None if piece.is_body => continue,
-                None => {
-                    let message = format!("nothing is put in the place of `<{name}>`");
-                    mistakes.add_hint(span, message, BOUND_HINT);
-                    continue;
-                }
-            };
-            if greatest.as_ref().is_none_or(|greatest| greatest.value < value) {
-                greatest = Some(Placed { value, span });
-            }
-        }
-    }
-    greatest
 }
 
 fn line_end(text: &str, from: usize) -> usize {
@@ -376,7 +331,7 @@ mod tests {
         assert_eq!(steps[1].target.as_ref().map(|target| target.value), Some(1));
     }
 
-    fn mistakes_of(text: &str) -> Vec<String> {
+    pub(super) fn mistakes_of(text: &str) -> Vec<String> {
         let mut mistakes = Mistakes::of("runbook.md");
         read(text, &mut mistakes);
         let place = |mistake: &crate::scenario::Mistake| text[..mistake.span.start].matches('\n').count() + 1;
@@ -419,33 +374,5 @@ mod tests {
         assert_eq!(of("f() {\n  kubectl get pods\n}"), ["3: defines a function"]);
         assert_eq!(of("echo a &&"), ["3: the last line goes on into nothing"]);
         assert_eq!(of("echo $(date"), ["3: a quote or a parenthesis is not closed"]);
-    }
-
-    #[test]
-    fn a_step_uses_no_variable_of_another_one() {
-        let of = |lines: &str| mistakes_of(&format!("# B\n```sh\n{lines}\n```\n"));
-        assert_eq!(
-            of("POD=$(kubectl get pods -n a -o name)\nkubectl describe -n a $POD"),
-            [
-                "3: a step that changes nothing but its own shell",
-                "4: `$POD` is not set in this step: line 3 sets it in another one",
-            ]
-        );
-        assert_eq!(of("kubectl delete pod -n a \"${POD}\""), ["3: `$POD` is not set in this step"]);
-        assert_eq!(of("cd deploy"), ["3: a step that changes nothing but its own shell"]);
-        assert_eq!(of("export NS=a"), ["3: a step that changes nothing but its own shell"]);
-        assert_eq!(of("cat <<EOF\n$POD\nEOF"), ["4: `$POD` is not set in this step"]);
-        for good in [
-            "POD=x; kubectl describe -n a $POD",
-            "cd deploy && ls",
-            "echo $HOME $RANDOM ${NS:-a} '$POD' \\$POD",
-            "cat <<'EOF'\n$POD\nEOF",
-            "awk '{ print $1 }' x",
-            "read -r a <x; echo $a",
-        ] {
-            assert_eq!(of(good), [""; 0], "{good}");
-        }
-        let by_hand = mistakes_of("# B\n```sh manual='a person'\nkubectl describe $POD\n```\n");
-        assert_eq!(by_hand, [""; 0]);
     }
 }

@@ -43,7 +43,7 @@ static DRILL: Shape = Shape {
         optional(
             "expect",
             Kind::OneOf { what: "verdict", words: &["unknown"] },
-            "what a control must end as; only a control may be expected to be anything but a pass",
+            "the verdict that a no-op run must end with; only a no-op run may be expected not to pass",
         ),
         optional(
             "without",

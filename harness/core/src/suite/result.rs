@@ -304,7 +304,7 @@ impl RunResult {
                 format!("as expected of a control: {}", ran.headline)
             }
             Outcome::Ran(ran) if self.control && ran.exit_code == ExitCode::Unknown => {
-                format!("not what a control must show: {}", ran.headline)
+                format!("not the verdict that a no-op run must end with: {}", ran.headline)
             }
             Outcome::Ran(ran) if self.control && ran.exit_code == ExitCode::Pass => {
                 format!("nothing was broken, and yet: {}", ran.headline)

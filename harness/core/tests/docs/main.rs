@@ -3,6 +3,7 @@
 
 mod drills;
 mod exit_codes;
+mod fidelity;
 mod keys;
 mod results;
 mod safety;

@@ -100,7 +100,7 @@ fn what_could_not_be_seen_is_unknown_and_said() {
     let mut unwatched = run();
     unwatched.drop_events(|event| matches!(event, Event::Observed(seen) if seen.source == Source::Alerts));
     let unwatched = unwatched.judge();
-    assert_eq!(findings(&unwatched), ["NATSDown: unknown: when the fault was put in, Prometheus was not watched"]);
+    assert_eq!(findings(&unwatched), ["NATSDown: unknown: when the fault was injected, Prometheus was not watched"]);
     let mut gone = run();
     silent(&mut gone, 45_000, 50_000);
     let why = "it was not seen to fire, but for a time Prometheus does not answer: refused";
@@ -122,7 +122,7 @@ fn what_could_not_be_seen_is_unknown_and_said() {
         seen(&mut before, 20_000, state.clone());
         seen(&mut before, 50_000, AlertState::Firing);
         seen(&mut before, 66_000, AlertState::Inactive);
-        let why = format!("it was {state} already before the fault was put in");
+        let why = format!("it was {state} already before the fault was injected");
         assert_eq!(alert(&before.judge()), (Some(Value::Unknown), why.as_str()));
     }
     let mut short = run();
@@ -146,7 +146,7 @@ fn an_alert_that_nobody_expects_is_told_and_no_finding() {
     assert!(findings(&verdict).is_empty());
     let mut before = Run::recovered(62_000);
     seen(&mut before, 20_000, AlertState::Firing);
-    assert_eq!(alert(&before.judge()), (None, "it fired before the fault was put in"));
+    assert_eq!(alert(&before.judge()), (None, "it fired before the fault was injected"));
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Journals and samples built by hand. Times are milliseconds of the run; the fault is put in at 40 s.
 
 use firedrill_core::event::{
-    ClusterInfo, Event, Fact, JOURNAL_VERSION, LedgerCount, Observation, PhaseEnd, Record, RunStarted, Source, StepEnd,
-    ThawUndo, Undo,
+    ClusterInfo, Event, Fact, JOURNAL_VERSION, LedgerCount, Observation, PageCache, PhaseEnd, Record, RunStarted,
+    Source, StepEnd, ThawUndo, Undo,
 };
 use firedrill_core::journal::Journal;
 use firedrill_core::judge::judge;
@@ -207,6 +207,7 @@ impl Run {
                 version: "1.34.4".into(),
                 nodes: 4,
             },
+            page_cache: Some(PageCache::Kept),
             flags: BTreeMap::new(),
         };
         let none_at_risk = Event::VolumesAtRisk { claims: Vec::new(), of_other_drivers: Vec::new() };

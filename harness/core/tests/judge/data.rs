@@ -1,7 +1,7 @@
 //! What became of acknowledged writes, and of the file systems under them.
 
 use crate::builder::Run;
-use firedrill_core::event::{Event, FileSystem};
+use firedrill_core::event::{Event, FileSystem, PageCache};
 use firedrill_core::exit::ExitCode;
 use firedrill_core::scenario::{Fault, NodeOffFault, PodSelector};
 use firedrill_core::verdict::Value;
@@ -30,7 +30,7 @@ fn where_the_oldest_may_be_lost_a_newer_one_may_not() {
     assert!(why.ends_with("2 of the lost writes are newer than one that is still there"), "{why}");
     let (value, why) = judged(vec![(0, 90_000)]);
     assert_eq!(value, Value::Unknown);
-    assert!(why.ends_with("none of its writes was found, so nothing shows that any is kept"), "{why}");
+    assert!(why.ends_with("none of its writes was found, so none is proven to be kept"), "{why}");
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn writes_not_looked_for() {
     run.drop_events(|event| matches!(event, Event::Ledger(_)));
     let verdict = run.judge();
     assert_eq!((verdict.data.value, verdict.exit_code), (Value::Unknown, ExitCode::Unknown));
-    assert_eq!(verdict.headline, "UNKNOWN: publish (outside, reused connections): its writes were not looked for");
+    assert_eq!(verdict.headline, "UNKNOWN: publish (outside, reused connections): its writes were not read back");
 }
 
 #[test]
@@ -64,16 +64,16 @@ fn a_file_system_that_the_fault_reached_is_part_of_the_data() {
     let of_other_drivers = vec!["ironflow/data-1".to_owned()];
     others.event(20_000, Event::VolumesAtRisk { claims: Vec::new(), of_other_drivers });
     let others = others.judge();
-    let said = "not looked into, since their driver cannot be asked: file systems of ironflow/data-1";
+    let said = "not checked, because the volume driver does not support it: file systems of ironflow/data-1";
     assert_eq!((others.data.value, others.data.reasons.last().unwrap().as_str()), (Value::Pass, said));
 }
 
 #[test]
-fn a_kind_node_that_is_off_puts_no_unsynced_write_at_risk() {
-    let judged = |provider: &str, off: bool, lost: u64| {
+fn a_node_that_is_off_and_keeps_its_page_cache_puts_no_unsynced_write_at_risk() {
+    let judged = |page_cache: Option<PageCache>, off: bool, lost: u64| {
         let mut run = Run::recovered(62_000);
         run.drop_events(|event| matches!(event, Event::Ledger(_))).ledger(72_000, lost, 0);
-        run.start.cluster.provider = provider.to_owned();
+        run.start.page_cache = page_cache;
         if off {
             let pods = PodSelector { namespace: "ironflow".into(), labels: "a=b".into() };
             run.start.plan.faults[0].fault = Fault::NodeOff(NodeOffFault { pods, new: false, count: 1, with: None });
@@ -82,8 +82,10 @@ fn a_kind_node_that_is_off_puts_no_unsynced_write_at_risk() {
         let said = data.reasons.iter().any(|reason| reason.contains("not fsynced were not put at risk"));
         (data.value, said)
     };
-    assert_eq!(judged("kind", true, 0), (Value::Pass, true));
-    assert_eq!(judged("kind", true, 1), (Value::Fail, true));
-    assert_eq!(judged("kind", false, 0), (Value::Pass, false), "a container that is frozen or killed");
-    assert_eq!(judged("existing", true, 0), (Value::Pass, false), "a machine that loses its power");
+    let kept = Some(PageCache::Kept);
+    assert_eq!(judged(kept, true, 0), (Value::Pass, true));
+    assert_eq!(judged(kept, true, 1), (Value::Fail, true));
+    assert_eq!(judged(kept, false, 0), (Value::Pass, false), "a container that is frozen or killed");
+    assert_eq!(judged(Some(PageCache::Lost), true, 0), (Value::Pass, false), "a machine that loses its power");
+    assert_eq!(judged(None, true, 0), (Value::Pass, false), "the provider does not say");
 }

@@ -6,6 +6,7 @@ mod data;
 mod measured;
 mod outage;
 mod simulated;
+mod steps;
 mod suites;
 mod unattended;
 mod verdicts;

@@ -2,7 +2,7 @@
 
 use crate::builder::{EVERY_MS, INJECT_MS, PUBLISH, Run};
 use crate::verdicts::shown;
-use firedrill_core::event::{ContainerRestarts, Event, Looked, Source};
+use firedrill_core::event::{CheckTime, ContainerRestarts, Event, Source};
 use firedrill_core::exit::ExitCode;
 use firedrill_core::sample::{Cause, NotSent, Outcome};
 use firedrill_core::scenario::{Accepted, Moment, Recovery, Vantage};
@@ -276,12 +276,12 @@ fn a_run_that_began_within_a_back_off_says_so() {
         verdict.not_independent
     };
     assert_eq!(
-        judged(Looked::Before, Some(35), &[]).as_deref(),
+        judged(CheckTime::Before, Some(35), &[]).as_deref(),
         Some(
             "the run began within the restart back-off of nats of ironflow/ironflow-nats-0 (2 restarts, the last 35 s before)"
         )
     );
-    assert_eq!(judged(Looked::Before, None, &[]), None, "it was longer ago than the kubelet remembers");
-    assert_eq!(judged(Looked::After, Some(3), &[]), None, "the run's own fault");
-    assert!(judged(Looked::Before, None, &["no answer"]).unwrap().contains("is not known (no answer)"));
+    assert_eq!(judged(CheckTime::Before, None, &[]), None, "it was longer ago than the kubelet remembers");
+    assert_eq!(judged(CheckTime::After, Some(3), &[]), None, "the run's own fault");
+    assert!(judged(CheckTime::Before, None, &["no answer"]).unwrap().contains("is not known (no answer)"));
 }

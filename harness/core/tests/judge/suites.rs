@@ -44,14 +44,17 @@ fn noop(is_steady: bool) -> Run {
 fn a_control_that_waited_for_an_effect_in_vain_passes() {
     let result = counted(&noop(true), true, false);
     assert_eq!((result.exit_code, result.value), (ExitCode::Pass, Value::Pass));
-    assert_eq!(result.said(), "as expected of a control: UNKNOWN: no fault was put in (control run)");
+    assert_eq!(result.said(), "as expected of a control: UNKNOWN: no fault was injected (no-op run)");
 }
 
 #[test]
 fn a_control_that_never_got_there_is_unknown_though_its_verdict_reads_the_same() {
     let result = counted(&noop(false), true, false);
     assert_eq!((result.exit_code, result.value), (ExitCode::Unknown, Value::Unknown));
-    assert_eq!(result.said(), "not what a control must show: UNKNOWN: no fault was put in (control run)");
+    assert_eq!(
+        result.said(),
+        "not the verdict that a no-op run must end with: UNKNOWN: no fault was injected (no-op run)"
+    );
 }
 
 #[test]
@@ -69,7 +72,7 @@ fn a_drill_counts_as_what_its_verdict_says() {
     assert_eq!(
         counted(&recovered, true, false).exit_code,
         ExitCode::Failed,
-        "a control that passes shows that a pass means nothing"
+        "a no-op run that passes shows that a pass means nothing"
     );
     assert_eq!(counted(&recovered, false, true).exit_code, ExitCode::Environment);
 }

@@ -25,7 +25,7 @@ fn unattended(end: PhaseEnd) -> Run {
 fn what_needs_its_runbook_stays_broken() {
     let verdict = unattended(PhaseEnd::DeadlinePassed).judge();
     assert_eq!((verdict.recovery.value, verdict.exit_code), (Value::Pass, ExitCode::Pass), "{:?}", verdict.recovery);
-    assert_eq!(verdict.headline, "STILL BROKEN, as it must be: it needs its runbook");
+    assert_eq!(verdict.headline, "STILL BROKEN, as expected: it needs its runbook");
     assert_eq!(
         verdict.recovery.reasons,
         [
@@ -78,7 +78,10 @@ fn without(section: &str, end: PhaseEnd) -> Run {
 fn what_recovers_without_a_section_does_not_need_it() {
     let broken = without("3.", PhaseEnd::DeadlinePassed).judge();
     assert_eq!((broken.recovery.value, broken.exit_code), (Value::Pass, ExitCode::Pass), "{:?}", broken.recovery);
-    assert_eq!(broken.headline, "STILL BROKEN without \"3. Delete the stuck pods\", as it must be: it needs that");
+    assert_eq!(
+        broken.headline,
+        "STILL BROKEN without \"3. Delete the stuck pods\", as expected: it needs this section"
+    );
     assert_eq!(broken.without.as_deref(), Some("3. Delete the stuck pods"));
     assert_eq!((broken.objectives.len(), broken.findings.len()), (0, 0), "it says nothing of the whole runbook");
     let healed = without("3.", PhaseEnd::Done).judge();

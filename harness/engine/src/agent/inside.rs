@@ -5,7 +5,7 @@ use super::probe_pod::{self, NAME};
 use super::probe_pump::{Pumped, pump};
 use super::probe_wire::{Chore, Request};
 use crate::clock::Clock;
-use crate::cluster::{Cluster, ClusterError, RunMark, Waiting, wait_for};
+use crate::cluster::{Cluster, ClusterError, RunMark, Waiting};
 use crate::probe::{Endpoint, ProbeSpec};
 use firedrill_core::event::Undo;
 use firedrill_core::judge::ledger::Found;
@@ -97,7 +97,7 @@ impl Inside {
         avoid_nodes: &[String],
         within: Duration,
     ) -> Result<Inside, AgentError> {
-        let clock = Clock::start();
+        let clock = cluster.clock();
         let left_s = mark.expires_unix.saturating_sub(clock.unix_seconds(clock.now())).clamp(60, 86_400);
         let pod = probe_pod::manifest(mark, image, avoid_nodes, namespace.is_some(), left_s)
             .map_err(|error| AgentError::Pod(format!("its manifest: {error}")))?;
@@ -136,7 +136,7 @@ impl Inside {
         within: Duration,
     ) -> Result<Inside, AgentError> {
         let pods: Api<Pod> = Api::namespaced(cluster.client(), &mark.namespace());
-        wait_for("the end of the old probe agent", within, || async {
+        cluster.wait_for("the end of the old probe agent", within, || async {
             match cluster.ask("deleting the old probe agent", pods.delete(NAME, &DeleteParams::default())).await {
                 Err(ClusterError::Api { source, .. }) if matches!(&*source, kube::Error::Api(status) if status.is_not_found()) => {
                     Ok(Waiting::Done(()))

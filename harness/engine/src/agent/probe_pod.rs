@@ -1,7 +1,7 @@
 //! The probe agent's pod.
 
 use super::probe_wire::PORT;
-use crate::cluster::RunMark;
+use crate::cluster::{RunMark, typed};
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
@@ -67,7 +67,7 @@ pub(super) fn manifest(
             "resources": {"requests": {"cpu": "50m", "memory": "32Mi"}, "limits": limits},
         }],
     });
-    Ok(Pod { metadata: mark.metadata(NAME), spec: Some(serde_json::from_value(spec)?), status: None })
+    Ok(Pod { metadata: mark.metadata(NAME), spec: Some(typed(&spec)?), status: None })
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Every kind of object that the cluster knows, and what runs have left among them.
 
-use super::{ANNOTATION_EXPIRES, Cluster, ClusterError, LABEL_MANAGED_BY, LABEL_RUN, MANAGED_BY, Waiting, wait_for};
+use super::{ANNOTATION_EXPIRES, Cluster, ClusterError, LABEL_MANAGED_BY, LABEL_RUN, MANAGED_BY, Waiting};
 use firedrill_core::event::SYSTEM_NAMESPACE;
 use futures::StreamExt;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, PartialObjectMeta};
@@ -91,7 +91,7 @@ impl Cluster {
         let found = self.labelled_among(&kinds, &selector).await?.into_iter().filter(|left| !is_record(left));
         let found: Vec<_> = found.map(|left| left.object).collect();
         let (kinds, selector) = (&kinds, selector.as_str());
-        wait_for(&format!("the end of everything that run {run_id} made"), within, || async move {
+        self.wait_for(&format!("the end of everything that run {run_id} made"), within, || async move {
             let mut remaining = self.labelled_among(kinds, selector).await?;
             remaining.retain(|left| !is_record(left));
             if remaining.is_empty() {

@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::timeout;
 
 /// Bytes read at most of each stream.
-const BYTES_MAX: u64 = 64 * 1024;
+pub(crate) const EXEC_OUTPUT_MAX_BYTES: usize = 64 * 1024;
 
 /// A container.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +23,7 @@ pub struct Container<'a> {
 
 /// How a command ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ended {
+pub struct ExecOutput {
     /// Whether it exited with 0.
     pub ok: bool,
     /// The first 64 KiB of its standard output.
@@ -37,7 +37,12 @@ impl Cluster {
     ///
     /// # Errors
     /// Where it cannot be started or does not end within the limit.
-    pub async fn exec(&self, place: Container<'_>, command: &[&str], limit: Duration) -> Result<Ended, ClusterError> {
+    pub async fn exec(
+        &self,
+        place: Container<'_>,
+        command: &[&str],
+        limit: Duration,
+    ) -> Result<ExecOutput, ClusterError> {
         let what = || format!("run {} in {}", command.first().unwrap_or(&""), place.pod);
         let ran = timeout(limit, self.run(place, command)).await;
         match ran {
@@ -46,7 +51,7 @@ impl Cluster {
         }
     }
 
-    async fn run(&self, place: Container<'_>, command: &[&str]) -> kube::Result<Ended> {
+    async fn run(&self, place: Container<'_>, command: &[&str]) -> kube::Result<ExecOutput> {
         let pods: Api<Pod> = Api::namespaced(self.client(), place.namespace);
         let params = AttachParams::default().container(place.container).stderr(true);
         let mut exec = pods.exec(place.pod, command.iter().copied(), &params).await?;
@@ -57,7 +62,7 @@ impl Cluster {
             None => None,
         };
         let ok = ended.and_then(|status| status.status).is_some_and(|word| word == "Success");
-        Ok(Ended { ok, stdout, stderr })
+        Ok(ExecOutput { ok, stdout, stderr })
     }
 }
 
@@ -65,7 +70,7 @@ async fn all(stream: Option<impl AsyncRead + Unpin>) -> String {
     let mut text = Vec::new();
     if let Some(stream) = stream {
         // What was read before a stream broke is judged by the status alone.
-        drop(stream.take(BYTES_MAX).read_to_end(&mut text).await);
+        drop(stream.take(EXEC_OUTPUT_MAX_BYTES as u64).read_to_end(&mut text).await);
     }
     String::from_utf8_lossy(&text).into_owned()
 }

@@ -7,6 +7,7 @@
 mod compare;
 mod content;
 mod counted;
+mod readiness;
 mod secrets;
 
 pub use compare::{Differences, differences};
@@ -18,9 +19,11 @@ use content::{Compared, compared, with_content, with_generation, with_state};
 use counted::{count_attachments, count_pods, count_volumes};
 use futures::StreamExt;
 use kube::core::ObjectMeta;
+use readiness::Readiness;
 use secrets::{RELEASE_API_VERSION, releases};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 
 const PARALLEL: usize = 8;
 
@@ -31,14 +34,27 @@ pub struct Inventory(BTreeMap<ObjectKey, Entry>);
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Entry {
-    /// Its state, for people; empty where only its presence counts.
+    /// Its state in words, without what is counted; empty where only its presence counts.
     state: String,
+    /// How many of its pods are ready, where it has pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    readiness: Option<Readiness>,
     /// A digest of its wish, in `spec` or elsewhere; empty where that is not compared.
     spec: String,
     /// The storage that it asks for or has; empty where it has none.
     size: String,
     /// Whether it is being deleted.
     ending: bool,
+}
+
+/// Its state and what of it is ready, for people.
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.state)?;
+        let Some(readiness) = &self.readiness else { return Ok(()) };
+        let comma = if self.state.is_empty() { "" } else { ", " };
+        write!(f, "{comma}{readiness}")
+    }
 }
 
 impl From<Vec<(ObjectKey, Entry)>> for Inventory {

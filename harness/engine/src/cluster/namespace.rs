@@ -1,8 +1,6 @@
 //! The namespace that exists only for a run, and the one of the undo records and of the lease, which outlives every run.
 
-use super::{
-    Cluster, ClusterError, LABEL_MANAGED_BY, LABEL_RUN, MANAGED_BY, RunMark, Waiting, wait_and_tell, wait_for,
-};
+use super::{Cluster, ClusterError, LABEL_MANAGED_BY, LABEL_RUN, MANAGED_BY, RunMark, Waiting};
 use crate::process::Progress;
 use firedrill_core::event::SYSTEM_NAMESPACE;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, PersistentVolume, ServiceAccount};
@@ -42,7 +40,7 @@ impl Cluster {
     /// Where it has not within the limit.
     pub async fn wait_out_namespace(&self, name: &str, within: Duration) -> Result<(), ClusterError> {
         let api: Api<Namespace> = Api::all(self.client());
-        wait_for(&format!("the end of namespace {name}"), within, async || {
+        self.wait_for(&format!("the end of namespace {name}"), within, async || {
             let there = api.get_metadata_opt(name).await.map_err(ClusterError::api("read a namespace"))?;
             let ends = there.is_some_and(|there| there.metadata.deletion_timestamp.is_some());
             Ok(if ends { Waiting::Not("it is still ending".to_owned()) } else { Waiting::Done(()) })
@@ -77,7 +75,7 @@ impl Cluster {
     ) -> Result<(), ClusterError> {
         let namespaces: Api<Namespace> = Api::all(self.client());
         let volumes: Api<PersistentVolume> = Api::all(self.client());
-        wait_and_tell(&format!("the end of namespace {name}"), within, progress, || async {
+        self.wait_and_tell(&format!("the end of namespace {name}"), within, progress, || async {
             let found = self.ask(format!("namespace {name}"), namespaces.get_opt(name)).await?;
             if let Some(namespace) = found {
                 return Ok(Waiting::Not(remaining(&namespace)));
@@ -129,7 +127,7 @@ impl Cluster {
     async fn wait_for_namespace_objects(&self, name: &str) -> Result<(), ClusterError> {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client(), name);
         let maps: Api<ConfigMap> = Api::namespaced(self.client(), name);
-        wait_for(&format!("the objects of namespace {name}"), FILLED_TIMEOUT, async || {
+        self.wait_for(&format!("the objects of namespace {name}"), FILLED_TIMEOUT, async || {
             let account = self.ask("a service account", accounts.get_metadata_opt("default")).await?;
             let map = self.ask("a config map", maps.get_metadata_opt("kube-root-ca.crt")).await?;
             Ok(match account.is_some() && map.is_some() {

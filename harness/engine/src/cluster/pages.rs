@@ -35,8 +35,8 @@ pub(super) struct Pages {
 }
 
 impl Pages {
-    pub(super) fn new() -> Self {
-        Self { clock: Clock::start(), asked: Mutex::default() }
+    pub(super) fn new(clock: Clock) -> Self {
+        Self { clock, asked: Mutex::default() }
     }
 
     /// The page that was asked for less than [`SAME_PAGE_FOR`] ago, or one that is asked for now.
@@ -80,7 +80,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_asks_at_once_gets_one_answer_and_whoever_asks_later_another() {
-        let (pages, asked) = (Pages::new(), AtomicU16::new(0));
+        let (pages, asked) = (Pages::new(Clock::start()), AtomicU16::new(0));
         let ask = |of: &str| {
             pages.recent(of.to_owned(), |url| {
                 let number = asked.fetch_add(1, Ordering::Relaxed);

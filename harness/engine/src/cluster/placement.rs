@@ -1,6 +1,6 @@
 //! Where what every pod depends on runs.
 
-use super::{Cluster, ClusterError, LABEL_CONTROL_PLANE, MANAGED_BY, Waiting, wait_for};
+use super::{Cluster, ClusterError, LABEL_CONTROL_PLANE, MANAGED_BY, Waiting};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
@@ -35,7 +35,7 @@ impl Cluster {
             let params = PatchParams { field_manager: Some(MANAGED_BY.to_owned()), ..Default::default() };
             self.ask(what.as_str(), api.patch(name, &params, &Patch::Strategic(patch))).await?;
         }
-        wait_for(&format!("{what} on the control plane"), within, || async {
+        self.wait_for(&format!("{what} on the control plane"), within, || async {
             let deployment = self.ask(what.as_str(), api.get(name)).await?;
             Ok(match unfinished(&deployment) {
                 None => Waiting::Done(()),

@@ -1,9 +1,8 @@
 //! Waiting for a named condition, with a limit.
 
-use super::{ASK_LIMIT, ClusterError};
+use super::{ASK_LIMIT, Cluster, ClusterError};
 use crate::clock::Clock;
 use crate::process::Progress;
-use firedrill_core::time::At;
 use std::time::Duration;
 use tokio::time::MissedTickBehavior;
 
@@ -38,16 +37,57 @@ pub async fn wait_and_tell<T, F>(
     what: &str,
     limit: Duration,
     progress: Progress<'_>,
+    look: impl FnMut() -> F,
+) -> Result<T, ClusterError>
+where
+    F: Future<Output = Result<Waiting<T>, ClusterError>>,
+{
+    wait_by(Clock::start(), (what, limit), progress, look).await
+}
+
+impl Cluster {
+    /// [`wait_for`] by the cluster's clock.
+    ///
+    /// # Errors
+    /// Those of [`wait_for`].
+    pub async fn wait_for<T, F>(&self, what: &str, limit: Duration, look: impl FnMut() -> F) -> Result<T, ClusterError>
+    where
+        F: Future<Output = Result<Waiting<T>, ClusterError>>,
+    {
+        wait_by(self.clock(), (what, limit), &mut |_| (), look).await
+    }
+
+    /// [`wait_and_tell`] by the cluster's clock.
+    ///
+    /// # Errors
+    /// Those of [`wait_for`].
+    pub async fn wait_and_tell<T, F>(
+        &self,
+        what: &str,
+        limit: Duration,
+        progress: Progress<'_>,
+        look: impl FnMut() -> F,
+    ) -> Result<T, ClusterError>
+    where
+        F: Future<Output = Result<Waiting<T>, ClusterError>>,
+    {
+        wait_by(self.clock(), (what, limit), progress, look).await
+    }
+}
+
+async fn wait_by<T, F>(
+    clock: Clock,
+    (what, limit): (&str, Duration),
+    progress: Progress<'_>,
     mut look: impl FnMut() -> F,
 ) -> Result<T, ClusterError>
 where
     F: Future<Output = Result<Waiting<T>, ClusterError>>,
 {
-    let clock = Clock::start();
-    let deadline = clock.deadline(At::default().plus(limit));
+    let deadline = clock.deadline(clock.now().plus(limit));
     let mut ticks = tokio::time::interval(POLL_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut answered = At::default();
+    let mut answered = clock.now();
     let mut last = None;
     loop {
         let round = async {
@@ -120,6 +160,20 @@ mod tests {
         let never = || async { Ok::<Waiting<()>, _>(Waiting::Not("2 of 3".into())) };
         let error = wait_for("the pods", Duration::from_millis(300), never).await.unwrap_err();
         assert_eq!(error.to_string(), "the pods (last: 2 of 3) did not come within 0 s");
+    }
+
+    /// A simulator decides how fast the time of a wait passes.
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_counts_by_the_clock_that_it_is_given() {
+        crate::clock::simulated::begin(Duration::from_secs(9));
+        let clock = crate::clock::simulated::clock();
+        let limit = Duration::from_secs(3_600);
+        let silent = || async {
+            Err::<Waiting<()>, _>(ClusterError::Unreachable { what: "pods".into(), silent: ASK_LIMIT, last: None })
+        };
+        let error = wait_by(clock, ("the pods", limit), &mut |_| (), silent).await.unwrap_err();
+        assert_eq!(clock.now().since(firedrill_core::time::At(0)).as_secs(), 3_600);
+        assert!(matches!(error, ClusterError::Unreachable { silent, .. } if silent.as_secs() == 3_600), "{error:?}");
     }
 
     #[tokio::test]

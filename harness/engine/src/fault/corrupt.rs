@@ -131,7 +131,9 @@ async fn locate(tools: &Tools, target: &Target, directory: &str) -> Result<Optio
     let client = || tools.cluster.client();
     let pods: Api<Pod> = Api::namespaced(client(), container.namespace);
     let pod = pods.get_opt(container.pod).await.map_err(ClusterError::api("read a pod"))?;
-    let lost = || FaultError::Mismatch(format!("{} is on no node: where its volume is cannot be said", container.pod));
+    let lost = || {
+        FaultError::Mismatch(format!("{} is not scheduled to a node, so its volume cannot be located", container.pod))
+    };
     let pod = pod.ok_or_else(lost)?;
     let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).ok_or_else(lost)?;
     let Some((claim, inside)) = claim_of(&pod, container.container, directory) else { return Ok(None) };
@@ -148,7 +150,7 @@ async fn locate(tools: &Tools, target: &Target, directory: &str) -> Result<Optio
         (_, Some(local), _) => local.path,
         // Where the kubelet publishes a CSI volume for a pod.
         (_, _, Some(_)) => format!("/var/lib/kubelet/pods/{uid}/volumes/kubernetes.io~csi/{name}/mount"),
-        _ => return Err(FaultError::Mismatch(format!("volume {name} is of a kind that is not known"))),
+        _ => return Err(FaultError::Mismatch(format!("volume {name} has an unsupported type"))),
     };
     Ok(Some(Located { node, volume: Volume { root, directory: inside }, uid: volume_uid }))
 }

@@ -23,12 +23,12 @@ impl FaultKind for DeletePodsFault {
 
     fn preview(&self, target: &Target) -> String {
         let namespace = &self.pods.namespace;
-        format!("delete {target} with no grace (delete pods in {namespace}); its controller makes it again")
+        format!("delete {target} with no grace (delete pods in {namespace}); its controller recreates it")
     }
 
     fn undo_of(&self, target: &Target) -> Result<Option<Undo>, FaultError> {
         pod_of(target)?;
-        Ok(Some(Undo::HealsItself { what: format!("{target}: its controller makes it again") }))
+        Ok(Some(Undo::HealsItself { what: format!("{target}: its controller recreates it") }))
     }
 
     /// Deletes exactly the pod that was chosen: one that took its name since is left alone.
@@ -70,6 +70,6 @@ impl FaultKind for DeletePodsFault {
 fn pod_of(target: &Target) -> Result<(&str, &str, &str), FaultError> {
     match target {
         Target::Pod { namespace, pod, uid, .. } => Ok((namespace, pod, uid)),
-        _ => Err(FaultError::Mismatch(format!("{target} is no pod"))),
+        _ => Err(FaultError::Mismatch(format!("{target} is not a pod"))),
     }
 }

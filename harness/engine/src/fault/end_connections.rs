@@ -38,7 +38,7 @@ impl FaultKind for EndConnectionsFault {
     fn preview(&self, target: &Target) -> String {
         format!(
             "end the tracked connections between {target} and {}/{}, by a privileged pod on that node (create pods and \
-             pods/portforward in the run's namespace); heals by itself",
+             pods/portforward in the run's namespace); recovers by itself",
             self.peers.namespace, self.peers.labels
         )
     }
@@ -46,7 +46,7 @@ impl FaultKind for EndConnectionsFault {
     fn undo_of(&self, target: &Target) -> Result<Option<Undo>, FaultError> {
         match target {
             Target::Pod { .. } => {
-                Ok(Some(Undo::HealsItself { what: format!("{target}: connections that may be made are made again") }))
+                Ok(Some(Undo::HealsItself { what: format!("{target}: allowed connections are opened again") }))
             }
             _ => Err(not_a_target(target)),
         }
@@ -108,7 +108,7 @@ async fn ask(line: &mut Line, request: &Request) -> Result<Vec<Connection>, Faul
 /// The addresses of both ends, as they are now.
 async fn ends(cluster: &Cluster, target: &Target, peers: &PodSelector) -> Result<Ends, FaultError> {
     let Target::Pod { namespace, pod, uid, .. } = target else {
-        return Err(FaultError::Mismatch(format!("{target} is no pod")));
+        return Err(FaultError::Mismatch(format!("{target} is not a pod")));
     };
     let pods: Api<Pod> = Api::namespaced(cluster.client(), namespace);
     let found = pods.get_opt(pod).await.map_err(ClusterError::api("read a pod"))?;

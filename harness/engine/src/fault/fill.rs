@@ -6,7 +6,7 @@ use super::line::Line;
 use super::node_agent::{ANSWER_LIMIT, NodeAgent};
 use super::{FaultError, Injected, Proof, Tools, volumes};
 use crate::agent::node::wire::{Filler, Guard, Request, Space};
-use crate::cluster::{ClusterError, Waiting, exactly, is_ready, wait_for};
+use crate::cluster::{ClusterError, Waiting, exactly, is_ready};
 use async_trait::async_trait;
 use firedrill_core::event::{FILLER_FILE, RemoveFillerUndo, Undo};
 use firedrill_core::plan::Target;
@@ -115,7 +115,7 @@ pub(super) fn filler(target: &Target, file: &str) -> Result<Filler, FaultError> 
         Target::Volume { uid, volume, .. } => {
             Ok(Filler { pod_uid: uid.clone(), volume: volume.clone(), file: file.to_owned() })
         }
-        _ => Err(FaultError::Mismatch(format!("{target} is no volume"))),
+        _ => Err(FaultError::Mismatch(format!("{target} is not a volume"))),
     }
 }
 
@@ -157,7 +157,7 @@ async fn have_go_on(tools: &Tools, target: &Target) -> Result<(), FaultError> {
         let with_it = listed.items.into_iter().filter(|pod| mounts(pod, claim).is_some());
         Ok::<_, ClusterError>(with_it.collect::<Vec<_>>())
     };
-    let ready = wait_for("the pod to go on", GOES_ON_WITHIN, async || {
+    let ready = tools.cluster.wait_for("the pod to go on", GOES_ON_WITHIN, async || {
         Ok(if with_it().await?.iter().any(is_ready) {
             Waiting::Done(())
         } else {
@@ -185,7 +185,7 @@ async fn reach(
 ) -> Result<Option<(Line, Filler, String)>, FaultError> {
     let RemoveFillerUndo { target, file, volume_uid } = undo;
     let Target::Volume { namespace, claim, volume, .. } = target else {
-        return Err(FaultError::Mismatch(format!("{target} is no volume")));
+        return Err(FaultError::Mismatch(format!("{target} is not a volume")));
     };
     if volumes::volume_of(&tools.cluster, namespace, claim).await?.as_ref() != Some(volume)
         || volumes::is_another_volume(&tools.cluster, volume, volume_uid.as_deref()).await?

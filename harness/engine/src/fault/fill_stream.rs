@@ -196,7 +196,7 @@ async fn left(line: &mut Line, target: &Target) -> Result<Space, FaultError> {
 
 async fn address_of(tools: &Tools, target: &Target) -> Result<String, FaultError> {
     let Target::Volume { namespace, pod, .. } = target else {
-        return Err(FaultError::Mismatch(format!("{target} is no volume")));
+        return Err(FaultError::Mismatch(format!("{target} is not a volume")));
     };
     let pods: Api<Pod> = Api::namespaced(tools.cluster.client(), namespace);
     let found = pods.get_opt(pod).await.map_err(ClusterError::api("read a pod"))?;

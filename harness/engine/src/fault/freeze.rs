@@ -32,7 +32,7 @@ pub(super) fn container_of(target: &Target) -> Result<ContainerRef<'_>, FaultErr
         Target::Container { namespace, pod, container, container_id, node, .. } => {
             Ok(ContainerRef { namespace, pod, container, container_id, node })
         }
-        _ => Err(FaultError::Mismatch(format!("{target} is no container"))),
+        _ => Err(FaultError::Mismatch(format!("{target} is not a container"))),
     }
 }
 
@@ -45,7 +45,7 @@ impl FaultKind for FreezeFault {
     fn preview(&self, target: &Target) -> String {
         format!(
             "SIGSTOP to every process of {target}, by a privileged pod on that node (create pods and pods/portforward in \
-             the run's namespace); let go by SIGCONT, and by that pod itself when it is deleted or expires"
+             the run's namespace); undone by SIGCONT, also by that pod itself when it is deleted or expires"
         )
     }
 

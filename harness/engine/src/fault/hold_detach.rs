@@ -19,8 +19,8 @@ impl FaultKind for HoldDetachFault {
 
     fn preview(&self, target: &Target) -> String {
         format!(
-            "have {target} not detached from its node for {} s, by the knob of its driver (create pods/exec in the driver's \
-             namespace); the knob is cleared, and ends by itself",
+            "have {target} not detached from its node for {} s, by a setting of its driver (create pods/exec in the driver's \
+             namespace); the setting is cleared, and expires by itself",
             self.lasts.as_secs()
         )
     }
@@ -117,7 +117,7 @@ async fn is_another(tools: &Tools, target: &Target, volume_uid: Option<&str>) ->
 /// What the driver calls the target's volume; `None` where that is gone, or another driver's.
 async fn handle(tools: &Tools, target: &Target) -> Result<Option<String>, FaultError> {
     let Target::Volume { volume, .. } = target else {
-        return Err(FaultError::Mismatch(format!("{target} is no volume")));
+        return Err(FaultError::Mismatch(format!("{target} is not a volume")));
     };
     Ok(driver_of(tools)?.handle(&tools.cluster, volume).await?)
 }

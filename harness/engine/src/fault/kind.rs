@@ -140,7 +140,7 @@ macro_rules! kinds {
 firedrill_core::with_faults!(kinds);
 
 pub(super) fn not_a_target(target: &Target) -> FaultError {
-    FaultError::Mismatch(format!("{target} is no target of this fault"))
+    FaultError::Mismatch(format!("{target} is not a target of this fault"))
 }
 
 struct Noop;

@@ -2,7 +2,7 @@
 
 use super::node_off::is_ready_on;
 use super::{FaultError, Proof, Tools};
-use crate::cluster::{ClusterError, Waiting, is_ready, wait_for};
+use crate::cluster::{ClusterError, Waiting, is_ready};
 use firedrill_core::plan::Target;
 use firedrill_core::scenario::PodSelector;
 use k8s_openapi::api::core::v1::Pod;
@@ -35,7 +35,7 @@ pub async fn make(tools: &Tools, node: &str, pods: &PodSelector, because_of: &st
 
     let begun = AtomicBool::new(false);
     let what = format!("one of {}/{} to start on {node}", pods.namespace, pods.labels);
-    let started = wait_for(&what, STARTED_WITHIN, || async {
+    let started = tools.cluster.wait_for(&what, STARTED_WITHIN, || async {
         let listed = api.list(&ListParams::default().labels(&pods.labels)).await;
         let listed = listed.map_err(ClusterError::api("list pods"))?.items;
         let settled = listed.iter().all(|pod| is_ready(pod) && pod.metadata.deletion_timestamp.is_none());

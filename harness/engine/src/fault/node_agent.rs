@@ -4,7 +4,7 @@ use super::kind::{UndoKind, undo_kind_of};
 use super::line::Line;
 use super::{FaultError, Tools};
 use crate::agent::node::wire;
-use crate::cluster::ClusterError;
+use crate::cluster::{ClusterError, typed};
 use firedrill_core::event::Undo;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DeleteParams, PostParams};
@@ -186,7 +186,7 @@ fn manifest(tools: &Tools, node: &str, undos: &[Undo]) -> Result<Pod, FaultError
             "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "128Mi"}},
         }],
     });
-    Ok(Pod { metadata, spec: Some(serde_json::from_value(spec).map_err(broken)?), status: None })
+    Ok(Pod { metadata, spec: Some(typed(&spec).map_err(broken)?), status: None })
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ impl FaultKind for NodeOffFault {
 
     fn preview(&self, target: &Target) -> String {
         let (before, undone) = match self.new {
-            true => ("make a node, have one of the pods start there, and ", "taking it away"),
+            true => ("create a node, wait until one of the pods runs there, and ", "removing it"),
             false => ("", "powering it on"),
         };
         format!("{before}power off {target}, by its provider (get nodes/proxy); undone by {undone}")

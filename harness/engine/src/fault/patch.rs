@@ -112,7 +112,8 @@ async fn write(tools: &Tools, object: &ObjectRef, uid: &str, merge: &str) -> Res
 }
 
 fn fields(merge: &str) -> Result<Map<String, Value>, FaultError> {
-    serde_json::from_str(merge).map_err(|error| FaultError::Mismatch(format!("`{merge}` is no JSON object: {error}")))
+    serde_json::from_str(merge)
+        .map_err(|error| FaultError::Mismatch(format!("`{merge}` is not a JSON object: {error}")))
 }
 
 fn whole(object: &DynamicObject) -> Result<Value, FaultError> {

@@ -32,7 +32,7 @@ impl FaultKind for SignalFault {
         let signal = format!("{:?}", self.signal).to_uppercase();
         format!(
             "SIG{signal} to the first process of {target}, by a privileged pod on that node (create pods and \
-             pods/portforward in the run's namespace); heals by itself"
+             pods/portforward in the run's namespace); recovers by itself"
         )
     }
 

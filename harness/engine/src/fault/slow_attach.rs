@@ -19,8 +19,8 @@ impl FaultKind for SlowAttachFault {
 
     fn preview(&self, target: &Target) -> String {
         format!(
-            "for {} s have each attach of {target} take {} s, by the knob of its driver (create pods/exec in the driver's \
-             namespace); the knob is cleared, and ends by itself",
+            "for {} s have each attach of {target} take {} s, by a setting of its driver (create pods/exec in the driver's \
+             namespace); the setting is cleared, and expires by itself",
             self.lasts.as_secs(),
             self.takes.as_secs()
         )

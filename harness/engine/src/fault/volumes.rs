@@ -33,7 +33,10 @@ fn target(pod: &Pod, uid: &str, container: &str, path: &str) -> Result<Target, S
         namespace: pod.metadata.namespace.clone().unwrap_or_default(),
         pod: pod.metadata.name.clone().unwrap_or_default(),
         uid: uid.to_owned(),
-        claim: claim.ok_or_else(|| format!("what is mounted at {path} is no claim's volume"))?.claim_name.clone(),
+        claim: claim
+            .ok_or_else(|| format!("what is mounted at {path} is not the volume of a claim"))?
+            .claim_name
+            .clone(),
         volume: String::new(),
         node: spec.node_name.clone().unwrap_or_default(),
     })
@@ -104,7 +107,7 @@ pub(super) mod tests {
     fn only_a_claims_volume_is_a_target() {
         let of = |container: &str, path: &str| target(&pod(), "u", container, path);
         assert!(matches!(of("nats", "/data/").unwrap(), Target::Volume { claim, .. } if claim == "js-nats-0"));
-        assert_eq!(of("nats", "/etc/nats").unwrap_err(), "what is mounted at /etc/nats is no claim's volume");
+        assert_eq!(of("nats", "/etc/nats").unwrap_err(), "what is mounted at /etc/nats is not the volume of a claim");
         assert_eq!(of("nats", "/var").unwrap_err(), "container `nats` has nothing mounted at /var");
         assert_eq!(of("other", "/data").unwrap_err(), "has no container `other`");
     }

@@ -1,7 +1,7 @@
 //! Where older versions kept the lease. It is read, never written: a run of an older version that is alive keeps new ones away. An older
 //! version that starts while a new one runs does not see it.
 
-use super::{Decision, LeaseError, NAME, ProcessId, RENEW_EVERY, Seen, decide, process};
+use super::{Decision, LeaseError, LeaseHolder, NAME, ProcessId, RENEW_EVERY, decide, process};
 use crate::clock::Clock;
 use crate::cluster::{Cluster, ClusterError};
 use firedrill_core::time::At;
@@ -37,7 +37,7 @@ pub(super) async fn wait_until_free(
             true => clock.now().since(*since),
             false => std::time::Duration::ZERO,
         });
-        let seen = found.as_ref().map(Seen::of);
+        let seen = found.as_ref().map(LeaseHolder::of);
         let holder = seen.as_ref().map(|seen| seen.holder.clone()).unwrap_or_default();
         match decide(seen.as_ref(), own, process::is_alive, unchanged) {
             Decision::Take => return Ok(()),

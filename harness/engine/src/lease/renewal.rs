@@ -1,6 +1,6 @@
 //! The holder's side of the lock: renewing it, and knowing when it is lost.
 
-use super::{DURATION, NAME, RENEW_EVERY, Seen, api, is_conflict, is_missing, read};
+use super::{DURATION, LeaseHolder, NAME, RENEW_EVERY, api, is_conflict, is_missing, read};
 use crate::clock::Clock;
 use crate::cluster::{Cluster, ClusterError};
 use firedrill_core::time::At;
@@ -103,7 +103,7 @@ impl Holder {
 
     /// Whether a Lease is still the one that this holder took.
     fn compared(&self, now: LeaseObject, ours: fn(Box<LeaseObject>) -> Renewal) -> Renewal {
-        let holder = Seen::of(&now).holder;
+        let holder = LeaseHolder::of(&now).holder;
         if holder.is_empty() {
             Renewal::Lost("the lease on the cluster was released by somebody else".to_owned())
         } else if holder != self.holder {

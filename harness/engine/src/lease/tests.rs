@@ -3,8 +3,8 @@ use crate::clock::suspended;
 use std::sync::{Arc, Mutex};
 use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
 
-fn seen(process: Option<&str>) -> Seen {
-    Seen { holder: "run r1".into(), process: process.and_then(ProcessId::parse) }
+fn seen(process: Option<&str>) -> LeaseHolder {
+    LeaseHolder { holder: "run r1".into(), process: process.and_then(ProcessId::parse) }
 }
 
 fn own() -> ProcessId {
@@ -14,7 +14,7 @@ fn own() -> ProcessId {
 #[test]
 fn a_free_lease_is_taken() {
     assert_eq!(decide(None, &own(), |_| Some(true), None), Decision::Take);
-    let released = Seen { holder: String::new(), process: None };
+    let released = LeaseHolder { holder: String::new(), process: None };
     assert_eq!(decide(Some(&released), &own(), |_| Some(true), None), Decision::Take);
 }
 

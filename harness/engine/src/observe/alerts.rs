@@ -155,7 +155,7 @@ pub async fn not_quiet(cluster: &Cluster, expected: &[ExpectedAlert]) -> Vec<Str
 /// Tells whether Prometheus answers, and each change of each alert, until the receiver closes. Where none of the alerts is
 /// expected and Prometheus never answers, nothing is told: then nobody needs it.
 pub(super) async fn watch(cluster: Cluster, expected: BTreeSet<String>, to: Sender<Observation>) {
-    let mut told = Told { expected, answers: None, states: BTreeMap::new() };
+    let mut told = LastReport { expected, answers: None, states: BTreeMap::new() };
     let mut tick = interval(LOOK_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut answered_at = tick.tick().await;
@@ -175,14 +175,14 @@ pub(super) async fn watch(cluster: Cluster, expected: BTreeSet<String>, to: Send
 }
 
 /// What was told last.
-struct Told {
+struct LastReport {
     expected: BTreeSet<String>,
     /// `None` before anything was told of it.
     answers: Option<bool>,
     states: BTreeMap<String, Observation>,
 }
 
-impl Told {
+impl LastReport {
     /// What is new; `silent` is the time since the last answer.
     fn news(&mut self, looked: Result<Alerts, String>, silent: Duration) -> Vec<Observation> {
         let alerts = match looked {
@@ -262,7 +262,7 @@ mod tests {
 
     #[test]
     fn changes_and_silences_are_told_once() {
-        let mut told = Told { expected: BTreeSet::new(), answers: None, states: BTreeMap::new() };
+        let mut told = LastReport { expected: BTreeSet::new(), answers: None, states: BTreeMap::new() };
         told.expected.insert("NATSDown".to_owned());
         let second = Duration::from_secs(1);
         let mut see = |looked: Result<Vec<u8>, &str>, silent: Duration| {
@@ -288,7 +288,7 @@ mod tests {
 
     #[test]
     fn a_cluster_without_prometheus_is_no_news_where_nobody_expects_an_alert() {
-        let mut told = Told { expected: BTreeSet::new(), answers: None, states: BTreeMap::new() };
+        let mut told = LastReport { expected: BTreeSet::new(), answers: None, states: BTreeMap::new() };
         assert!(told.news(Err("404".to_owned()), SILENT_AFTER * 9).is_empty());
         told.expected.insert("NATSDown".to_owned());
         assert_eq!(told.news(Err("404".to_owned()), SILENT_AFTER * 9).len(), 1);

@@ -1,13 +1,14 @@
 //! Following a kind of objects for as long as a run lasts, whatever happens to the connection.
 
+use crate::cluster::typed;
+use crate::planted::{self, Bug};
 use firedrill_core::event::Observation;
 use futures::StreamExt;
-use kube::api::Api;
+use kube::ResourceExt;
+use kube::api::{Api, DynamicObject};
 use kube::runtime::watcher::{Config, Event, watcher};
-use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
-use std::fmt::Debug;
 use std::time::Duration;
 use tokio::sync::mpsc::Sender;
 use tokio::time::{MissedTickBehavior, interval};
@@ -20,23 +21,30 @@ const RETRY_EVERY: Duration = Duration::from_secs(1);
 
 /// What is told beside changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Tell {
+pub(crate) struct ReportOptions {
     /// What is unhealthy when the following begins.
-    pub(super) unhealthy_at_start: bool,
+    pub(crate) unhealthy_at_start: bool,
     /// That an object is gone.
-    pub(super) gone: bool,
+    pub(crate) gone: bool,
 }
 
 /// Follows until the receiver closes. `describe` gives an object's state; only changes of that are told.
-pub(super) async fn follow<K>(
-    api: Api<K>,
-    tell: Tell,
+///
+/// Objects come without a type and are read by theirs afterwards: see [`typed`].
+pub(super) async fn follow<K: DeserializeOwned>(
+    api: Api<DynamicObject>,
+    tell: ReportOptions,
     to: Sender<Observation>,
     describe: impl Fn(&K) -> Option<Observation> + Send,
-) where
-    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
-{
-    let mut known = Known::new(tell);
+) {
+    let describe = |object: &DynamicObject| match typed(object) {
+        Ok(object) => describe(&object),
+        Err(error) => {
+            tracing::debug!(%error, object = object.name_any(), "an object cannot be read");
+            None
+        }
+    };
+    let mut known = KnownObjects::new(tell);
     let mut changes = watcher(api, Config::default().timeout(WATCH_S)).boxed();
     let mut retry = interval(RETRY_EVERY);
     retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -61,25 +69,25 @@ pub(super) async fn follow<K>(
     }
 }
 
-fn key<K: Resource>(object: &K) -> String {
+fn key(object: &DynamicObject) -> String {
     object.uid().unwrap_or_else(|| format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any()))
 }
 
 /// The latest state of every object.
-struct Known {
-    tell: Tell,
+pub(crate) struct KnownObjects {
+    tell: ReportOptions,
     states: BTreeMap<String, (Observation, u64)>,
     /// The how many-th listing; what the latest one lacks is gone.
     listing: u64,
     started: bool,
 }
 
-impl Known {
-    fn new(tell: Tell) -> Self {
+impl KnownObjects {
+    pub(crate) fn new(tell: ReportOptions) -> Self {
         Self { tell, states: BTreeMap::new(), listing: 0, started: false }
     }
 
-    fn seen(&mut self, key: String, state: Option<Observation>) -> Vec<Observation> {
+    pub(crate) fn seen(&mut self, key: String, state: Option<Observation>) -> Vec<Observation> {
         let Some(state) = state else { return Vec::new() };
         let before = self.states.insert(key, (state.clone(), self.listing));
         if before.is_some_and(|(before, _)| before == state) {
@@ -88,19 +96,22 @@ impl Known {
         vec![state]
     }
 
-    fn listed(&mut self, key: String, state: Option<Observation>) -> Vec<Observation> {
+    pub(crate) fn listed(&mut self, key: String, state: Option<Observation>) -> Vec<Observation> {
+        if self.started && planted::has(Bug::RelistIgnored) {
+            return Vec::new();
+        }
         let started = self.started;
         let mut told = self.seen(key, state);
         told.retain(|state| started || (self.tell.unhealthy_at_start && state.healthy == Some(false)));
         told
     }
 
-    fn list_begins(&mut self) -> Vec<Observation> {
+    pub(crate) fn list_begins(&mut self) -> Vec<Observation> {
         self.listing += 1;
         Vec::new()
     }
 
-    fn list_ends(&mut self) -> Vec<Observation> {
+    pub(crate) fn list_ends(&mut self) -> Vec<Observation> {
         self.started = true;
         let listing = self.listing;
         let missing = self.states.iter().filter(|(_, (_, seen_in))| *seen_in < listing);
@@ -133,7 +144,7 @@ mod tests {
 
     #[test]
     fn only_changes_are_told_also_those_missed_while_cut_off() {
-        let mut known = Known::new(Tell { unhealthy_at_start: true, gone: true });
+        let mut known = KnownObjects::new(ReportOptions { unhealthy_at_start: true, gone: true });
         known.list_begins();
         assert!(known.listed("a".to_owned(), state("ready", true)).is_empty());
         assert_eq!(texts(known.listed("b".to_owned(), state("not ready", false))), ["not ready"]);

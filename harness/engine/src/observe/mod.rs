@@ -22,6 +22,8 @@ pub use bundle::bundle;
 pub use cnpg::login_secret;
 pub use condition::{Baseline, NotHeld, detected, holds};
 pub use file_systems::{AtRisk, at_risk, check};
+#[cfg(test)]
+pub(crate) use follow::{KnownObjects, ReportOptions};
 pub use nats::backlog;
 pub use placement::placement;
 pub use subjects::namespaces;

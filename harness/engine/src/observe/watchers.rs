@@ -1,13 +1,13 @@
 //! The watchers of a run.
 
-use super::follow::{Tell, follow};
+use super::follow::{ReportOptions, follow};
 use super::subjects::Subjects;
 use super::{alerts, cnpg, kubernetes, nats};
 use crate::cluster::Cluster;
 use firedrill_core::event::Observation;
 use firedrill_core::scenario::Scenario;
 use k8s_openapi::api::core::v1::{Event, Node, Pod};
-use kube::api::{Api, DynamicObject};
+use kube::api::{Api, ApiResource};
 use tokio::sync::mpsc::Sender;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -37,20 +37,20 @@ pub fn watch(
 }
 
 fn start(cluster: &Cluster, subjects: Subjects, to: &Sender<Observation>, tasks: &mut JoinSet<()>) {
-    let states = Tell { unhealthy_at_start: true, gone: true };
-    let news = Tell { unhealthy_at_start: false, gone: false };
+    let states = ReportOptions { unhealthy_at_start: true, gone: true };
+    let news = ReportOptions { unhealthy_at_start: false, gone: false };
     tasks.spawn(kubernetes::watch_api(cluster.clone(), to.clone()));
-    let nodes: Api<Node> = Api::all(cluster.client());
-    tasks.spawn(follow(nodes, states, to.clone(), |node| Some(kubernetes::node_state(node))));
+    let nodes = Api::all_with(cluster.client(), &ApiResource::erase::<Node>(&()));
+    tasks.spawn(follow(nodes, states, to.clone(), |node: &Node| Some(kubernetes::node_state(node))));
     for namespace in &subjects.namespaces {
-        let pods: Api<Pod> = Api::namespaced(cluster.client(), namespace);
-        tasks.spawn(follow(pods, states, to.clone(), |pod| Some(kubernetes::pod_state(pod))));
-        let events: Api<Event> = Api::namespaced(cluster.client(), namespace);
-        tasks.spawn(follow(events, news, to.clone(), |event| Some(kubernetes::event_state(event))));
+        let pods = Api::namespaced_with(cluster.client(), namespace, &ApiResource::erase::<Pod>(&()));
+        tasks.spawn(follow(pods, states, to.clone(), |pod: &Pod| Some(kubernetes::pod_state(pod))));
+        let events = Api::namespaced_with(cluster.client(), namespace, &ApiResource::erase::<Event>(&()));
+        tasks.spawn(follow(events, news, to.clone(), |event: &Event| Some(kubernetes::event_state(event))));
     }
     for name in &subjects.cnpg {
         let Some((namespace, name)) = name.split_once('/') else { continue };
-        let clusters: Api<DynamicObject> = Api::namespaced_with(cluster.client(), namespace, &cnpg::resource());
+        let clusters = Api::namespaced_with(cluster.client(), namespace, &cnpg::resource());
         let name = name.to_owned();
         tasks.spawn(follow(clusters, states, to.clone(), move |object| cnpg::state(object, &name)));
     }

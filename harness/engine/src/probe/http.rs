@@ -160,7 +160,7 @@ fn host_and_port(place: &str) -> Result<(&str, Option<u16>), String> {
     let port = port.map(|port| port.parse::<u16>().ok().filter(|port| *port > 0));
     match port {
         Some(None) => {
-            Err("the port is no number from 1 to 65535; a login's special letters are written as %XX".to_owned())
+            Err("the port is not a number from 1 to 65535; a login's special letters are written as %XX".to_owned())
         }
         port => Ok((host, port.flatten())),
     }

@@ -159,7 +159,7 @@ fn host_and_port(text: &str) -> Result<(String, Option<u16>), String> {
             let (host, rest) = rest.split_once(']').ok_or("a host lacks its closing bracket")?;
             match rest.strip_prefix(':') {
                 None if rest.is_empty() => (host, None),
-                None => return Err("a host is followed by what is no port".to_owned()),
+                None => return Err("the text after a host is not a port".to_owned()),
                 port => (host, port),
             }
         }
@@ -175,7 +175,7 @@ fn port(text: &str) -> Result<Option<u16>, String> {
     }
     // What is taken for a port may be a part of a password.
     let port = text.parse::<u16>().ok().filter(|port| *port > 0);
-    port.map(Some).ok_or_else(|| "a port is no number from 1 to 65535".to_owned())
+    port.map(Some).ok_or_else(|| "a port is not a number from 1 to 65535".to_owned())
 }
 
 fn paired(hosts: Vec<String>, ports: &[Option<u16>]) -> Result<Vec<(String, u16)>, String> {

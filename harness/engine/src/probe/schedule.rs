@@ -9,12 +9,13 @@ use firedrill_core::time::{At, as_ms, micros};
 use futures::stream::{FuturesUnordered, StreamExt};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
 /// Attempts in flight beyond those that a hanging service explains.
@@ -30,6 +31,9 @@ const HAND_OVER_EVERY: Duration = Duration::from_millis(20);
 
 /// An attempt that ended this long after its limit was held up by this side.
 const HELD_UP_MIN: Duration = Duration::from_millis(250);
+
+/// The priority of the probes' thread, where 0 is the usual one and -20 the first.
+const NICENESS: i32 = -10;
 
 const EVERY_MIN: Duration = Duration::from_millis(1);
 const EVERY_MAX: Duration = Duration::from_secs(60);
@@ -101,7 +105,7 @@ impl ProbeSpec {
 /// [`Cause::Other`].
 ///
 /// The probes have a thread of their own: whatever else this process does, it does not delay them, and no attempt wakes
-/// more than one thread.
+/// more than one thread. Where this process may, it has that thread run before other programs.
 pub fn start(specs: Vec<ProbeSpec>, clock: Clock, sink: Sender<Sample>, stop: CancellationToken) -> JoinHandle<()> {
     start_with(specs, clock, sink, stop, Remarks::default())
 }
@@ -119,6 +123,7 @@ pub(super) fn start_with(
     let probing = run_all(specs, clock, origin, sink, stop, remarks);
     let alone = tokio::runtime::Builder::new_current_thread().enable_all().build().and_then(|runtime| {
         let work = move || {
+            take_precedence();
             runtime.block_on(probing);
             drop(done);
             // A name that is still being looked up must not hold up the end.
@@ -131,6 +136,15 @@ pub(super) fn start_with(
         tracing::error!(%error, "the probes could not be started");
     }
     tokio::spawn(async move { drop(ended.await) })
+}
+
+/// Has this thread run before others that want a processor. Where that is not permitted, it waits like them, and turns that it
+/// misses count as stalled.
+fn take_precedence() {
+    let thread = rustix::thread::gettid();
+    if let Err(error) = rustix::process::setpriority_process(Some(thread), NICENESS) {
+        tracing::debug!(%error, "the probes have no precedence over other programs");
+    }
 }
 
 async fn run_all(
@@ -196,7 +210,42 @@ impl Pending {
     }
 }
 
+/// The timer of the next attempt's turn and, set already, that of the turn after it.
+///
+/// A timer that is set to fire before all others makes tokio's driver wake itself: with one timer, that is two system calls more
+/// for each attempt.
+struct Turns {
+    timer: Pin<Box<Sleep>>,
+    following: Pin<Box<Sleep>>,
+    /// The attempt whose turn `following` is.
+    follows: u32,
+}
+
+impl Turns {
+    fn new(series: &Series, next: u32) -> Self {
+        let timer = Box::pin(tokio::time::sleep_until(series.deadline(next)));
+        let follows = next.saturating_add(1);
+        let mut following = Box::pin(tokio::time::sleep_until(series.deadline(follows)));
+        following.as_mut().reset(series.deadline(follows));
+        Self { timer, following, follows }
+    }
+
+    /// Waits for the turn of `next` from now on.
+    fn pass(&mut self, series: &Series, next: u32) {
+        std::mem::swap(&mut self.timer, &mut self.following);
+        if next != self.follows {
+            self.timer.as_mut().reset(series.deadline(next));
+        }
+        self.follows = next.saturating_add(1);
+        self.following.as_mut().reset(series.deadline(self.follows));
+    }
+}
+
 impl Series {
+    fn deadline(&self, seq: u32) -> tokio::time::Instant {
+        self.clock.deadline(self.intended(seq))
+    }
+
     fn intended(&self, seq: u32) -> At {
         At(self.origin.0.saturating_add(micros(self.spec.every).saturating_mul(u64::from(seq))))
     }
@@ -219,7 +268,7 @@ impl Series {
         let mut in_flight = FuturesUnordered::new();
         let mut pending = Pending::default();
         let mut next = 0_u32;
-        let mut timer = pin!(tokio::time::sleep_until(self.clock.deadline(self.origin)));
+        let mut turns = Turns::new(&self, next);
         // The next attempt's turn comes within this time at the latest, so nothing waits for longer.
         let hand_over_every = if self.spec.every > HAND_OVER_EVERY { Duration::ZERO } else { HAND_OVER_EVERY };
         let mut hand_over_at = self.origin;
@@ -247,7 +296,7 @@ impl Series {
                 biased;
                 () = &mut stopped, if !stopping => stopping = true,
                 // Attempts are started before answers are looked at, so that a burst of answers does not delay them.
-                () = &mut timer, if !stopping && room => {
+                () = turns.timer.as_mut(), if !stopping && room => {
                     let now = self.clock.now();
                     while self.intended(next) <= now && pending.slots.len() < PENDING_MAX && next != u32::MAX {
                         let intended = self.intended(next);
@@ -263,7 +312,7 @@ impl Series {
                         }
                         next += 1;
                     }
-                    timer.as_mut().reset(self.clock.deadline(self.intended(next)));
+                    turns.pass(&self, next);
                 }
                 Some(sample) = in_flight.next(), if !in_flight.is_empty() => pending.fill(sample),
                 permit = sink.reserve(), if full => match (permit, pending.ready()) {

@@ -55,7 +55,7 @@ impl Provider for Existing {
             return Ok(cluster);
         }
         let why = format!(
-            "it carries no mark that drills may break it; its owner sets one with \
+            "it is not marked for drills; its owner marks it with \
              `kubectl --context {context} create configmap {MARKER} --namespace kube-system`"
         );
         Err(ProviderError::NotOurs { name: context.to_owned(), why })

@@ -13,6 +13,7 @@ mod cost;
 mod create;
 mod endpoint;
 mod estimate;
+mod examine;
 mod firewall;
 mod kubernetes;
 mod labels;
@@ -28,9 +29,12 @@ mod price;
 mod record;
 mod remove;
 mod settings;
+mod step_proxy;
 #[cfg(test)]
 mod tests;
 mod token;
+
+pub(crate) use examine::examine;
 
 use super::settle::nodes_ready;
 use super::{ClusterOptions, FoundCluster, Provider, ProviderError, cache};

@@ -1,9 +1,10 @@
 //! What acts on the machines of an opened cluster.
 
-use super::{Capabilities, Capability, ExternalEndpoint, ExternalNeed, Unavailable, Volumes};
+use super::{Capabilities, Capability, ExternalEndpoint, ExternalNeed, StepEnvironment, Unavailable, Volumes};
 use crate::cluster::{Cluster, ClusterError, LABEL_RUN, RunMark};
 use crate::process::ProcessError;
 use async_trait::async_trait;
+use firedrill_core::event::PageCache;
 use thiserror::Error;
 
 /// Acts on the machines of an opened cluster, which holds it.
@@ -45,6 +46,11 @@ pub trait Machines: Send + Sync {
     /// Where the provider does not say.
     async fn cost_note(&self) -> Result<Option<String>, MachineError> {
         Ok(None)
+    }
+
+    /// What becomes of a node's page cache when the node is powered off; `None` if that is not known.
+    fn page_cache(&self) -> Option<PageCache> {
+        None
     }
 
     /// The command by which a person powers a node on, where there is one.
@@ -105,6 +111,15 @@ pub trait Machines: Send + Sync {
     /// Names the Services that cannot be reached.
     async fn check_external(&self, cluster: &Cluster, needs: &[ExternalNeed]) -> Result<(), MachineError> {
         self.external_endpoints(cluster, needs).await.map(drop)
+    }
+
+    /// What the commands of a runbook find in their environment beside kubectl's: the provider's own program, limited to this cluster.
+    /// Each call makes a new one, for one run.
+    ///
+    /// # Errors
+    /// Where it cannot be made.
+    async fn step_environment(&self) -> Result<StepEnvironment, MachineError> {
+        Ok(StepEnvironment::default())
     }
 
     /// Faults of volumes, where [`Capability::VolumeFault`] is among its capabilities.
@@ -180,6 +195,9 @@ pub enum MachineError {
     /// The driver of a volume did not do its part.
     #[error("volume driver: {0}")]
     VolumeDriver(String),
+    /// The provider's part of the environment of a runbook's commands cannot be made.
+    #[error("the provider's program cannot be given to the runbook: {0}")]
+    StepEnvironment(String),
     /// Services cannot be reached from outside of the cluster.
     #[error("{0}")]
     NoEndpoint(String),

@@ -17,12 +17,14 @@ mod new_node;
 mod options;
 mod ports;
 mod settle;
+mod step_environment;
 mod volumes;
 
 pub use capability::{Capabilities, Capability, Support, Unavailable};
 pub use endpoint::{ExternalEndpoint, ExternalNeed, Route};
 pub use machines::{MachineError, Machines, replacement_of};
 pub use options::{CloudOptions, ClusterOptions, VolumesDriver};
+pub use step_environment::{ChangeEnd, ChangeLog, ChangeRequest, StepEnvironment};
 pub use volumes::{FileSystemFindings, VolumeFault, VolumeSetting, Volumes};
 
 use crate::cluster::{Cluster, ClusterError};
@@ -237,6 +239,11 @@ async fn provider_of(name: &str) -> Result<Arc<dyn Provider>, ProviderError> {
 /// The providers that know [`CloudOptions`], for hints.
 fn knowing() -> &'static str {
     hetzner::NAME
+}
+
+/// What `doctor` finds of Hetzner's API.
+pub(crate) async fn examine_hetzner() -> Vec<crate::doctor::Check> {
+    hetzner::examine().await
 }
 
 /// A name for a new cluster, [`NAME_PREFIX`] and three random hexadecimal digits.

@@ -2,7 +2,7 @@
 //! is proven by a request through a Service address. Pods can be Running on a cluster whose Services lead nowhere.
 
 use super::ProviderError;
-use crate::cluster::{Cluster, ClusterError, LABEL_MANAGED_BY, MANAGED_BY, Waiting, wait_for};
+use crate::cluster::{Cluster, ClusterError, LABEL_MANAGED_BY, MANAGED_BY, Waiting, typed, wait_for};
 use crate::process::Progress;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DeleteParams, ListParams, PostParams};
@@ -66,7 +66,7 @@ fn pod_of_proof(node: &str) -> Result<Pod, ProviderError> {
             "activeDeadlineSeconds": PROOF_LIMIT.as_secs(), "automountServiceAccountToken": false,
             "containers": [{"name": "ask", "image": PROOF_IMAGE, "imagePullPolicy": "IfNotPresent",
                 "command": ["sh", "-c", script]}]}});
-    serde_json::from_value(pod).map_err(|error| ProviderError::Other(error.to_string()))
+    typed(&pod).map_err(|error| ProviderError::Other(error.to_string()))
 }
 
 /// Why a pod is not done, in the words of its container's state.

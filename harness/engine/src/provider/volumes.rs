@@ -2,7 +2,7 @@
 //! systems of its volumes. Its own program is asked, in its controller's pod.
 
 use super::MachineError;
-use crate::cluster::{Cluster, ClusterError, Container, Ended};
+use crate::cluster::{Cluster, ClusterError, Container, ExecOutput};
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{PersistentVolume, Pod};
 use kube::ResourceExt;
@@ -172,7 +172,7 @@ enum Asked {
 const CONTROLLER: &Asked = &Asked::Controller;
 
 /// Runs a command of the driver's program. Its failure is no error here: the answer says so.
-async fn ask(cluster: &Cluster, asked: &Asked, args: &[&str], limit: Duration) -> Result<Ended, MachineError> {
+async fn ask(cluster: &Cluster, asked: &Asked, args: &[&str], limit: Duration) -> Result<ExecOutput, MachineError> {
     let pods: Api<Pod> = Api::namespaced(cluster.client(), NAMESPACE);
     let (label, what) = match asked {
         Asked::Controller => ("app=controller", "its controller".to_owned()),
@@ -197,6 +197,6 @@ async fn ask(cluster: &Cluster, asked: &Asked, args: &[&str], limit: Duration) -
 }
 
 /// What the program said last of why it failed.
-fn failure(ended: &Ended) -> String {
+fn failure(ended: &ExecOutput) -> String {
     ended.stderr.lines().last().unwrap_or("it said nothing").to_owned()
 }

@@ -8,7 +8,7 @@ use crate::cluster::{Cluster, ClusterError, LABEL_RUN, RunMark};
 use crate::env;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
-use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::api::{DeleteParams, PostParams};
 use serde::{Deserialize, Serialize};
 
 /// What the names of these objects begin with.
@@ -69,7 +69,7 @@ impl std::fmt::Display for DirtyEnd {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { run, at, machine, folder, what, .. } = self;
         let what = if what.is_empty() { "what differs is not known".to_owned() } else { what.join("; ") };
-        write!(f, "run {run} was not seen to leave the cluster as it was ({}): {}", shown(at), shown(&what))?;
+        write!(f, "run {run} was not proven to leave the cluster unchanged ({}): {}", shown(at), shown(&what))?;
         write!(f, " (its files are on {} in {})", shown(machine), shown(folder))
     }
 }
@@ -100,29 +100,12 @@ pub async fn delete(cluster: &Cluster, run_id: &str) -> Result<(), ClusterError>
     }
 }
 
-/// All of them, by name.
-///
-/// # Errors
-/// Where the cluster does not answer.
-pub async fn find(cluster: &Cluster, cluster_uid: &str) -> Result<Vec<FoundDirtyEnd>, ClusterError> {
-    let listed = cluster.ask("the records of dirty ends", api(cluster).list(&ListParams::default())).await?;
-    let mut found: Vec<FoundDirtyEnd> = listed
-        .items
-        .iter()
-        .map(|object| (object.metadata.name.clone().unwrap_or_default(), object))
-        .filter(|(name, _)| is_name(name))
-        .map(|(name, object)| FoundDirtyEnd { end: read(&name, object, cluster_uid), name })
-        .collect();
-    found.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(found)
-}
-
 /// Whether an object of that name is one of these.
 pub(super) fn is_name(name: &str) -> bool {
     name.starts_with(PREFIX)
 }
 
-fn read(name: &str, object: &ControllerRevision, cluster_uid: &str) -> Result<DirtyEnd, String> {
+pub(super) fn read(name: &str, object: &ControllerRevision, cluster_uid: &str) -> Result<DirtyEnd, String> {
     let data = object.data.as_ref().map(|data| data.0.clone()).unwrap_or_default();
     let end: DirtyEnd = serde_json::from_value(data).map_err(|error| format!("it cannot be read: {error}"))?;
     let label = object.metadata.labels.as_ref().and_then(|labels| labels.get(LABEL_RUN));
@@ -167,15 +150,15 @@ mod tests {
             write(&cluster, &mark, &end("r1")).await.unwrap();
         }
         assert_eq!(api.paths(RECORDS), [format!("{RECORDS}/dirty-r1")]);
-        let found = find(&cluster, "here").await.unwrap();
-        assert_eq!(found, [FoundDirtyEnd { name: "dirty-r1".to_owned(), end: Ok(end("r1")) }]);
-        assert_eq!(record::find(&cluster, "here").await.unwrap(), []);
-        let elsewhere = find(&cluster, "there").await.unwrap();
-        assert_eq!(elsewhere[0].end, Err("it is of another cluster".to_owned()));
+        let found = FoundDirtyEnd { name: "dirty-r1".to_owned(), end: Ok(end("r1")) };
+        let found = record::FoundRecords { undos: Vec::new(), dirty_ends: vec![found] };
+        assert_eq!(record::find(&cluster, "here").await.unwrap(), found);
+        let elsewhere = record::find(&cluster, "there").await.unwrap();
+        assert_eq!(elsewhere.dirty_ends[0].end, Err("it is of another cluster".to_owned()));
         for _ in 0..2 {
             delete(&cluster, "r1").await.unwrap();
         }
-        assert_eq!(find(&cluster, "here").await.unwrap(), []);
+        assert_eq!(record::find(&cluster, "here").await.unwrap(), record::FoundRecords::default());
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod writers;
 
 use crate::clock::Clock;
 use crate::cluster::{Cluster, ClusterError, LABEL_RUN, RunMark};
+use dirty_end::FoundDirtyEnd;
 use firedrill_core::event::{SYSTEM_NAMESPACE, Undo};
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
@@ -73,6 +74,15 @@ pub struct Found {
     pub record: Result<UndoRecord, String>,
 }
 
+/// What runs have written on a cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FoundRecords {
+    /// The undo records, by name.
+    pub undos: Vec<Found>,
+    /// The dirty ends, by name.
+    pub dirty_ends: Vec<FoundDirtyEnd>,
+}
+
 /// The records of one run.
 #[derive(Clone)]
 pub struct Records {
@@ -117,7 +127,7 @@ impl Records {
                 let there = self.cluster.ask(what.as_str(), api.get(&name)).await?;
                 match read(&there, &self.cluster, &self.cluster_uid) {
                     Ok(there) if there.undo == *undo => Ok(()),
-                    _ => Err(ClusterError::Other(format!("{what}: another one has that name"))),
+                    _ => Err(ClusterError::Other(format!("{what}: an object of that name with other content exists"))),
                 }
             }
             other => other.map(drop),
@@ -143,22 +153,25 @@ pub fn is_recorded(undo: &Undo) -> bool {
     !matches!(undo, Undo::HealsItself { .. })
 }
 
-/// Every record on a cluster, those that must not be obeyed included. Who may write records is for [`writers`] to say.
+/// Every record on a cluster by one request, those that must not be obeyed included. Who may write records is for [`writers`] to say.
 ///
 /// # Errors
 /// Where the cluster does not answer.
-pub async fn find(cluster: &Cluster, cluster_uid: &str) -> Result<Vec<Found>, ClusterError> {
+pub async fn find(cluster: &Cluster, cluster_uid: &str) -> Result<FoundRecords, ClusterError> {
     let listed = cluster.ask("the undo records", api(cluster).list(&ListParams::default())).await?;
-    let mut found: Vec<Found> = listed
-        .items
-        .iter()
-        .filter(|object| !object.metadata.name.as_deref().is_some_and(dirty_end::is_name))
-        .map(|object| Found {
-            name: object.metadata.name.clone().unwrap_or_default(),
-            record: read(object, cluster, cluster_uid),
-        })
-        .collect();
-    found.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut found = FoundRecords::default();
+    for object in &listed.items {
+        let name = object.metadata.name.clone().unwrap_or_default();
+        match dirty_end::is_name(&name) {
+            true => {
+                let end = dirty_end::read(&name, object, cluster_uid);
+                found.dirty_ends.push(FoundDirtyEnd { name, end });
+            }
+            false => found.undos.push(Found { name, record: read(object, cluster, cluster_uid) }),
+        }
+    }
+    found.undos.sort_by(|a, b| a.name.cmp(&b.name));
+    found.dirty_ends.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(found)
 }
 

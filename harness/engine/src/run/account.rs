@@ -1,17 +1,15 @@
 //! The ledger: every acknowledged write is looked for where it was written, and the file systems that the fault may have harmed
 //! are checked.
 
-use super::arm::Armed;
+use super::arm::Instruments;
 use super::context::{Context, Stop};
-use super::planted::{self, Bug};
+use crate::planted::{self, Bug};
 use firedrill_core::event::{Event, FileSystem, LedgerCount};
 use firedrill_core::judge::ledger::{self, Found};
 use firedrill_core::plan::Series;
 use firedrill_core::sample::{Sample, SampleReader};
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io;
-use std::path::Path;
 use std::time::Duration;
 
 /// How long one store may take to be read to its end.
@@ -27,7 +25,7 @@ const AGAIN_EVERY: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// Where the samples file cannot be read.
-pub(super) async fn count(context: &Context, armed: &Armed) -> Result<((), String), Stop> {
+pub(super) async fn count(context: &Context, armed: &Instruments) -> Result<((), String), Stop> {
     let stores: BTreeMap<String, &'static str> = armed.vantages.stores().into_iter().collect();
     let mut found: BTreeMap<&str, Result<Found, String>> = BTreeMap::new();
     let again_until = context.at().plus(AGAIN_FOR);
@@ -50,7 +48,7 @@ pub(super) async fn count(context: &Context, armed: &Armed) -> Result<((), Strin
         let (Some(store), Some(read)) = (store, found.get(series.probe.as_str())) else { continue };
         let count = match read {
             Ok(found) => {
-                let attempts = attempts(&context.folder.join("samples.bin"), series).map_err(Stop::failed)?;
+                let attempts = attempts(context, series).map_err(Stop::failed)?;
                 if planted::has(Bug::LedgerNotRead) {
                     let all = Found::new(attempts.iter().map(|attempt| (attempt.series, attempt.seq)));
                     context.recorder.record(Event::Ledger(ledger::count(series.id, store, attempts.into_iter(), &all)));
@@ -84,8 +82,8 @@ fn text(series: &Series, count: &LedgerCount) -> String {
 }
 
 /// All attempts of one series. A drill's writes are some ten thousand at most, so they fit into memory.
-fn attempts(path: &Path, series: &Series) -> io::Result<Vec<Sample>> {
-    let mut reader = SampleReader::new(File::open(path)?)?;
+fn attempts(context: &Context, series: &Series) -> io::Result<Vec<Sample>> {
+    let mut reader = SampleReader::new(context.ports.store.open(&context.folder.join("samples.bin"))?)?;
     let mut attempts = Vec::new();
     while let Some(sample) = reader.next_sample()? {
         if sample.series == series.id {

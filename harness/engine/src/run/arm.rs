@@ -22,7 +22,7 @@ const DRAIN_WITHIN: Duration = Duration::from_secs(30);
 pub(super) const STOP_WITHIN: Duration = Duration::from_secs(45);
 
 /// What is there while a run measures.
-pub(super) struct Armed {
+pub(super) struct Instruments {
     /// The places that it measures from.
     pub(super) vantages: Box<dyn Vantages>,
     /// The faults, ready to be injected.
@@ -40,7 +40,7 @@ pub(super) struct Armed {
 ///
 /// # Errors
 /// Where a part cannot be had.
-pub(super) async fn arm(context: &Context, sink: mpsc::Sender<Sample>) -> Result<(Armed, String), Stop> {
+pub(super) async fn arm(context: &Context, sink: mpsc::Sender<Sample>) -> Result<(Instruments, String), Stop> {
     let (ports, mark) = (&context.ports, &context.mark);
     let namespace = Undo::DeleteObject {
         api_version: "v1".to_owned(),
@@ -74,7 +74,7 @@ pub(super) async fn arm(context: &Context, sink: mpsc::Sender<Sample>) -> Result
     for undo in resolved.undos.into_iter().chain(unfinished_upgrades(context).await?) {
         context.undo.record(undo).await?;
     }
-    context.doing("making the ports from outside and the probes' tables");
+    context.doing("creating the outside ports and the tables of the probes");
     vantages.make().await.map_err(Stop::Failed)?;
 
     let (at_risk, of_other_drivers) = ports.observer.at_risk(&targets).await.map_err(Stop::failed)?;
@@ -96,7 +96,7 @@ pub(super) async fn arm(context: &Context, sink: mpsc::Sender<Sample>) -> Result
     vantages.start(sink).await.map_err(Stop::Failed)?;
     watch_samples(context, &*vantages);
     record_clocks(context, vantages.clocks());
-    let armed = Armed { vantages, faults, alerts, at_risk, watchers_stop, _watchers_end: watchers_end, watchers };
+    let armed = Instruments { vantages, faults, alerts, at_risk, watchers_stop, _watchers_end: watchers_end, watchers };
     Ok((armed, text))
 }
 
@@ -118,7 +118,7 @@ async fn make_nodes(context: &Context) -> Result<(), Stop> {
         for target in targets {
             let Target::Node { node, because_of, .. } = target else { continue };
             context.undo.record(Undo::RemoveNode { node: node.clone() }).await?;
-            context.doing(format!("making node {node}, and having one of {} start there", pods.labels));
+            context.doing(format!("creating node {node} and waiting for a pod of {} there", pods.labels));
             let made = context.ports.faults.make_node(&context.mark, node, pods, because_of).await;
             made.map_err(Stop::failed)?;
         }
@@ -161,7 +161,7 @@ fn start_watchers(context: &Context) -> (CancellationToken, Vec<JoinHandle<()>>,
     (stop, vec![watch, record], seen)
 }
 
-impl Armed {
+impl Instruments {
     /// Stops all probes and waits for what is in flight, so that the samples are whole; within [`STOP_WITHIN`]. Where that was broken
     /// off, it can be asked again. Where samples were lost, the board says so; those of the other vantages are whole all the same.
     pub(super) async fn stop_probes(&mut self, context: &Context) {

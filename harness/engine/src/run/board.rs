@@ -1,6 +1,6 @@
 //! All samples of a run: on disk at once, and as the state that the run's phases wait for.
 
-use super::planted::{self, Bug};
+use crate::planted::{self, Bug};
 use crate::port::{Appender, Store};
 use firedrill_core::judge::outage::SeriesTracker;
 use firedrill_core::live::LiveProbe;
@@ -152,7 +152,7 @@ impl Board {
                 Some(Outcome::Failed { cause, code, .. }) => format!("{}: {cause:?} {code}", one.series),
                 Some(Outcome::Stalled) => format!("{}: never sent", one.series),
                 Some(Outcome::NotSent { why }) => format!("{}: not sent by this side: {why:?}", one.series),
-                Some(Outcome::Ok) => format!("{}: not yet long enough", one.series),
+                Some(Outcome::Ok) => format!("{}: not long enough yet", one.series),
                 None => format!("{}: no attempt yet", one.series),
             })
             .map(|text| text.to_lowercase())

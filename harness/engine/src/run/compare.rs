@@ -3,7 +3,7 @@
 use super::before::Before;
 use super::context::{Context, Stop};
 use super::finish::{LOOK_EVERY, SKIP_SETTLING_AT, gave_up};
-use super::planted::{self, Bug};
+use crate::planted::{self, Bug};
 use crate::port::differences;
 use firedrill_core::event::{Event, Undo};
 use firedrill_core::listing::first_of;
@@ -44,14 +44,15 @@ pub(super) async fn compare<F: Future<Output = ()>>(
     let deadline = context.clock().deadline(context.at().plus(context.deadline(Phase::Clean).mul_f64(0.9)));
     let mut tick = tokio::time::interval(LOOK_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut last: Option<Look> = None;
+    let mut last: Option<CleanCheck> = None;
     loop {
         tick.tick().await;
         // A look that is cut off says less than the one before it.
-        let cut_off =
-            |last: Option<Look>| last.unwrap_or_else(|| Look::failed("the API server did not answer".to_owned()));
+        let cut_off = |last: Option<CleanCheck>| {
+            last.unwrap_or_else(|| CleanCheck::failed("the API server did not answer".to_owned()))
+        };
         let looked = if *silence.has_passed {
-            Look::failed(not_compared())
+            CleanCheck::failed(not_compared())
         } else {
             let looking = async {
                 // Until now the API server may have been away. What stays of them is among what is left.
@@ -66,7 +67,7 @@ pub(super) async fn compare<F: Future<Output = ()>>(
                 () = tokio::time::sleep_until(deadline) => cut_off(last.take()),
                 () = silence.passed.as_mut() => {
                     *silence.has_passed = true;
-                    Look { error: Some(not_compared()), ..last.take().unwrap_or_default() }
+                    CleanCheck { error: Some(not_compared()), ..last.take().unwrap_or_default() }
                 }
             }
         };
@@ -87,7 +88,7 @@ pub(super) async fn compare<F: Future<Output = ()>>(
             residue: looked.residue.clone(),
         });
         return match clean {
-            true => Ok(((), format!("{made} objects made, {made} gone; listing as before"))),
+            true => Ok(((), format!("{made} objects made, {made} gone; inventory matches"))),
             false => Err(Stop::Failed([still_faulty.join("; "), looked.text()].join(" ").trim().to_owned())),
         };
     }
@@ -98,7 +99,7 @@ fn is_object(undo: &Undo) -> bool {
 }
 
 #[derive(Default)]
-struct Look {
+struct CleanCheck {
     differences: Vec<String>,
     /// What differs and is declared.
     residue: Vec<String>,
@@ -106,7 +107,7 @@ struct Look {
     error: Option<String>,
 }
 
-impl Look {
+impl CleanCheck {
     fn failed(error: String) -> Self {
         Self { error: Some(error), ..Self::default() }
     }
@@ -122,8 +123,8 @@ impl Look {
     }
 }
 
-async fn look(context: &Context, before: &Before) -> Look {
-    let mut looked = Look::default();
+async fn look(context: &Context, before: &Before) -> CleanCheck {
+    let mut looked = CleanCheck::default();
     if planted::has(Bug::ClusterNotCompared) {
         return looked;
     }

@@ -5,10 +5,10 @@ use super::board::Board;
 use super::heartbeat::{SILENCE_TIMEOUT, TOLD_AFTER};
 use super::interrupt::Interrupts;
 use super::panics::Panics;
-use super::planted::{self, Bug};
 use super::recorder::Recorder;
 use super::undo_log::UndoLog;
 use crate::clock::Clock;
+use crate::planted::{self, Bug};
 use crate::port::{Ports, RunMark};
 use firedrill_core::event::{Event, PhaseEnd};
 use firedrill_core::live::Live;
@@ -16,6 +16,7 @@ use firedrill_core::plan::{Phase, Plan};
 use firedrill_core::scenario::{Irreversible, Variant};
 use firedrill_core::time::At;
 use futures::FutureExt;
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
@@ -85,24 +86,26 @@ pub(super) struct Context {
     pub(super) lease_lost: watch::Receiver<Option<String>>,
     /// The panics since the run began.
     pub(super) panics: Panics,
+    /// The earlier runs of which something may still be on the cluster.
+    pub(super) left_behind: Arc<BTreeSet<String>>,
     /// The earlier runs whose changes this one is told to take as they are.
-    pub(super) accepted: Arc<Vec<Accepted>>,
+    pub(super) accepted: Arc<Vec<AcceptedRun>>,
     /// What people see.
     pub(super) now: Arc<Mutex<Now>>,
 }
 
 /// An earlier run that left the cluster changed, which is taken as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Accepted {
+pub(super) struct AcceptedRun {
     /// The run.
     pub(super) run_id: String,
     /// What is known of how it left the cluster.
-    pub(super) known: Known,
+    pub(super) known: AcceptedState,
 }
 
 /// What is known of how an earlier run left the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Known {
+pub(super) enum AcceptedState {
     /// Its files are here.
     Here {
         /// Its folder.

@@ -2,7 +2,7 @@
 
 use super::journals::Journals;
 use super::planned::{RunError, environment};
-use crate::port::{Cluster, ClusterError, DirtyEnd, FoundDirtyEnd, Ports, RunMark, shown};
+use crate::port::{Cluster, DirtyEnd, FoundDirtyEnd, Ports, RunMark, shown};
 use std::path::Path;
 
 /// Dirty ends, by what this machine's journals say of their runs.
@@ -41,7 +41,9 @@ impl DirtyEnds {
     /// The dirty ends that this machine cannot settle, a line each with what to do.
     pub(super) fn unsettled(&self) -> Vec<String> {
         let elsewhere = self.elsewhere.iter().map(|end| {
-            format!("{end}: sweep there, recreate the cluster, or have the next run accept it: --accept-current-state")
+            format!(
+                "{end}: sweep there, recreate the cluster, or accept it in the next run with --accept-current-state"
+            )
         });
         let unread = self.unread.iter().map(|(name, why)| {
             let (name, why) = (shown(name), shown(why));
@@ -51,18 +53,6 @@ impl DirtyEnds {
     }
 }
 
-/// Those of a cluster.
-///
-/// # Errors
-/// Where the cluster does not answer.
-pub(super) async fn find(
-    cluster: &dyn Cluster,
-    cluster_uid: &str,
-    journals: &Journals,
-) -> Result<DirtyEnds, ClusterError> {
-    Ok(DirtyEnds::sort(cluster.dirty_ends(cluster_uid).await?, journals))
-}
-
 /// Whether a run may begin in spite of them. Records of runs that this machine has settled are deleted. Returns those that the run
 /// takes as they are.
 ///
@@ -70,11 +60,11 @@ pub(super) async fn find(
 /// Where a run of another machine left the cluster changed and that is not accepted, or the cluster does not answer.
 pub(super) async fn check(
     cluster: &dyn Cluster,
-    cluster_uid: &str,
+    found: Vec<FoundDirtyEnd>,
     journals: &Journals,
     accept: bool,
 ) -> Result<Vec<DirtyEnd>, RunError> {
-    let ends = find(cluster, cluster_uid, journals).await.map_err(|error| environment(error.to_string()))?;
+    let ends = DirtyEnds::sort(found, journals);
     for run in &ends.settled {
         cluster.delete_dirty_end(run).await.map_err(|error| environment(error.to_string()))?;
     }
@@ -85,7 +75,9 @@ pub(super) async fn check(
     }
     match ends.elsewhere.first() {
         Some(first) if !accept => {
-            let hint = "run `firedrill sweep` there, or accept the cluster as it is: --accept-current-state".to_owned();
+            let hint =
+                "run `firedrill sweep` there, or accept the current state of the cluster with --accept-current-state"
+                    .to_owned();
             Err(RunError::Environment { message: first.to_string(), hint: Some(hint), dirty: false })
         }
         _ => Ok(ends.elsewhere),
@@ -105,7 +97,7 @@ pub(super) async fn write(
     let at = ports.clock.wall(ports.clock.now());
     let end = DirtyEnd::new(&mark.run_id, cluster_uid, at, folder, &left);
     let error = ports.cluster.write_dirty_end(mark, &end).await.err()?;
-    Some(format!("that the cluster is left changed is known on this machine alone: {error}"))
+    Some(format!("the record that the cluster is left changed could not be written to the cluster: {error}"))
 }
 
 #[cfg(test)]
@@ -124,7 +116,7 @@ mod tests {
         assert!(!ends.is_nothing() && ends.settled.is_empty());
         let said = ends.unsettled();
         assert!(
-            said[0].starts_with("run r1 was not seen to leave the cluster as it was (2026-12-01T00:00:00Z): "),
+            said[0].starts_with("run r1 was not proven to leave the cluster unchanged (2026-12-01T00:00:00Z): "),
             "{said:?}"
         );
         assert!(said[0].contains(" in /runs/r1): sweep there"), "{said:?}");

@@ -1,11 +1,12 @@
 //! A drill, whole: its plan, its phases in order, and its end, whatever happened.
 
-use super::arm::{self, Armed};
+use super::arm::{self, Instruments};
 use super::board::Board;
 use super::context::{Context, Stop};
-use super::finish::Finished;
+use super::finish::CleanupResult;
 use super::interrupt::Interrupts;
 use super::journals::Journals;
+use super::leftovers::left_behind;
 use super::panics::Panics;
 use super::planned::{Drill, RunError, environment, plan, planned_steps};
 use super::preflight::{accepted, left_changed, preflight};
@@ -15,7 +16,7 @@ use super::undo_log::{RunRecords, UndoLog};
 use super::watching::Watching;
 use super::{account, alerts, before, dirty, finish, inject, recover, steady};
 use crate::port::{Baseline, Lease, Ports, RunMark};
-use firedrill_core::event::{Event, JOURNAL_VERSION, Looked, RunStarted};
+use firedrill_core::event::{CheckTime, Event, JOURNAL_VERSION, RunStarted};
 use firedrill_core::plan::{Phase, Plan};
 use firedrill_core::scenario::Recovery;
 use firedrill_core::time::At;
@@ -91,7 +92,7 @@ async fn from_plan_to_end(
     let lease = ports.cluster.lease(&plan.run_id, &mut say).await;
     let lease = lease.map_err(|error| environment(error.to_string()))?;
     // Only now: a run that is under way is not settled either.
-    let journals = Journals::read(&options.runs, &cluster_uid);
+    let journals = Journals::read(&*ports.store, &options.runs, &cluster_uid);
     if !options.accept_current_state
         && let Some(refused) = left_changed(&journals, ports.cluster.name())
     {
@@ -99,8 +100,13 @@ async fn from_plan_to_end(
         return Err(refused);
     }
     let cluster = &*ports.cluster;
-    let elsewhere = match dirty::check(cluster, &cluster_uid, &journals, options.accept_current_state).await {
-        Ok(elsewhere) => elsewhere,
+    let checked = async {
+        let found = cluster.records(&cluster_uid).await.map_err(|error| environment(error.to_string()))?;
+        let elsewhere = dirty::check(cluster, found.dirty_ends, &journals, options.accept_current_state).await?;
+        Ok::<_, RunError>((left_behind(found.undos), elsewhere))
+    };
+    let (left_behind, elsewhere) = match checked.await {
+        Ok(checked) => checked,
         Err(refused) => {
             give_back(lease).await;
             return Err(refused);
@@ -134,17 +140,18 @@ async fn from_plan_to_end(
         scenario: options.drill.scenario.clone(),
         noop: options.drill.noop,
         cluster: info,
+        page_cache: ports.cluster.page_cache(),
         flags: options.flags,
     })));
     if let Some(event) = anew {
         recorder.record(event);
     }
-    recorder.record(restarts(&ports, &options.drill, Looked::Before).await);
+    recorder.record(restarts(&ports, &options.drill, CheckTime::Before).await);
     if let Some(text) = ports.cluster.credential_plugin_note() {
         recorder.record(Event::Note { text });
     }
     for (_, why) in &journals.unread {
-        let text = format!("{why}: whether that run left this cluster changed is not known");
+        let text = format!("{why}: it is not known whether that run left this cluster changed");
         recorder.record(Event::Note { text });
     }
     let expires_unix = clock.unix_seconds(clock.now().plus(plan.expires_after));
@@ -163,6 +170,7 @@ async fn from_plan_to_end(
         interrupts,
         lease_lost: lease.lost(),
         panics,
+        left_behind: Arc::new(left_behind),
         accepted: Arc::new(accepted(&journals, &elsewhere)),
         now: Arc::default(),
     };
@@ -173,10 +181,11 @@ async fn from_plan_to_end(
     let watching = tokio::spawn(suspensions.clone().watch());
     let whole = AssertUnwindSafe(whole(&context, sink)).catch_unwind();
     let panicked = |_| {
-        let left = vec!["whether everything was undone is not known: firedrill panicked".to_owned()];
-        Ended { environment: None, finished: Finished { clean: false, silent: false, left } }
+        let left = vec!["firedrill panicked, so it is not known whether everything was undone".to_owned()];
+        DrillEnd { environment: None, finished: CleanupResult { clean: false, silent: false, left } }
     };
-    let Ended { environment, finished: Finished { clean, silent, left } } = whole.await.unwrap_or_else(panicked);
+    let DrillEnd { environment, finished: CleanupResult { clean, silent, left } } =
+        whole.await.unwrap_or_else(panicked);
     let samples = match samples.await {
         Ok(Ok(count)) => Some(count),
         Ok(Err(error)) => {
@@ -196,7 +205,7 @@ async fn from_plan_to_end(
     watching.abort();
     suspensions.look();
     if !silent {
-        context.recorder.record(restarts(&context.ports, &context.drill, Looked::After).await);
+        context.recorder.record(restarts(&context.ports, &context.drill, CheckTime::After).await);
     }
     // A silent one does not take it. The undo records that are left keep runs away too.
     if !clean && !silent {
@@ -212,7 +221,7 @@ async fn from_plan_to_end(
     if !silent {
         give_back(lease).await;
     }
-    if clean && let Err(error) = before::forget_key(&folder) {
+    if clean && let Err(error) = before::forget_key(&*context.ports.store, &folder) {
         tracing::warn!("{error}");
     }
     match context.recorder.broken() {
@@ -251,7 +260,9 @@ async fn fresh(
 /// A run whose journal broke off can show no verdict: what became of the cluster is said by the run itself.
 fn no_journal(context: &Context, reason: &str, clean: bool) -> RunError {
     let (done, hint) = match clean {
-        true => ("everything is undone", "make room for the runs' folder, or name another with --runs".to_owned()),
+        true => {
+            ("everything is undone", "free space in the folder of runs, or name another one with --runs".to_owned())
+        }
         false => {
             ("not everything could be undone", format!("finish with: firedrill sweep --run {}", context.mark.run_id))
         }
@@ -264,7 +275,7 @@ fn no_journal(context: &Context, reason: &str, clean: bool) -> RunError {
 }
 
 /// How often the stack's containers were restarted.
-async fn restarts(ports: &Ports, drill: &Drill, when: Looked) -> Event {
+async fn restarts(ports: &Ports, drill: &Drill, when: CheckTime) -> Event {
     let (containers, unseen) = ports.cluster.restarts(&drill.scenario).await;
     Event::RestartsSeen { when, containers, unseen }
 }
@@ -272,7 +283,7 @@ async fn restarts(ports: &Ports, drill: &Drill, when: Looked) -> Event {
 /// A lease that cannot be given back runs out by itself.
 async fn give_back(lease: Box<dyn Lease>) {
     if let Err(error) = lease.release().await {
-        tracing::warn!("the lease runs out by itself: {error}");
+        tracing::warn!("the lease was not released and expires by itself: {error}");
     }
 }
 
@@ -290,20 +301,20 @@ async fn count_interrupts(context: Context) {
 }
 
 /// How all phases ended.
-struct Ended {
+struct DrillEnd {
     /// Why the cluster could not be drilled, where it could not and nothing was broken.
     environment: Option<String>,
     /// How its end went.
-    finished: Finished,
+    finished: CleanupResult,
 }
 
-async fn whole(context: &Context, sink: mpsc::Sender<firedrill_core::sample::Sample>) -> Ended {
+async fn whole(context: &Context, sink: mpsc::Sender<firedrill_core::sample::Sample>) -> DrillEnd {
     let before = match context.phase(Phase::Preflight, context.deadline(Phase::Preflight), 1, preflight(context)).await
     {
         Ok(before) => before,
         Err(stop) => {
-            let finished = Finished { clean: true, silent: false, left: Vec::new() };
-            return Ended { environment: not_ready(&stop), finished };
+            let finished = CleanupResult { clean: true, silent: false, left: Vec::new() };
+            return DrillEnd { environment: not_ready(&stop), finished };
         }
     };
     let armed = context.phase(Phase::Arm, context.deadline(Phase::Arm), 1, arm::arm(context, sink)).await;
@@ -311,7 +322,7 @@ async fn whole(context: &Context, sink: mpsc::Sender<firedrill_core::sample::Sam
         Ok(armed) => armed,
         Err(stop) => {
             let finished = finish::undo_and_compare(context, None, &before, false).await;
-            return Ended { environment: not_ready(&stop), finished };
+            return DrillEnd { environment: not_ready(&stop), finished };
         }
     };
     let (from, stalled) = (context.at(), context.ports.observer.cpu_stalled());
@@ -329,7 +340,7 @@ async fn whole(context: &Context, sink: mpsc::Sender<firedrill_core::sample::Sam
         ledger(context, &mut armed).await;
     }
     let finished = finish::undo_and_compare(context, Some(&mut armed), &before, !recovered).await;
-    Ended { environment: None, finished }
+    DrillEnd { environment: None, finished }
 }
 
 /// Why a drill could not begin: an interrupt is none of the cluster's.
@@ -338,7 +349,7 @@ fn not_ready(stop: &Stop) -> Option<String> {
 }
 
 /// From the steady state to the drained backlog.
-async fn drill(context: &Context, armed: &mut Armed) -> Result<(), Stop> {
+async fn drill(context: &Context, armed: &mut Instruments) -> Result<(), Stop> {
     let limit = |phase| context.deadline(phase);
     context.phase(Phase::SteadyState, limit(Phase::SteadyState), 1, steady::hold(context)).await?;
     let before = context.between(async {
@@ -406,7 +417,7 @@ async fn baseline(context: &Context) -> Result<Baseline, Stop> {
         match context.ports.observer.baseline(&context.variant).await {
             Ok(baseline) => return Ok(baseline),
             Err(error) if context.at() >= again_until => {
-                let text = format!("how things are before the fault cannot be told: {error}");
+                let text = format!("the state before the fault could not be read: {error}");
                 context.recorder.record(Event::Note { text: text.clone() });
                 return Err(Stop::Failed(text));
             }
@@ -426,7 +437,7 @@ async fn back_to_normal(context: &Context, watching: &Watching, effect_at: At) -
     let left = || left(context, effect_at);
     context.phase(Phase::SustainedOk, left(), 1, recover::sustained(context)).await?;
     if context.variant.redundancy.is_empty() {
-        context.skip(Phase::Redundancy, "this variant gives no condition of it before the fault is undone");
+        context.skip(Phase::Redundancy, "this variant has no condition for it");
     } else {
         context.phase(Phase::Redundancy, left(), 1, recover::redundancy(context, watching, effect_at)).await?;
     }
@@ -434,7 +445,7 @@ async fn back_to_normal(context: &Context, watching: &Watching, effect_at: At) -
     context.phase(Phase::Backlog, context.deadline(Phase::Backlog), 1, draining).await
 }
 
-async fn ledger(context: &Context, armed: &mut Armed) {
+async fn ledger(context: &Context, armed: &mut Instruments) {
     let counting = async {
         armed.stop_probes(context).await;
         account::count(context, armed).await

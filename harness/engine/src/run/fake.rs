@@ -95,6 +95,7 @@ impl FakeRun {
             interrupts,
             lease_lost: watch::channel(None).1,
             panics: Panics::from_now(),
+            left_behind: Arc::default(),
             accepted: Arc::default(),
             now: Arc::default(),
         };

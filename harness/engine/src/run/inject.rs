@@ -1,7 +1,7 @@
 //! The injection, and the proof that it is in and felt.
 
 use super::context::{Context, Stop};
-use super::planted::{self, Bug};
+use crate::planted::{self, Bug};
 use crate::port::{ArmedFaults, Baseline, Injected};
 use firedrill_core::event::Event;
 use firedrill_core::plan::{Phase, PlannedFault, Target};
@@ -27,7 +27,7 @@ pub(super) async fn inject<'a>(
 ) -> Result<((At, Vec<InjectedFault<'a>>), String), Stop> {
     let faults = &context.plan.faults;
     if faults.is_empty() {
-        return Ok(((context.at(), Vec::new()), "nothing is broken: this is the control".to_owned()));
+        return Ok(((context.at(), Vec::new()), "no-op run: nothing is broken".to_owned()));
     }
     let mut put: Vec<InjectedFault<'_>> = Vec::new();
     let mut first = None;

@@ -1,12 +1,12 @@
 //! What the journals of saved runs say is left.
 
 use super::before;
+use crate::port::Store;
 use firedrill_core::event::{Event, Undo};
 use firedrill_core::journal::Journal;
 use firedrill_core::listing::first_of;
 use firedrill_core::scenario::Irreversible;
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -21,7 +21,7 @@ const DIFFERENCES_SHOWN_MAX: usize = 3;
 
 /// A saved run on the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Saved {
+pub(super) struct SavedRun {
     pub(super) run_id: String,
     pub(super) folder: PathBuf,
     /// When it began, on the wall clock.
@@ -43,16 +43,16 @@ pub(super) struct Saved {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Journals {
     /// Those on the cluster, by when they began.
-    pub(super) runs: Vec<Saved>,
+    pub(super) runs: Vec<SavedRun>,
     /// Those that cannot be read, by name, with why: on which cluster they were is not known.
     pub(super) unread: Vec<(String, String)>,
 }
 
 impl Journals {
     /// Reads those in a folder that were on the cluster of this UID.
-    pub(super) fn read(folder: &Path, cluster: &str) -> Self {
+    pub(super) fn read(store: &dyn Store, folder: &Path, cluster: &str) -> Self {
         let mut journals = Self::default();
-        let entries = match fs::read_dir(folder) {
+        let entries = match store.list(folder) {
             Ok(entries) => entries,
             Err(error) if error.kind() == ErrorKind::NotFound => return journals,
             Err(error) => {
@@ -60,13 +60,13 @@ impl Journals {
                 return journals;
             }
         };
-        for entry in entries.flatten() {
-            match one(&entry.path(), cluster) {
+        for entry in entries {
+            match one(store, &entry, cluster) {
                 Ok(Some(saved)) => journals.runs.push(saved),
                 Ok(None) => {}
                 Err(error) => {
-                    let name = entry.file_name().to_string_lossy().into_owned();
-                    journals.unread.push((name, format!("{}: {error}", entry.path().display())));
+                    let name = entry.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                    journals.unread.push((name, format!("{}: {error}", entry.display())));
                 }
             }
         }
@@ -76,18 +76,18 @@ impl Journals {
     }
 
     /// The run of that name.
-    pub(super) fn of(&self, run_id: &str) -> Option<&Saved> {
+    pub(super) fn of(&self, run_id: &str) -> Option<&SavedRun> {
         self.runs.iter().find(|saved| saved.run_id == run_id)
     }
 
     /// The runs that are unsettled, by when they began. What the cluster was before the first of them is what it has to be
     /// again: a later one may have taken what the first had left for its own "before", so that its pass settles nothing.
-    pub(super) fn unsettled(&self) -> impl Iterator<Item = &Saved> {
+    pub(super) fn unsettled(&self) -> impl Iterator<Item = &SavedRun> {
         self.runs.iter().filter(|saved| saved.unsettled)
     }
 
     /// What may differ for good, from what the cluster was before this run: what it and all later ones are said to leave.
-    pub(super) fn irreversible_since(&self, first: &Saved) -> Option<Irreversible> {
+    pub(super) fn irreversible_since(&self, first: &SavedRun) -> Option<Irreversible> {
         self.runs.iter().filter(|saved| saved.began >= first.began).find_map(|saved| saved.irreversible)
     }
 }
@@ -96,41 +96,42 @@ impl Journals {
 ///
 /// # Errors
 /// Where it cannot be written.
-pub(super) fn note_swept(folder: &Path, done: &[String]) -> Result<(), String> {
-    note(folder, SWEPT_FILE, &(done.join("\n") + "\n"))
+pub(super) fn note_swept(store: &dyn Store, folder: &Path, done: &[String]) -> Result<(), String> {
+    note(store, folder, SWEPT_FILE, &(done.join("\n") + "\n"))
 }
 
 /// Notes in a run's folder that the cluster was seen as before it.
 ///
 /// # Errors
 /// Where it cannot be written.
-pub(super) fn note_settled(folder: &Path) -> Result<(), String> {
-    note(folder, SETTLED_FILE, "the cluster was seen as before the run\n")?;
-    before::forget_key(folder)
+pub(super) fn note_settled(store: &dyn Store, folder: &Path) -> Result<(), String> {
+    note(store, folder, SETTLED_FILE, "the cluster matches the snapshot taken before the run\n")?;
+    before::forget_key(store, folder)
 }
 
 /// Notes in a run's folder that a later run takes the cluster as this one left it.
 ///
 /// # Errors
 /// Where it cannot be written.
-pub(super) fn note_accepted(folder: &Path, by: &str) -> Result<(), String> {
-    note(folder, ACCEPTED_FILE, &format!("run {by} was told to take the cluster as this run left it\n"))?;
-    before::forget_key(folder)
+pub(super) fn note_accepted(store: &dyn Store, folder: &Path, by: &str) -> Result<(), String> {
+    note(store, folder, ACCEPTED_FILE, &format!("run {by} accepted the cluster as this run had left it\n"))?;
+    before::forget_key(store, folder)
 }
 
 /// On disk when it returns: a run that is taken for settled must stay so.
-fn note(folder: &Path, file: &str, text: &str) -> Result<(), String> {
+fn note(store: &dyn Store, folder: &Path, file: &str, text: &str) -> Result<(), String> {
     let path = folder.join(file);
-    crate::files::replace(&path, text.as_bytes()).map_err(|error| format!("{}: {error}", path.display()))
+    store.replace(&path, text.as_bytes()).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-fn one(folder: &Path, cluster: &str) -> Result<Option<Saved>, String> {
-    let text = match fs::read_to_string(folder.join("events.jsonl")) {
+fn one(store: &dyn Store, folder: &Path, cluster: &str) -> Result<Option<SavedRun>, String> {
+    let text = match store.read_to_string(&folder.join("events.jsonl")) {
         Ok(text) => text,
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
         Err(error) => return Err(error.to_string()),
     };
-    let [swept, settled, accepted] = [SWEPT_FILE, SETTLED_FILE, ACCEPTED_FILE].map(|file| folder.join(file).exists());
+    let has = |file: &str| store.exists(&folder.join(file));
+    let [swept, settled, accepted] = [SWEPT_FILE, SETTLED_FILE, ACCEPTED_FILE].map(has);
     // What somebody accepted must not be undone over what was built on it.
     let closed = accepted || (swept && settled);
     // Of one that is closed, nothing matters but when it began.
@@ -148,7 +149,7 @@ fn one(folder: &Path, cluster: &str) -> Result<Option<Saved>, String> {
     let variant = start.scenario.variants.get(&start.plan.variant);
     let (mut open, mut done, vain) = undos(&journal);
     let settled = settled || accepted;
-    let unsettled = before::was_kept(folder) && !settled && !(open.is_empty() && is_settled(&journal));
+    let unsettled = before::was_kept(store, folder) && !settled && !(open.is_empty() && is_settled(&journal));
     if settled {
         // What was undone in vain was out when the cluster was seen as before.
         open.retain(|undo| !vain.contains(undo));
@@ -157,7 +158,7 @@ fn one(folder: &Path, cluster: &str) -> Result<Option<Saved>, String> {
     if swept {
         open.clear();
     }
-    Ok(Some(Saved {
+    Ok(Some(SavedRun {
         run_id: start.plan.run_id.clone(),
         folder: folder.to_owned(),
         began,
@@ -187,7 +188,7 @@ fn ending(journal: &Journal, open: &[Undo]) -> String {
         _ => None,
     });
     let Some(differs) = last else {
-        return "it ended before it compared the cluster with what it was before".to_owned();
+        return "it ended before it compared the cluster with the snapshot taken before it".to_owned();
     };
     let what: Vec<String> = open.iter().map(|undo| format!("not undone: {undo}")).chain(differs.cloned()).collect();
     first_of(&what, DIFFERENCES_SHOWN_MAX)
@@ -231,6 +232,7 @@ mod tests {
     use super::super::recorder::Recorder;
     use super::*;
     use crate::clock::Clock;
+    use crate::world::Files;
     use firedrill_core::event::{ClusterInfo, JOURNAL_VERSION, PowerOnUndo, RunStarted};
     use firedrill_core::plan::Plan;
     use firedrill_core::scenario::{Scenario, parse};
@@ -249,8 +251,7 @@ mod tests {
         let folder = runs.join(run_id);
         std::fs::create_dir_all(&folder).unwrap();
         let (progress, _seen) = tokio::sync::mpsc::channel(8);
-        let recorder =
-            Recorder::create(&crate::world::Files, &folder.join("events.jsonl"), Clock::start(), progress).unwrap();
+        let recorder = Recorder::create(&Files, &folder.join("events.jsonl"), Clock::start(), progress).unwrap();
         let text = |text: &str| text.to_owned();
         let plan = Plan {
             run_id: text(run_id),
@@ -272,6 +273,7 @@ mod tests {
             scenario: scenario(),
             noop: false,
             cluster,
+            page_cache: None,
             flags: BTreeMap::new(),
         };
         recorder.record(Event::RunStarted(Box::new(start)));
@@ -295,46 +297,49 @@ mod tests {
     fn a_run_is_unsettled_until_the_cluster_was_seen_as_before_it() {
         let runs = tempfile::tempdir().unwrap();
         let all = || -> Vec<String> {
-            Journals::read(runs.path(), "here").unsettled().map(|saved| saved.run_id.clone()).collect()
+            Journals::read(&Files, runs.path(), "here").unsettled().map(|saved| saved.run_id.clone()).collect()
         };
         let unsettled = || all().first().cloned();
         let first = saved(runs.path(), "z-first", vec![checked(&["Deployment n/a: 2 of 3 ready, was 3 of 3 ready"])]);
         assert_eq!(unsettled(), None, "it ended before it could change anything");
-        before::keep(&first, &Before::empty()).unwrap();
+        before::keep(&Files, &first, &Before::empty()).unwrap();
         assert_eq!(unsettled().as_deref(), Some("z-first"));
         saved(runs.path(), "b-refused", Vec::new());
         assert_eq!(unsettled().as_deref(), Some("z-first"), "a run that was refused changes nothing");
-        note_swept(&first, &[]).unwrap();
+        note_swept(&Files, &first, &[]).unwrap();
         assert_eq!(unsettled().as_deref(), Some("z-first"), "that all is undone is not that it is as before");
-        note_settled(&first).unwrap();
+        note_settled(&Files, &first).unwrap();
         assert_eq!(unsettled(), None);
         let second = saved(runs.path(), "a-second", Vec::new());
-        before::keep(&second, &Before::empty()).unwrap();
+        before::keep(&Files, &second, &Before::empty()).unwrap();
         assert_eq!(unsettled().as_deref(), Some("a-second"), "one that was killed did not look");
         let third = saved(runs.path(), "m-third", vec![checked(&[])]);
-        before::keep(&third, &Before::empty()).unwrap();
+        before::keep(&Files, &third, &Before::empty()).unwrap();
         assert_eq!(
             all(),
             ["a-second"],
             "the third took what the second left for its own before, so its pass settles nothing"
         );
         let fourth = saved(runs.path(), "c-fourth", Vec::new());
-        before::keep(&fourth, &Before::empty()).unwrap();
+        before::keep(&Files, &fourth, &Before::empty()).unwrap();
         assert_eq!(all(), ["a-second", "c-fourth"], "the first of them says what the cluster has to be again");
-        note_accepted(&second, "c-fourth").unwrap();
+        note_accepted(&Files, &second, "c-fourth").unwrap();
         assert_eq!(all(), ["c-fourth"]);
-        assert!(Journals::read(runs.path(), "elsewhere").runs.is_empty());
+        assert!(Journals::read(&Files, runs.path(), "elsewhere").runs.is_empty());
     }
 
     #[test]
     fn what_was_accepted_is_not_undone_any_more() {
         let runs = tempfile::tempdir().unwrap();
         let folder = saved(runs.path(), "r", vec![Event::UndoRecorded { id: 0, undo: power_on("a") }]);
-        before::keep(&folder, &Before::empty()).unwrap();
-        let read = || Journals::read(runs.path(), "here");
+        before::keep(&Files, &folder, &Before::empty()).unwrap();
+        let read = || Journals::read(&Files, runs.path(), "here");
         assert_eq!(read().of("r").unwrap().open, [power_on("a")]);
-        assert_eq!(read().of("r").unwrap().ending, "it ended before it compared the cluster with what it was before");
-        note_accepted(&folder, "later").unwrap();
+        assert_eq!(
+            read().of("r").unwrap().ending,
+            "it ended before it compared the cluster with the snapshot taken before it"
+        );
+        note_accepted(&Files, &folder, "later").unwrap();
         assert!(read().of("r").unwrap().open.is_empty() && read().unsettled().next().is_none());
     }
 
@@ -351,14 +356,14 @@ mod tests {
         let folder = saved(runs.path(), "r", undos);
         std::fs::create_dir(runs.path().join("broken")).unwrap();
         std::fs::write(runs.path().join("broken/events.jsonl"), "{}\n{}\n").unwrap();
-        let journals = Journals::read(runs.path(), "here");
+        let journals = Journals::read(&Files, runs.path(), "here");
         let run = journals.of("r").unwrap();
         assert_eq!((&run.open, &run.done), (&vec![power_on("c"), power_on("b")], &vec![power_on("a")]));
         assert_eq!(journals.unread.len(), 1);
         assert_eq!(journals.unread[0].0, "broken");
         assert!(journals.unread[0].1.contains("broken: line 1 of the journal"), "{}", journals.unread[0].1);
-        note_swept(&folder, &[]).unwrap();
-        assert!(Journals::read(runs.path(), "here").of("r").unwrap().open.is_empty());
+        note_swept(&Files, &folder, &[]).unwrap();
+        assert!(Journals::read(&Files, runs.path(), "here").of("r").unwrap().open.is_empty());
     }
 
     #[test]
@@ -376,17 +381,17 @@ mod tests {
                 Event::CleanChecked { made: 1, gone: 1, differences: Vec::new(), still_faulty, residue: Vec::new() },
             ],
         );
-        before::keep(&folder, &Before::empty()).unwrap();
+        before::keep(&Files, &folder, &Before::empty()).unwrap();
         let of = |open: &[Undo], done: &[Undo]| {
-            let journals = Journals::read(runs.path(), "here");
+            let journals = Journals::read(&Files, runs.path(), "here");
             let run = journals.of("r").unwrap();
             assert_eq!((run.open.as_slice(), run.done.as_slice()), (open, done));
         };
         of(&[power_on("a")], &[power_on("b")]);
         let later = saved(runs.path(), "later", vec![checked(&[])]);
-        before::keep(&later, &Before::empty()).unwrap();
+        before::keep(&Files, &later, &Before::empty()).unwrap();
         of(&[power_on("a")], &[power_on("b")]);
-        note_settled(&folder).unwrap();
+        note_settled(&Files, &folder).unwrap();
         of(&[], &[power_on("b"), power_on("a")]);
     }
 }

@@ -3,10 +3,12 @@
 //! A journal on this machine is trusted. An undo record on the cluster is trusted where nobody but the runner and administrators can
 //! write one. Annotations and labels of other objects are not: whoever can write such an object can forge them.
 
-use super::dirty::{self, DirtyEnds};
+use super::dirty::DirtyEnds;
 use super::journals::Journals;
 use super::sweep::{SweepOptions, Swept};
-use crate::port::{ANNOTATION_UNDO, Annotated, Cluster, ClusterError, Found, UndoRecord, Writers, is_run_id, shown};
+use crate::port::{
+    ANNOTATION_UNDO, Annotated, Cluster, ClusterError, Found, FoundRecords, UndoRecord, Writers, is_run_id, shown,
+};
 use firedrill_core::event::{SYSTEM_NAMESPACE, Undo};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -72,7 +74,8 @@ pub(super) async fn look(
         saved.open.iter().for_each(|undo| work.add(undo));
     }
     let (mut records, mut refused) = (Vec::new(), Vec::new());
-    for found in cluster.records(cluster_uid).await? {
+    let FoundRecords { undos, dirty_ends } = cluster.records(cluster_uid).await?;
+    for found in undos {
         match found.record {
             Err(_) => refused.push(found),
             Ok(record) if !asked(&record.run) => {}
@@ -103,7 +106,7 @@ pub(super) async fn look(
     let annotated = cluster.annotations().await?;
     let annotated = annotated.into_iter().filter(|one| asked(&one.run_id) && !in_journal(one)).collect();
     let labelled = unrecorded(cluster).await?.into_iter().map(|(run, _)| run).filter(|run| asked(run)).collect();
-    let mut dirty = dirty::find(cluster, cluster_uid, journals).await?;
+    let mut dirty = DirtyEnds::sort(dirty_ends, journals);
     dirty.elsewhere.retain(|end| asked(&end.run));
     dirty.settled.retain(|run| asked(run));
     Ok(Leftovers { known, records, refused, annotated, labelled, dirty })
@@ -182,7 +185,9 @@ async fn are_trusted(cluster: &dyn Cluster, swept: &mut Swept) -> bool {
             false
         }
         Writers::Unknown(why) => {
-            swept.warnings.push(format!("who can write undo records in {SYSTEM_NAMESPACE} cannot be read: {why}"));
+            swept
+                .warnings
+                .push(format!("the users who can write undo records in {SYSTEM_NAMESPACE} cannot be listed: {why}"));
             false
         }
     }
@@ -229,7 +234,7 @@ pub(super) async fn labelled(
     for (run, objects) in by_run {
         if !options.trust_annotations || !is_run_id(&run) {
             swept.not_obeyed.push(format!(
-                "the label of run {} on {}: no undo record tells of it, and anyone who can write an object can label it",
+                "the label of run {} on {}: no undo record mentions it, and anyone who can write an object can set the label",
                 shown(&run),
                 shown(&objects.join(", "))
             ));
@@ -243,17 +248,12 @@ pub(super) async fn labelled(
     Ok(())
 }
 
-/// The other runs of which an undo record is on a cluster: something of theirs may still be in. What others can forge without being
-/// able to write records, such as a label, keeps no run away.
-///
-/// # Errors
-/// Where the cluster does not answer.
-pub(super) async fn left_behind(cluster: &dyn Cluster, own: &str) -> Result<BTreeSet<String>, ClusterError> {
-    let cluster_uid = cluster.uid().await?;
-    let found = cluster.records(&cluster_uid).await?.into_iter();
-    let named = found.filter_map(|found| match found.record {
-        Ok(record) => (record.run != own).then(|| format!("run {}", record.run)),
-        Err(_) => Some(format!("undo record {}", shown(&found.name))),
+/// The runs of which an undo record is on a cluster: something of theirs may still be in. What others can forge without being able to
+/// write records, such as a label, keeps no run away.
+pub(super) fn left_behind(undos: Vec<Found>) -> BTreeSet<String> {
+    let named = undos.into_iter().map(|found| match found.record {
+        Ok(record) => format!("run {}", record.run),
+        Err(_) => format!("undo record {}", shown(&found.name)),
     });
-    Ok(named.collect())
+    named.collect()
 }

@@ -19,7 +19,6 @@ mod journals;
 mod leftovers;
 mod panics;
 mod planned;
-pub(crate) mod planted;
 mod preflight;
 mod recorder;
 mod recover;

@@ -12,9 +12,9 @@ const _: () =
     assert!(cfg!(panic = "unwind"), "firedrill undoes its faults after a panic: build it with panic = \"unwind\"");
 
 static HOOK: Once = Once::new();
-static SEEN: Mutex<Seen> = Mutex::new(Seen { count: 0, last: VecDeque::new() });
+static SEEN: Mutex<PanicLog> = Mutex::new(PanicLog { count: 0, last: VecDeque::new() });
 
-struct Seen {
+struct PanicLog {
     count: u64,
     last: VecDeque<String>,
 }

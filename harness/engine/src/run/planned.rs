@@ -76,7 +76,7 @@ pub async fn plan(drill: &Drill, ports: &Ports) -> Result<Plan, RunError> {
     let seed = drill.seed.unwrap_or_else(|| clock.seed());
     if !cluster.is_allowed().await? {
         return Err(RunError::Environment {
-            message: format!("cluster {} is not marked as one that drills may break", cluster.name()),
+            message: format!("cluster {} is not marked for drills", cluster.name()),
             hint: Some(format!(
                 "if it is one: kubectl --context {} create configmap {} -n kube-system",
                 cluster.context(),
@@ -140,7 +140,7 @@ async fn in_its_layout(drill: &Drill, ports: &Ports) -> Result<(), RunError> {
     match installed {
         Some(installed) if installed != *wanted => Err(RunError::Environment {
             message: format!(
-                "{name}/{} needs the {wanted} layout, and the stack is there in the {installed} one",
+                "{name}/{} needs the {wanted} layout, but the {installed} layout is installed",
                 drill.variant
             ),
             hint: Some(format!(

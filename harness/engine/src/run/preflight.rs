@@ -1,9 +1,8 @@
 //! Whether a run may begin on this cluster, and what the cluster is before it.
 
 use super::before::{self, Before};
-use super::context::{Accepted, Context, Known, Stop};
+use super::context::{AcceptedRun, AcceptedState, Context, Stop};
 use super::journals::{self, Journals};
-use super::leftovers::left_behind;
 use super::planned::RunError;
 use super::watching;
 use crate::port::{DigestKey, DirtyEnd};
@@ -26,11 +25,11 @@ pub(super) fn left_changed(journals: &Journals, cluster: &str) -> Option<RunErro
     };
     Some(RunError::Environment {
         message: format!(
-            "run {} left {cluster} changed{more}, and it was not seen as before since: {}",
+            "run {} left {cluster} changed{more}, and no sweep has settled it since: {}",
             first.run_id, first.ending
         ),
         hint: Some(
-            "fix it and check with `firedrill sweep`, or accept the cluster as it is: --accept-current-state"
+            "fix the cluster and check it with `firedrill sweep`, or accept its current state with --accept-current-state"
                 .to_owned(),
         ),
         dirty: false,
@@ -38,13 +37,14 @@ pub(super) fn left_changed(journals: &Journals, cluster: &str) -> Option<RunErro
 }
 
 /// The earlier runs that left the cluster changed, for a run that takes it as it is.
-pub(super) fn accepted(journals: &Journals, elsewhere: &[DirtyEnd]) -> Vec<Accepted> {
-    let of = |saved: &journals::Saved| Accepted {
+pub(super) fn accepted(journals: &Journals, elsewhere: &[DirtyEnd]) -> Vec<AcceptedRun> {
+    let of = |saved: &journals::SavedRun| AcceptedRun {
         run_id: saved.run_id.clone(),
-        known: Known::Here { folder: saved.folder.clone(), irreversible: journals.irreversible_since(saved) },
+        known: AcceptedState::Here { folder: saved.folder.clone(), irreversible: journals.irreversible_since(saved) },
     };
-    let far =
-        elsewhere.iter().map(|end| Accepted { run_id: end.run.clone(), known: Known::Elsewhere(end.to_string()) });
+    let far = elsewhere
+        .iter()
+        .map(|end| AcceptedRun { run_id: end.run.clone(), known: AcceptedState::Elsewhere(end.to_string()) });
     journals.unsettled().map(of).chain(far).collect()
 }
 
@@ -61,12 +61,10 @@ pub(super) async fn preflight(context: &Context) -> Result<(Before, String), Sto
         let asked = variant.redundancy.iter().filter(|asked| own || !matches!(asked, Condition::AlertOver { .. }));
         baselines.push((asked.collect::<Vec<_>>(), baseline));
     }
-    context.doing("looking for what other runs left behind");
-    let others = left_behind(&*context.ports.cluster, &context.mark.run_id).await.map_err(Stop::failed)?;
-    if !others.is_empty() {
-        let others: Vec<_> = others.iter().map(String::as_str).collect();
+    if !context.left_behind.is_empty() {
+        let others: Vec<_> = context.left_behind.iter().map(String::as_str).collect();
         return Err(Stop::Failed(format!(
-            "{} left something on the cluster, maybe its fault: firedrill sweep",
+            "{} left undo records on the cluster, so its fault may still be there: run firedrill sweep",
             others.join(", ")
         )));
     }
@@ -92,10 +90,10 @@ pub(super) async fn preflight(context: &Context) -> Result<(Before, String), Sto
         accept(context, accepted).await?;
     }
     for defect in before.inventory.defects() {
-        let text = format!("{defect}, and was so before this run: it is not one of its differences");
+        let text = format!("{defect} already before this run, so it does not count as a difference");
         context.recorder.record(Event::Note { text });
     }
-    before::keep(&context.folder, &before).map_err(Stop::Broken)?;
+    before::keep(&*context.ports.store, &context.folder, &before).map_err(Stop::Broken)?;
     if let Recovery::Runbook { .. } = &context.variant.recovery {
         context.ports.shell.prepare(&context.folder).map_err(Stop::Failed)?;
     }
@@ -123,33 +121,34 @@ async fn list(context: &Context) -> Result<Before, Stop> {
             let incomplete = inventory.incomplete();
             if incomplete.is_empty() || context.at() >= give_up_at {
                 for what in incomplete {
-                    let text =
-                        format!("{what}, and was so before this run: that it gets ready is not one of its differences");
+                    let text = format!(
+                        "{what} already before this run, so it does not count as a difference if it gets ready"
+                    );
                     context.recorder.record(Event::Note { text });
                 }
                 return Ok(Before { inventory, key });
             }
             changing = incomplete;
         }
-        context.doing(format!("not taken as before: {}", changing.join("; ")));
+        context.doing(format!("waiting for a state to compare with later: {}", changing.join("; ")));
     }
 }
 
 /// Takes the cluster as that earlier run left it. How it differed is on disk before that run counts as settled.
-async fn accept(context: &Context, accepted: &Accepted) -> Result<(), Stop> {
-    context.doing(format!("comparing with what was before run {}", accepted.run_id));
+async fn accept(context: &Context, accepted: &AcceptedRun) -> Result<(), Stop> {
+    context.doing(format!("comparing with the snapshot taken before run {}", accepted.run_id));
     let cluster = &*context.ports.cluster;
     let mut differences = match &accepted.known {
-        Known::Here { folder, irreversible } => before::differ_now(cluster, folder, *irreversible).await,
-        Known::Elsewhere(text) => vec![text.clone()],
+        AcceptedState::Here { folder, irreversible } => before::differ_now(&context.ports, folder, *irreversible).await,
+        AcceptedState::Elsewhere(text) => vec![text.clone()],
     };
     if differences.is_empty() {
-        differences.push("nothing differs from what was before it".to_owned());
+        differences.push("nothing differs from the snapshot taken before it".to_owned());
     }
     let run = accepted.run_id.clone();
     context.recorder.record_durably(Event::StateAccepted { run, differences }).map_err(Stop::Broken)?;
-    if let Known::Here { folder, .. } = &accepted.known {
-        journals::note_accepted(folder, &context.mark.run_id).map_err(Stop::Broken)?;
+    if let AcceptedState::Here { folder, .. } = &accepted.known {
+        journals::note_accepted(&*context.ports.store, folder, &context.mark.run_id).map_err(Stop::Broken)?;
     }
     cluster.delete_dirty_end(&accepted.run_id).await.map_err(Stop::failed)
 }

@@ -1,7 +1,7 @@
 //! The journal's writer: the first reporter of everything that happens.
 
-use super::planted::{self, Bug};
 use crate::clock::Clock;
+use crate::planted::{self, Bug};
 use crate::port::{Appender, Redactor, Store};
 use firedrill_core::event::{Event, Record};
 use firedrill_core::live::Live;
@@ -173,10 +173,10 @@ mod tests {
         recorder.record(Event::Note { text: "one".to_owned() });
         drop(Board::open(&Files, &folder.join("samples.bin"), &[], std::time::Duration::ZERO).unwrap());
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        before::keep(&folder, &before::Before::empty()).unwrap();
+        before::keep(&Files, &folder, &before::Before::empty()).unwrap();
         assert_eq!(mode(&folder.join("before.key")), 0o600, "it goes once the run is settled");
-        journals::note_settled(&folder).unwrap();
-        journals::note_swept(&folder, &[]).unwrap();
+        journals::note_settled(&Files, &folder).unwrap();
+        journals::note_swept(&Files, &folder, &[]).unwrap();
         let mut names = Vec::new();
         for entry in std::fs::read_dir(&folder).unwrap() {
             let path = entry.unwrap().path();

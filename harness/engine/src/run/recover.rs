@@ -2,6 +2,7 @@
 
 use super::context::{Context, Stop};
 use super::watching::{Backlog, Watching};
+use crate::planted::{self, Bug};
 use crate::port::{CommandEnd, PlannedStep};
 use firedrill_core::event::{Event, StepEnd, Undo};
 use firedrill_core::plan::Target;
@@ -34,6 +35,7 @@ pub(super) async fn trigger(context: &Context, watching: &Watching, start: &Star
             context.doing("waiting until the system notices");
             detect(watching, effect_at).await.map(|_| ())
         }
+        Start::Alert if planted::has(Bug::AlertNotAwaited) => Ok(()),
         Start::Alert => {
             let names: Vec<_> = context.variant.alerts.iter().map(|alert| alert.fires.as_str()).collect();
             context.doing(format!("waiting until an alert fires: {}", names.join(", ")));
@@ -123,7 +125,7 @@ pub(super) async fn runbook(
         detail.push_str(&format!(", {skipped} not needed"));
     }
     if manual > 0 {
-        detail.push_str(&format!(", {manual} left to people"));
+        detail.push_str(&format!(", {manual} manual"));
     }
     Ok(((), detail))
 }
@@ -149,6 +151,10 @@ async fn one(
     });
     let ended = loop {
         let ended = context.ports.shell.run(&context.folder, command, expected, limit, stop).await;
+        for change in &ended.changes {
+            let text = format!("step {}: change asked of the provider: {change}", planned.number);
+            context.recorder.record(Event::Note { text });
+        }
         let look_again = !ended.end.held() && until.is_some_and(|until| context.at() < until);
         if !look_again || stop.is_cancelled() {
             break ended;
@@ -251,9 +257,7 @@ pub(super) async fn redundancy(context: &Context, watching: &Watching, effect_at
         })
         .await;
     if !lost {
-        return Err(Stop::Failed(
-            "redundancy was never seen to be lost, so its return cannot be seen either".to_owned(),
-        ));
+        return Err(Stop::Failed("redundancy was never lost, so its return cannot be measured".to_owned()));
     }
     let by = format!("{} conditions hold", context.variant.redundancy.len());
     context.recorder.record(Event::MomentSeen { moment: Moment::Redundancy, seen_at: since, by: by.clone() });
@@ -283,7 +287,7 @@ pub(super) async fn backlog(context: &Context, watching: &Watching) -> Result<((
         })
         .await;
     let Some(seen_at) = drained else { return Ok(((), "this stack has no work queue".to_owned())) };
-    let by = "no more steps wait for a worker than usual".to_owned();
+    let by = "the backlog is back to its usual size".to_owned();
     context.recorder.record(Event::MomentSeen { moment: Moment::BacklogDrained, seen_at, by: by.clone() });
     Ok(((), by))
 }

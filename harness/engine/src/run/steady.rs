@@ -1,7 +1,7 @@
 //! The steady state: everything works, without a gap, under load.
 
 use super::context::{Context, Stop};
-use super::planted::{self, Bug};
+use crate::planted::{self, Bug};
 use firedrill_core::event::Event;
 use firedrill_core::time::At;
 

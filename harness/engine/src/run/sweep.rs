@@ -1,9 +1,9 @@
 //! Finishing what a dead run left behind: from its journal where that is at hand, and from the undo records on the cluster.
 
-use super::before::{self, Compared};
+use super::before::{self, Comparison};
 use super::dirty;
 use super::interrupt::Interrupts;
-use super::journals::{self, Journals, Saved};
+use super::journals::{self, Journals, SavedRun};
 use super::leftovers::{self, Trust, Work};
 use super::undo_log::RunRecords;
 use crate::port::{Agent, Cluster, ClusterError, LeaseError, Ports, Progress, RunMark, shown, while_held};
@@ -45,9 +45,10 @@ pub struct SweepOptions<'a> {
 }
 
 /// What an interrupted sweep leaves.
-const INTERRUPTED: &str = "the sweep was interrupted: whether the cluster is as before was not looked at";
+const INTERRUPTED: &str =
+    "the sweep was interrupted before it compared the cluster with the snapshot taken before the run";
 /// What a message offers last.
-const ACCEPT: &str = "or have the next run accept it: --accept-current-state";
+const ACCEPT: &str = "or accept it in the next run with --accept-current-state";
 
 /// What a sweep did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -74,19 +75,16 @@ pub struct Swept {
 pub async fn sweep(ports: &Ports, options: SweepOptions<'_>, progress: Progress<'_>) -> Result<Swept, ClusterError> {
     let cluster = &*ports.cluster;
     if !cluster.is_allowed().await? {
-        return Err(ClusterError::Other(format!(
-            "cluster {} is not marked as one that drills may break",
-            cluster.name()
-        )));
+        return Err(ClusterError::Other(format!("cluster {} is not marked for drills", cluster.name())));
     }
     let mut swept = Swept::default();
     let only = options.only;
     let cluster_uid = cluster.uid().await?;
-    let journals = Journals::read(options.runs, &cluster_uid);
+    let journals = Journals::read(&*ports.store, options.runs, &cluster_uid);
     for (run, why) in &journals.unread {
         match only == Some(run) {
-            true => swept.left.push(format!("run {run}: what it left cannot be known: {why}")),
-            false => swept.warnings.push(format!("{why}; what it left is known from the cluster alone")),
+            true => swept.left.push(format!("run {run}: what it left is unknown: {why}")),
+            false => swept.warnings.push(format!("{why}; what it left is known only from the cluster")),
         }
     }
     let mut found = leftovers::look(cluster, &cluster_uid, &journals, only).await?;
@@ -99,7 +97,7 @@ pub async fn sweep(ports: &Ports, options: SweepOptions<'_>, progress: Progress<
         && first.run_id != run.run_id
     {
         swept.warnings.push(format!(
-            "run {}: it began with what run {} had left, so the cluster is not compared with what it was before it",
+            "run {}: it began on the cluster that run {} had left changed, so the cluster is not compared with the snapshot taken before it",
             run.run_id, first.run_id
         ));
     }
@@ -120,7 +118,7 @@ pub async fn sweep(ports: &Ports, options: SweepOptions<'_>, progress: Progress<
             swept.alive = Some(holder);
             let first = unsettled.map(|saved| saved.run_id.clone());
             let runs: BTreeSet<String> = found.runs().into_iter().chain(first).collect();
-            swept.left = runs.into_iter().map(|run| format!("run {run}")).collect();
+            swept.left = runs.into_iter().map(|run| format!("run {run}")).chain(dirty.unsettled()).collect();
             return Ok(swept);
         }
     };
@@ -136,7 +134,7 @@ pub async fn sweep(ports: &Ports, options: SweepOptions<'_>, progress: Progress<
             let interrupts = options.interrupts;
             Sweeping { ports, mark, has_image, records, run_id: &run_id, interrupts, swept }.one_run(work).await;
             let saved = journals.of(&run_id).filter(|_| swept.left.len() == left);
-            let noted = saved.map_or(Ok(()), |saved| journals::note_swept(&saved.folder, &swept.done));
+            let noted = saved.map_or(Ok(()), |saved| journals::note_swept(&*ports.store, &saved.folder, &swept.done));
             if let Err(error) = noted {
                 swept.left.push(format!("run {run_id}: all is undone, but {error}"));
             }
@@ -162,7 +160,6 @@ pub async fn sweep(ports: &Ports, options: SweepOptions<'_>, progress: Progress<
         for run in &dirty.settled {
             delete_dirty_end(cluster, run, &mut swept).await;
         }
-        swept.left.extend(dirty.unsettled());
     };
     let ended = tokio::select! {
         biased;
@@ -170,11 +167,13 @@ pub async fn sweep(ports: &Ports, options: SweepOptions<'_>, progress: Progress<
         () = options.interrupts.at_least(2) => Err("the sweep was interrupted twice".to_owned()),
     };
     if let Err(reason) = ended {
-        swept.left.push(format!("not everything was looked at, since {reason}"));
+        swept.left.push(format!("the sweep is not complete: {reason}"));
     }
+    // However far it came: nothing here settles them.
+    swept.left.extend(dirty.unsettled());
     // One that cannot be given back runs out by itself, and what was done and what is left must be said.
     if let Err(error) = lease.release().await {
-        tracing::warn!("the lease runs out by itself: {error}");
+        tracing::warn!("the lease was not released and expires by itself: {error}");
     }
     Ok(swept)
 }
@@ -185,36 +184,38 @@ async fn settle(
     ports: &Ports,
     cluster_uid: &str,
     journals: &Journals,
-    first: &Saved,
+    first: &SavedRun,
     swept: &mut Swept,
     progress: Progress<'_>,
 ) {
     let run = format!("run {}", first.run_id);
     let irreversible = journals.irreversible_since(first);
-    let compared =
-        before::wait_until_as(&*ports.cluster, ports.clock, &first.folder, irreversible, SETTLED_WITHIN, progress);
+    let compared = before::wait_until_as(ports, &first.folder, irreversible, SETTLED_WITHIN, progress);
     let left = match compared.await {
-        Compared::Same => {
-            swept.done.push(format!("{run}: the cluster is as before it"));
+        Comparison::Same => {
+            swept.done.push(format!("{run}: the cluster matches the snapshot taken before it"));
             for saved in journals.unsettled() {
-                match journals::note_settled(&saved.folder) {
+                match journals::note_settled(&*ports.store, &saved.folder) {
                     Ok(()) => delete_dirty_end(&*ports.cluster, &saved.run_id, swept).await,
                     Err(error) => {
-                        swept.left.push(format!("run {}: the cluster is as before it, but {error}", saved.run_id));
+                        swept.left.push(format!(
+                            "run {}: the cluster matches the snapshot taken before it, but {error}",
+                            saved.run_id
+                        ));
                     }
                 }
             }
             return;
         }
-        Compared::Differs(what) => {
+        Comparison::Differs(what) => {
             swept.left.push(format!(
-                "{run}: not as before, and nothing is left to undo: {what}; fix it, recreate the cluster, {ACCEPT}"
+                "{run}: the cluster differs from the snapshot taken before it, and nothing is left to undo: {what}; fix it, recreate the cluster, {ACCEPT}"
             ));
             what
         }
-        Compared::Unknown(why) => {
+        Comparison::Unknown(why) => {
             swept.left.push(format!(
-                "{run}: whether the cluster is as before it is not known: {why}; recreate the cluster, {ACCEPT}"
+                "{run}: the cluster could not be compared with the snapshot taken before it: {why}; recreate the cluster, {ACCEPT}"
             ));
             why
         }
@@ -232,7 +233,7 @@ fn mark_of(ports: &Ports, run_id: &str) -> RunMark {
 /// A record that is not deleted keeps runs of other machines away.
 async fn delete_dirty_end(cluster: &dyn Cluster, run: &str, swept: &mut Swept) {
     if let Err(error) = cluster.delete_dirty_end(run).await {
-        swept.left.push(format!("run {run}: the cluster is as before it, but {error}"));
+        swept.left.push(format!("run {run}: the cluster matches the snapshot taken before it, but {error}"));
     }
 }
 
@@ -253,7 +254,9 @@ impl Sweeping<'_> {
         let run_id = self.run_id;
         let needs_pod = work.undos.iter().any(|undo| undo.is_data() || undo.needs_node_agent());
         if needs_pod && !self.has_image {
-            self.swept.left.push(format!("run {run_id}: the agent's image is not known; give --agent-image"));
+            self.swept
+                .left
+                .push(format!("run {run_id}: the image of the agent is unknown; name it with --agent-image"));
             return;
         }
         let mut may_act = true;
@@ -280,7 +283,7 @@ impl Sweeping<'_> {
         let mut agent = None;
         for undo in ordered {
             if !may_act && (undo.needs_node_agent() || undo.is_data()) {
-                self.swept.left.push(format!("run {run_id}: {undo}: there is no pod to do it"));
+                self.swept.left.push(format!("run {run_id}: {undo}: the sweep has no pod for it"));
                 continue;
             }
             let what = shown(&undo.to_string());
@@ -328,7 +331,7 @@ impl Sweeping<'_> {
             }
             return match agent {
                 Some(agent) => self.take_away(&**agent, undo).await,
-                None => Err("the agent that could do it is gone".to_owned()),
+                None => Err("the agent for it is gone".to_owned()),
             };
         }
         let within = if matches!(undo, Undo::DeleteObject { .. }) { GONE_WITHIN } else { UNDO_WITHIN };

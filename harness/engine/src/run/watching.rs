@@ -23,7 +23,7 @@ const BACKLOG_IDLE: u64 = 10;
 
 /// What the background has seen so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Seen {
+pub(super) struct WatchState {
     /// When the system noticed.
     pub(super) detected: Option<At>,
     /// When the first of the expected alerts fired.
@@ -102,7 +102,7 @@ impl Default for Backlog {
 /// Watches in the background until dropped.
 pub(super) struct Watching {
     /// What was seen; changes wake whoever waits.
-    pub(super) seen: watch::Receiver<Seen>,
+    pub(super) seen: watch::Receiver<WatchState>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
@@ -125,7 +125,7 @@ impl Watching {
         telling: Vec<ExpectedAlert>,
         alerts: watch::Receiver<Alerts>,
     ) -> Self {
-        let (sender, seen) = watch::channel(Seen::default());
+        let (sender, seen) = watch::channel(WatchState::default());
         let sender = Arc::new(sender);
         let targets = context.plan.targets();
         let detection = detection(context.clone(), targets, baseline.clone(), sender.clone());
@@ -143,7 +143,12 @@ fn ticks(every: Duration) -> tokio::time::Interval {
     tick
 }
 
-async fn detection(context: Context, targets: Vec<Target>, baseline: Arc<Baseline>, sender: Arc<watch::Sender<Seen>>) {
+async fn detection(
+    context: Context,
+    targets: Vec<Target>,
+    baseline: Arc<Baseline>,
+    sender: Arc<watch::Sender<WatchState>>,
+) {
     let mut tick = ticks(DETECT_EVERY);
     loop {
         tick.tick().await;
@@ -161,7 +166,7 @@ async fn alert(
     telling: Vec<ExpectedAlert>,
     alerts: watch::Receiver<Alerts>,
     injected_at: At,
-    sender: Arc<watch::Sender<Seen>>,
+    sender: Arc<watch::Sender<WatchState>>,
 ) {
     if let Some(at) = alerts::first(&context, &telling, alerts, injected_at).await {
         sender.send_modify(|seen| seen.alerted = Some(at));
@@ -185,7 +190,7 @@ pub(super) async fn lacks<'a>(
     lacks
 }
 
-async fn redundancy(context: Context, baseline: Arc<Baseline>, sender: Arc<watch::Sender<Seen>>) {
+async fn redundancy(context: Context, baseline: Arc<Baseline>, sender: Arc<watch::Sender<WatchState>>) {
     let mut tick = ticks(LOOK_EVERY);
     loop {
         tick.tick().await;
@@ -209,7 +214,7 @@ async fn redundancy(context: Context, baseline: Arc<Baseline>, sender: Arc<watch
     }
 }
 
-async fn backlog(context: Context, enough: u64, sender: Arc<watch::Sender<Seen>>) {
+async fn backlog(context: Context, enough: u64, sender: Arc<watch::Sender<WatchState>>) {
     let mut tick = ticks(LOOK_EVERY);
     loop {
         tick.tick().await;

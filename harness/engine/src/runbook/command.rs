@@ -34,6 +34,20 @@ pub struct CommandEnd {
     pub stdout: String,
     /// The first 64 KiB of its standard error.
     pub stderr: String,
+    /// The changes that it asked of the cluster's provider, a line each.
+    pub changes: Vec<String>,
+}
+
+impl CommandEnd {
+    /// That of a command that could not be started.
+    pub fn not_started(reason: String) -> Self {
+        Self::silent(StepEnd::NotStarted { reason })
+    }
+
+    /// That of a command without output.
+    pub fn silent(end: StepEnd) -> Self {
+        Self { end, stdout: String::new(), stderr: String::new(), changes: Vec::new() }
+    }
 }
 
 /// Runs `command` in `bash -c`, pipes and all, in a process group of its own. The exit code is the last command's, as
@@ -63,8 +77,7 @@ pub async fn run_command(
     let mut child = match spawned {
         Ok(child) => child,
         Err(error) => {
-            let end = StepEnd::NotStarted { reason: error.to_string() };
-            return CommandEnd { end, stdout: String::new(), stderr: String::new() };
+            return CommandEnd::not_started(error.to_string());
         }
     };
     let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
@@ -102,7 +115,7 @@ pub async fn run_command(
             }
         }
     };
-    CommandEnd { end, stdout, stderr }
+    CommandEnd { end, stdout, stderr, changes: Vec::new() }
 }
 
 /// Ends a group in any case: the step may be given up where it waits.

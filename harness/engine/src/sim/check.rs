@@ -1,15 +1,18 @@
 //! What must hold of every simulated run, whatever its script was.
 
 use super::drive::Outcome;
+use super::observer::{ALERT, LOOK_EVERY};
 use super::world::{TrueOutage, World};
 use crate::run::{Ran, RunError};
-use firedrill_core::event::Event;
+use firedrill_core::event::{Event, Observation, PhaseEnd, Undo};
 use firedrill_core::exit::ExitCode;
 use firedrill_core::journal::Journal;
 use firedrill_core::judge::judge;
 use firedrill_core::sample::SampleReader;
+use firedrill_core::scenario::Moment;
 use firedrill_core::verdict::{SeriesResult, Value, Verdict};
-use std::fs::File;
+use std::collections::BTreeMap;
+use std::io::Cursor;
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -25,7 +28,16 @@ pub(super) fn check(outcome: &Outcome) -> Vec<String> {
     let text = outcome.journal();
     let journal = text.as_deref().and_then(|text| Journal::parse(text).ok());
     let verdict = journal.as_ref().and_then(|_| {
-        verdict_of(outcome).map_err(|error| wrong.push(format!("the run cannot be judged: {error}"))).ok()
+        // With the machine's tail, the samples may be lost to their first byte.
+        let samples_lost = world.script.tail_lost && outcome.ran.is_none();
+        let judged = verdict_of(outcome);
+        judged
+            .map_err(|error| {
+                if !samples_lost {
+                    wrong.push(format!("the run cannot be judged: {error}"))
+                }
+            })
+            .ok()
     });
     if let Some(ran) = &outcome.ran {
         ended(outcome, ran, verdict.as_ref(), text.as_deref().unwrap_or_default(), &mut wrong);
@@ -37,6 +49,15 @@ pub(super) fn check(outcome: &Outcome) -> Vec<String> {
         truth_within(&world, verdict, journal, &mut wrong);
         effect_is_early(&world, verdict, &mut wrong);
         stopped(&world, journal, &mut wrong);
+        undone(&world, journal, &mut wrong);
+        alert_is_true(&world, verdict, journal, &mut wrong);
+        watched(&world, journal, &mut wrong);
+    }
+    for target in &world.unrecorded {
+        wrong.push(format!("{target} was broken before its undo was on the cluster"));
+    }
+    if world.script.is_mild && matches!(outcome.ran, Some(Ok(_))) && !outcome.left.is_empty() {
+        wrong.push(format!("{:?} is left after conflicts, lost watches or alerts alone", outcome.left));
     }
     swept(outcome, &world, &mut wrong);
     if world.journal_broke && matches!(outcome.ran, Some(Ok(_))) {
@@ -49,8 +70,7 @@ pub(super) fn check(outcome: &Outcome) -> Vec<String> {
 pub(super) fn verdict_of(outcome: &Outcome) -> Result<Verdict, String> {
     let text = outcome.journal().unwrap_or_default();
     let journal = Journal::parse(&text).map_err(|error| error.to_string())?;
-    let folder = outcome.folder().unwrap_or_default();
-    let samples = File::open(folder.join("samples.bin")).and_then(SampleReader::new);
+    let samples = SampleReader::new(Cursor::new(outcome.file("samples.bin").unwrap_or_default()));
     samples.and_then(|samples| judge(&journal, samples, None)).map_err(|error| error.to_string())
 }
 
@@ -104,6 +124,10 @@ fn passed(outcome: &Outcome, world: &World, verdict: &Verdict, journal: &Journal
     if outages.is_empty() {
         not("the service never failed");
     }
+    let injecting = begins(journal, firedrill_core::plan::Phase::Inject).unwrap_or_default();
+    if script.variant == "alert-start" && alert_of_the_fault(world, injecting).is_none() {
+        not("the alert of its objective never fired");
+    }
     if outages.iter().any(|outage| outage.until.is_none_or(|until| until > ended_at)) {
         not("the service did not recover");
     }
@@ -145,7 +169,7 @@ fn effect_is_early(world: &World, verdict: &Verdict, wrong: &mut Vec<String>) {
     if world.script.suspension.is_some() {
         return;
     }
-    let effect = verdict.moments.get(&firedrill_core::scenario::Moment::Effect).map(|effect| at(*effect));
+    let effect = verdict.moments.get(&Moment::Effect).map(|effect| at(*effect));
     let first = world.outages().first().map(|outage| outage.from);
     if let (Some(effect), Some(first)) = (effect, first)
         && effect > first + EVERY
@@ -225,10 +249,7 @@ fn stopped(world: &World, journal: &Journal, wrong: &mut Vec<String>) {
     if world.script.suspension.is_some() {
         return;
     }
-    let begins = |phase: Phase| {
-        let starts = |event: &Event| matches!(event, Event::PhaseStarted { phase: started, .. } if *started == phase);
-        journal.records.iter().find(|record| starts(&record.event)).map(|record| at(record.at))
-    };
+    let begins = |phase: Phase| begins(journal, phase);
     let (Some(armed), Some(undo)) = (begins(Phase::SteadyState), begins(Phase::Undo)) else { return };
     // Reading back has a limit of its own, and needs neither samples nor the lease.
     let before = begins(Phase::Ledger).unwrap_or(undo);
@@ -245,6 +266,98 @@ fn stopped(world: &World, journal: &Journal, wrong: &mut Vec<String>) {
     }
 }
 
+/// When the alert fires for the first time that a run can take for its fault's: it knows what fired before from its last look.
+fn alert_of_the_fault(world: &World, injecting: Duration) -> Option<Duration> {
+    let lost =
+        world.script.watch_lost.filter(|(from, length)| (*from..*from + *length + LOOK_EVERY).contains(&injecting));
+    let looked_at = lost.map_or(injecting, |(from, _)| from).saturating_sub(2 * LOOK_EVERY);
+    world.alert_fires_since(looked_at)
+}
+
+/// An undo of a fault counts as done only if the cluster accepted it.
+fn undone(world: &World, journal: &Journal, wrong: &mut Vec<String>) {
+    let mut recorded = BTreeMap::new();
+    for record in &journal.records {
+        match &record.event {
+            Event::UndoRecorded { id, undo } => drop(recorded.insert(id, undo)),
+            Event::Undone { id, error: None, .. } => {
+                let refused = |undo: &&&Undo| undo.is_of_a_fault() && !world.undone.contains(&undo.to_string());
+                if let Some(undo) = recorded.get(id).filter(refused) {
+                    wrong.push(format!("{undo}: it counts as done, and the cluster refused it"));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The alert is dated by when it fired because of the fault, a runbook waits for it, and what is said of it is true.
+fn alert_is_true(world: &World, verdict: &Verdict, journal: &Journal, wrong: &mut Vec<String>) {
+    use firedrill_core::plan::Phase;
+    if world.script.suspension.is_some() {
+        return;
+    }
+    let Some(injecting) = begins(journal, Phase::Inject) else { return };
+    let fired = alert_of_the_fault(world, injecting);
+    let is_before = |moment: Duration| fired.is_none_or(|fired| moment < fired);
+    for record in &journal.records {
+        match &record.event {
+            Event::MomentSeen { moment: Moment::Alert, seen_at, .. } if is_before(at(*seen_at)) => {
+                wrong.push(format!("the alert fires at {fired:?}, and is dated {:?}", at(*seen_at)));
+            }
+            Event::StepStarted { step: 1, .. } if world.script.variant == "alert-start" && is_before(at(record.at)) => {
+                wrong.push(format!("the alert fires at {fired:?}, and its runbook starts at {:?}", at(record.at)));
+            }
+            _ => {}
+        }
+    }
+    let looked_to_the_end = journal.records.iter().any(|record| {
+        let ended = |end: &PhaseEnd| matches!(end, PhaseEnd::Done | PhaseEnd::DeadlinePassed);
+        matches!(&record.event, Event::PhaseEnded { phase: Phase::Alerts, end, .. } if ended(end))
+    });
+    let never = world.alert_fires_since(Duration::ZERO).is_none();
+    if world.script.is_mild && world.script.watch_lost.is_none() && looked_to_the_end && never {
+        let said = verdict.alerts.iter().find(|result| result.name == ALERT).and_then(|result| result.value);
+        if said != Some(Value::Fail) {
+            wrong.push(format!("the alert never fires, and {said:?} is said of it"));
+        }
+    }
+}
+
+/// A target that is broken for a while is reported, also if it broke while a watch was lost.
+fn watched(world: &World, journal: &Journal, wrong: &mut Vec<String>) {
+    use firedrill_core::plan::Phase;
+    let script = &world.script;
+    if script.suspension.is_some() || script.death.is_some() || world.journal_broke {
+        return;
+    }
+    let Some(stops) = begins(journal, Phase::Undo) else { return };
+    for (name, from, until) in &world.broken_times {
+        let until = until.unwrap_or(stops).min(stops);
+        let lost =
+            script.watch_lost.filter(|(lost, length)| *lost <= *from + 2 * LOOK_EVERY && *from < *lost + *length);
+        let seen_from = lost.map_or(*from, |(lost, length)| lost + length);
+        let due = seen_from + 4 * LOOK_EVERY;
+        if due >= until {
+            continue;
+        }
+        let is_of_it = |seen: &Observation| seen.object == *name && seen.healthy == Some(false);
+        let seen = journal.records.iter().any(|record| match &record.event {
+            Event::Observed(seen) => is_of_it(seen) && (*from..=due).contains(&at(record.at)),
+            _ => false,
+        });
+        if !seen {
+            wrong.push(format!("{name} is broken from {from:?} to {until:?}, and it is not reported by {due:?}"));
+        }
+    }
+}
+
+/// When a phase begins.
+fn begins(journal: &Journal, phase: firedrill_core::plan::Phase) -> Option<Duration> {
+    let starts = |event: &Event| matches!(event, Event::PhaseStarted { phase: started, .. } if *started == phase);
+    journal.records.iter().find(|record| starts(&record.event)).map(|record| at(record.at))
+}
+
 /// A sweep leaves nothing, or names what is left.
 fn swept(outcome: &Outcome, world: &World, wrong: &mut Vec<String>) {
     let Some(swept) = &outcome.swept else { return };
@@ -259,7 +372,8 @@ fn swept(outcome: &Outcome, world: &World, wrong: &mut Vec<String>) {
         .collect();
     for left in world.leftovers() {
         // What is beyond an undo can be seen only with the run's folder.
-        let is_known = left != "web" || (!world.script.folder_lost && swept.left.is_empty());
+        let has_journal = !world.script.folder_lost && !world.script.journal_unreadable;
+        let is_known = left != "web" || (has_journal && swept.left.is_empty());
         if is_known && !said.contains(&left) {
             wrong.push(format!("{left} is left after the sweep, which says: {said:?}"));
         }

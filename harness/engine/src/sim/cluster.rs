@@ -3,12 +3,12 @@
 use super::Sim;
 use crate::clock::simulated;
 use crate::port::{
-    Annotated, Cluster, ClusterError, DigestKey, DirtyEnd, Found, FoundDirtyEnd, Inventory, Lease, LeaseError,
-    Leftover, ObjectKey, Progress, RunMark, UndoRecord, Writers,
+    Annotated, Cluster, ClusterError, DigestKey, DirtyEnd, Found, FoundDirtyEnd, FoundRecords, Inventory, Lease,
+    LeaseError, Leftover, ObjectKey, Progress, RunMark, UndoRecord, Writers,
 };
 use crate::redact::Redactor;
 use async_trait::async_trait;
-use firedrill_core::event::{ClusterInfo, ContainerRestarts, Event, Undo};
+use firedrill_core::event::{ClusterInfo, ContainerRestarts, Event, PageCache, Undo};
 use firedrill_core::scenario::{Scenario, Variant};
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,6 +66,10 @@ impl Cluster for Sim {
             version: text("1"),
             nodes: 4,
         })
+    }
+
+    fn page_cache(&self) -> Option<PageCache> {
+        None
     }
 
     async fn uid(&self) -> Result<String, ClusterError> {
@@ -126,7 +130,7 @@ impl Cluster for Sim {
     }
 
     async fn create_namespace(&self, mark: &RunMark) -> Result<(), ClusterError> {
-        self.ask("the run's namespace").await?;
+        self.update("the run's namespace").await?;
         let namespace = key("v1", "Namespace", None, &mark.namespace());
         self.world().objects.insert(namespace, mark.run_id.clone());
         self.ask("the run's namespace, made").await
@@ -137,45 +141,42 @@ impl Cluster for Sim {
     }
 
     async fn write_record(&self, _uid: &str, mark: &RunMark, id: u32, undo: &Undo) -> Result<(), ClusterError> {
-        self.ask("an undo record").await?;
+        self.update("an undo record").await?;
         self.world().records.insert((mark.run_id.clone(), id), undo.clone());
         self.ask("an undo record, written").await
     }
 
     async fn delete_record(&self, mark: &RunMark, id: u32) -> Result<(), ClusterError> {
-        self.ask("the end of an undo record").await?;
+        self.update("the end of an undo record").await?;
         self.world().records.remove(&(mark.run_id.clone(), id));
         Ok(())
     }
 
-    async fn records(&self, _uid: &str) -> Result<Vec<Found>, ClusterError> {
+    async fn records(&self, _uid: &str) -> Result<FoundRecords, ClusterError> {
         self.ask("the undo records").await?;
         let world = self.world();
-        let found = |((run, id), undo): (&(String, u32), &Undo)| Found {
+        let undo = |((run, id), undo): (&(String, u32), &Undo)| Found {
             name: format!("undo-{run}-{id}"),
             record: Ok(UndoRecord::simulated(run, *id, undo)),
         };
-        Ok(world.records.iter().map(found).collect())
+        let dirty_end =
+            |(run, end): (&String, &DirtyEnd)| FoundDirtyEnd { name: format!("dirty-{run}"), end: Ok(end.clone()) };
+        Ok(FoundRecords {
+            undos: world.records.iter().map(undo).collect(),
+            dirty_ends: world.dirty_ends.iter().map(dirty_end).collect(),
+        })
     }
 
     async fn write_dirty_end(&self, _mark: &RunMark, end: &DirtyEnd) -> Result<(), ClusterError> {
-        self.ask("the record of a dirty end").await?;
+        self.update("the record of a dirty end").await?;
         self.world().dirty_ends.insert(end.run.clone(), end.clone());
         self.ask("the record of a dirty end, written").await
     }
 
     async fn delete_dirty_end(&self, run_id: &str) -> Result<(), ClusterError> {
-        self.ask("the end of a record of a dirty end").await?;
+        self.update("the end of a record of a dirty end").await?;
         self.world().dirty_ends.remove(run_id);
         Ok(())
-    }
-
-    async fn dirty_ends(&self, _uid: &str) -> Result<Vec<FoundDirtyEnd>, ClusterError> {
-        self.ask("the dirty ends").await?;
-        let world = self.world();
-        let found =
-            |(run, end): (&String, &DirtyEnd)| FoundDirtyEnd { name: format!("dirty-{run}"), end: Ok(end.clone()) };
-        Ok(world.dirty_ends.iter().map(found).collect())
     }
 
     async fn record_writers(&self) -> Writers {
@@ -218,7 +219,7 @@ impl Lease for SimLease {
     }
 
     async fn release(self: Box<Self>) -> Result<(), ClusterError> {
-        self.sim.ask("the release of the lease").await?;
+        self.sim.update("the release of the lease").await?;
         let mut world = self.sim.world();
         if world.lease == Some(self.sim.process) {
             world.lease = None;

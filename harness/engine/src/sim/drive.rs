@@ -1,6 +1,8 @@
 //! One seed from beginning to end: a run, and where it died or left something, sweeps.
 
+use super::rng::Rng;
 use super::script::SweepTrouble;
+use super::store::{Disk, JOURNAL};
 use super::world::FIRST_SWEEP;
 use super::{Script, Sim, World};
 use crate::clock::simulated;
@@ -15,6 +17,11 @@ use std::time::Duration;
 /// No run may last longer.
 const RUN_MAX: Duration = Duration::from_secs(3 * 3_600);
 
+/// The folder of runs on the first machine.
+const RUNS: &str = "/machine/runs";
+/// The folder of runs on a machine that sweeps without the first one's files.
+const ELSEWHERE: &str = "/elsewhere/runs";
+
 /// More than the simulated scenario's probes make together.
 const LOAD_TOO_HIGH_PER_S: f64 = 20.0;
 
@@ -23,8 +30,8 @@ pub(super) struct Outcome {
     pub(super) world: Arc<Mutex<World>>,
     /// What the run returned; `None` where it died.
     pub(super) ran: Option<Result<Ran, RunError>>,
-    /// The folder of all runs.
-    pub(super) runs: PathBuf,
+    /// All files, once everything was over.
+    pub(super) disk: Disk,
     /// When it ended, in the time of the world.
     pub(super) ended_at: Duration,
     /// What was left right after it, before any sweep.
@@ -38,15 +45,15 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    /// The folder of the run, where it made one.
-    pub(super) fn folder(&self) -> Option<PathBuf> {
-        let mut entries = std::fs::read_dir(&self.runs).ok()?;
-        entries.next()?.ok().map(|entry| entry.path())
+    /// A file of the run.
+    pub(super) fn file(&self, name: &str) -> Option<&[u8]> {
+        let folder: &PathBuf = self.disk.folders_in(Path::new(RUNS)).next()?;
+        self.disk.bytes(&folder.join(name))
     }
 
     /// The text of its journal.
     pub(super) fn journal(&self) -> Option<String> {
-        std::fs::read_to_string(self.folder()?.join("events.jsonl")).ok()
+        self.file(JOURNAL).map(|bytes| String::from_utf8_lossy(bytes).into_owned())
     }
 }
 
@@ -68,24 +75,23 @@ fn in_process<T>(before: Duration, work: impl Future<Output = T>) -> T {
     })
 }
 
-/// Plays a seed. Files are made in `folder`.
-pub(super) fn play(seed: u64, scenario: &Scenario, folder: &Path) -> Outcome {
-    play_script(seed, Script::of(seed), scenario, folder)
+/// Plays a seed.
+pub(super) fn play(seed: u64, scenario: &Scenario) -> Outcome {
+    play_script(seed, Script::of(seed), scenario)
 }
 
 /// Plays a script, with the latencies of a seed.
-pub(super) fn play_script(seed: u64, script: Script, scenario: &Scenario, folder: &Path) -> Outcome {
+pub(super) fn play_script(seed: u64, script: Script, scenario: &Scenario) -> Outcome {
     let world = Arc::new(Mutex::new(World::new(seed, script.clone())));
-    let runs = folder.join("runs");
     let (ran, ended_at) = in_process(Duration::ZERO, async {
         let sim = Sim::process(&world, 1);
-        let ran = first_process(&sim, &script, scenario, &runs, seed).await;
+        let ran = first_process(&sim, &script, scenario, seed).await;
         (ran, simulated::elapsed())
     });
     let lock = || world.lock().unwrap_or_else(PoisonError::into_inner);
     lock().dead.insert(1);
     if ran.is_none() && script.tail_lost {
-        lose_tails(&world, seed);
+        lock().disk.lose_tails(&mut Rng::new(seed ^ 0x7a11));
     }
     lock().advance(ended_at);
     let left = lock().leftovers();
@@ -94,7 +100,7 @@ pub(super) fn play_script(seed: u64, script: Script, scenario: &Scenario, folder
     let mut outcome = Outcome {
         world: world.clone(),
         ran,
-        runs: runs.clone(),
+        disk: Disk::default(),
         ended_at,
         left,
         faulty,
@@ -102,16 +108,17 @@ pub(super) fn play_script(seed: u64, script: Script, scenario: &Scenario, folder
         first_sweep: None,
     };
     if !outcome.left.is_empty() || has_records {
-        let seen = if script.folder_lost { folder.join("elsewhere") } else { runs };
+        let seen = Path::new(if script.folder_lost { ELSEWHERE } else { RUNS });
         let mut at = ended_at + Duration::from_secs(30);
         if let Some(trouble) = &script.first_sweep {
             let swept;
-            (swept, at) = later_process(&world, &seen, at, FIRST_SWEEP, Some(trouble));
+            (swept, at) = later_process(&world, seen, at, FIRST_SWEEP, Some(trouble));
             outcome.first_sweep = swept.map(|swept| (swept, lock().leftovers()));
             at += Duration::from_secs(30);
         }
-        outcome.swept = later_process(&world, &seen, at, FIRST_SWEEP + 1, None).0;
+        outcome.swept = later_process(&world, seen, at, FIRST_SWEEP + 1, None).0;
     }
+    outcome.disk = lock().disk.clone();
     outcome
 }
 
@@ -143,13 +150,7 @@ pub(super) fn next_run(outcome: &Outcome, runs: &Path, accept_current_state: boo
     })
 }
 
-async fn first_process(
-    sim: &Sim,
-    script: &Script,
-    scenario: &Scenario,
-    runs: &Path,
-    seed: u64,
-) -> Option<Result<Ran, RunError>> {
+async fn first_process(sim: &Sim, script: &Script, scenario: &Scenario, seed: u64) -> Option<Result<Ran, RunError>> {
     let mut scenario = scenario.clone();
     if script.low_load {
         scenario.steady_state.load_min_per_s = LOAD_TOO_HIGH_PER_S;
@@ -158,7 +159,7 @@ async fn first_process(
     let options = Options {
         drill,
         ports: sim.ports(),
-        runs: runs.to_owned(),
+        runs: PathBuf::from(RUNS),
         accept_current_state: false,
         flags: BTreeMap::new(),
     };
@@ -207,6 +208,7 @@ fn later_process(
         let mut world = world.lock().unwrap_or_else(PoisonError::into_inner);
         world.script.silence = None;
         world.script.errors_percent = 0;
+        world.script.conflicts_percent = 0;
         world.script.panics_in_request = None;
     }
     in_process(at, async {
@@ -242,15 +244,4 @@ fn later_process(
         world.dead.insert(process);
         (swept, simulated::elapsed())
     })
-}
-
-/// What was not on disk is lost with the machine, whole or in part.
-fn lose_tails(world: &Arc<Mutex<World>>, seed: u64) {
-    let synced = world.lock().unwrap_or_else(PoisonError::into_inner).synced.clone();
-    for (path, kept) in synced {
-        let Ok(file) = std::fs::File::options().write(true).open(&path) else { continue };
-        let written = file.metadata().map_or(kept, |metadata| metadata.len());
-        let torn = super::rng::Rng::new(seed ^ written).within(kept..written.max(kept) + 1);
-        file.set_len(torn).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    }
 }

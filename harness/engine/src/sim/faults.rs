@@ -5,7 +5,9 @@ use super::cluster::key;
 use super::script::UndoTrouble;
 use crate::cluster::ObjectKey;
 use crate::fault::undo_of;
-use crate::port::{ArmedFaults, ClusterError, Deployer, FaultError, Faults, Injected, Proof, Refusal, RunMark};
+use crate::port::{
+    ArmedFaults, ClusterError, Deployer, FaultError, Faults, Injected, Proof, Refusal, RunMark, is_recorded,
+};
 use async_trait::async_trait;
 use firedrill_core::event::{PowerOnUndo, RestoreUndo, ThawUndo, Undo};
 use firedrill_core::plan::{PlannedFault, Target};
@@ -83,12 +85,16 @@ impl Faults for Sim {
     }
 
     async fn undo(&self, _mark: &RunMark, undo: &Undo, _within: Duration) -> Result<(), FaultError> {
-        self.ask("the undo").await?;
+        match undo.is_of_a_fault() {
+            true => self.update("the undo").await?,
+            false => self.ask("the undo").await?,
+        }
         {
             let mut world = self.world();
             if world.undo_is_refused(undo) {
                 return Err(ClusterError::Other(format!("{undo}: refused (simulated)")).into());
             }
+            world.undone.insert(undo.to_string());
             let ineffective = world.script.undo_trouble == UndoTrouble::Ineffective;
             if let Some(name) = victim(undo).filter(|_| !ineffective) {
                 world.mend(&name);
@@ -150,10 +156,14 @@ impl ArmedFaults for Sim {
         undo_of(fault, target)
     }
 
-    async fn inject(&self, _fault: &Fault, target: &Target) -> Result<Injected, FaultError> {
+    async fn inject(&self, fault: &Fault, target: &Target) -> Result<Injected, FaultError> {
         self.ask("the injection").await?;
         let failed = {
             let mut world = self.world();
+            let undo = undo_of(fault, target)?;
+            if is_recorded(&undo) && !world.records.values().any(|recorded| *recorded == undo) {
+                world.unrecorded.push(target.to_string());
+            }
             if !world.script.injection_ineffective {
                 world.harm(target);
             }

@@ -93,6 +93,15 @@ impl Sim {
         }
     }
 
+    /// A request that changes an object: another writer may have changed it meanwhile. Then nothing is changed.
+    async fn update(&self, what: &str) -> Result<(), ClusterError> {
+        self.ask(what).await?;
+        match self.world().update_conflicts() {
+            true => Err(ClusterError::Other(format!("{what}: conflict: the object was modified (simulated)"))),
+            false => Ok(()),
+        }
+    }
+
     /// The process is killed: nothing after this happens in it.
     async fn die(&self) {
         self.death.notify_one();

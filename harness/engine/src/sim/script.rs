@@ -16,6 +16,19 @@ pub(crate) enum UndoTrouble {
     Ineffective,
 }
 
+/// How the alert on the service's failure goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AlertTrouble {
+    /// Not at all.
+    None,
+    /// It fires for something else, from and for how long.
+    Early(Duration, Duration),
+    /// Its rule waits so much longer.
+    Late(Duration),
+    /// It stays pending.
+    Never,
+}
+
 /// How a sweep ends early.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum SweepTrouble {
@@ -79,6 +92,14 @@ pub(crate) struct Script {
     pub(crate) errors_percent: u64,
     /// When the API server gives no answer: from, and for how long.
     pub(crate) silence: Option<(Duration, Duration)>,
+    /// How many of a hundred updates another writer gets in front of.
+    pub(crate) conflicts_percent: u64,
+    /// When watches are lost and Prometheus does not answer: from, and for how long. What changes meanwhile is missed.
+    pub(crate) watch_lost: Option<(Duration, Duration)>,
+    /// How the alert goes wrong.
+    pub(crate) alert_trouble: AlertTrouble,
+    /// Whether nothing goes wrong but conflicts, lost watches and alerts: then the run must end clean.
+    pub(crate) is_mild: bool,
     /// How the undo of faults goes wrong.
     pub(crate) undo_trouble: UndoTrouble,
     /// Whether the runbook changes an object that nobody changes back.
@@ -91,6 +112,8 @@ pub(crate) struct Script {
     pub(crate) tail_lost: bool,
     /// Whether the run's folder is not at hand when it is swept.
     pub(crate) folder_lost: bool,
+    /// Whether no later process can read the run's journal.
+    pub(crate) journal_unreadable: bool,
     /// The request in which the run panics.
     pub(crate) panics_in_request: Option<u64>,
     /// How the first sweep ends early; then there is a second one.
@@ -117,7 +140,7 @@ impl Script {
 
     fn without_trouble(rng: &mut Rng) -> Self {
         Self {
-            variant: rng.one_of(&["killed", "hung", "off", "patched"]),
+            variant: rng.one_of(&["killed", "hung", "off", "patched", "alert-start", "alert-expected"]),
             fails_after: rng.ms(20..3_000),
             restarts_after: rng.ms(2_000..9_000),
             serves_after: rng.ms(100..5_000),
@@ -138,19 +161,27 @@ impl Script {
             suspension: None,
             errors_percent: 0,
             silence: None,
+            conflicts_percent: 0,
+            watch_lost: None,
+            alert_trouble: AlertTrouble::None,
+            is_mild: true,
             undo_trouble: UndoTrouble::None,
             leaves_a_change: false,
             object_stays: false,
             death: None,
             tail_lost: false,
             folder_lost: false,
+            journal_unreadable: false,
             panics_in_request: None,
             first_sweep: None,
         }
     }
 
     fn trouble(&mut self, rng: &mut Rng) {
-        match rng.within(0..22) {
+        // A quarter of all troubles are of the mild kinds.
+        let kind = rng.within(0..30);
+        self.is_mild &= kind >= 22;
+        match kind {
             0 => self.injection_ineffective = true,
             1 => self.injection_error = true,
             2 => self.proof_missing = true,
@@ -172,15 +203,31 @@ impl Script {
             18 => self.object_stays = true,
             19 => {
                 self.death = Some(Death::AfterRecord(rng.within(1..90)));
-                self.tail_lost = rng.percent(30);
-                self.folder_lost = rng.percent(40);
+                self.files_lost(rng);
             }
             20 => {
                 self.death = Some(Death::InRequest(rng.within(5..400)));
-                self.tail_lost = rng.percent(30);
-                self.folder_lost = rng.percent(40);
+                self.files_lost(rng);
             }
-            _ => self.panics_in_request = Some(rng.within(10..400)),
+            21 => self.panics_in_request = Some(rng.within(10..400)),
+            22..25 => {
+                self.alert_trouble = match rng.within(0..3) {
+                    0 => AlertTrouble::Early(rng.ms(1_000..12_000), rng.ms(1_000..60_000)),
+                    1 => AlertTrouble::Late(rng.ms(5_000..60_000)),
+                    _ => AlertTrouble::Never,
+                }
+            }
+            25..27 => self.conflicts_percent = rng.one_of(&[5, 20, 40]),
+            _ => self.watch_lost = Some((rng.ms(1_000..40_000), rng.ms(500..20_000))),
+        }
+    }
+    /// What becomes of the files of a runner that died.
+    fn files_lost(&mut self, rng: &mut Rng) {
+        self.tail_lost = rng.percent(30);
+        match rng.within(0..10) {
+            0..4 => self.folder_lost = true,
+            4 => self.journal_unreadable = true,
+            _ => {}
         }
     }
 }

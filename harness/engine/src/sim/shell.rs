@@ -40,7 +40,7 @@ impl Shell for Sim {
                 }
             },
         };
-        CommandEnd { end, stdout: String::new(), stderr: String::new() }
+        CommandEnd::silent(end)
     }
 }
 

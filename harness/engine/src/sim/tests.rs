@@ -4,8 +4,9 @@ use super::check::check;
 use super::check::verdict_of;
 use super::drive::{next_run, play, play_script, scenario};
 use super::script::{Death, Script, SweepTrouble};
+use super::store::JOURNAL;
+use crate::planted::{ALL, Bug, plant};
 use crate::run::RunError;
-use crate::run::planted::{ALL, Bug, plant};
 use firedrill_core::event::Event;
 use firedrill_core::exit::ExitCode;
 use firedrill_core::journal::Journal;
@@ -27,11 +28,6 @@ fn repeat(seed: u64) -> String {
     format!("{ONE}={seed} cargo test -p firedrill-engine --lib sim::")
 }
 
-fn journal(folder: &std::path::Path) -> String {
-    let entries = std::fs::read_dir(folder.join("runs")).into_iter().flatten().flatten();
-    entries.filter_map(|entry| std::fs::read_to_string(entry.path().join("events.jsonl")).ok()).collect()
-}
-
 /// A run ends when anything in its process panics: a seed that has a panic is played alone.
 static ALONE: RwLock<()> = RwLock::new(());
 
@@ -41,13 +37,11 @@ fn wrong_with(seed: u64) -> Vec<String> {
     let _alone = panics.then(|| ALONE.write().unwrap_or_else(PoisonError::into_inner));
     let _beside_others = (!panics).then(|| ALONE.read().unwrap_or_else(PoisonError::into_inner));
     let scenario = scenario();
-    let folder = tempfile::tempdir().unwrap();
-    let outcome = play(seed, &scenario, folder.path());
+    let outcome = play(seed, &scenario);
     let mut wrong = check(&outcome);
     if seed.is_multiple_of(TWICE_EVERY) {
-        let again = tempfile::tempdir().unwrap();
-        play(seed, &scenario, again.path());
-        let (one, other) = (journal(folder.path()), journal(again.path()));
+        let again = play(seed, &scenario);
+        let (one, other) = (outcome.journal().unwrap_or_default(), again.journal().unwrap_or_default());
         let differ = one.lines().zip(other.lines()).find(|(one, other)| one != other);
         if let Some((one, other)) = differ {
             wrong.push(format!("the journal differs when the seed is played again:\n    {one}\n    {other}"));
@@ -93,9 +87,8 @@ fn every_seed_ends_as_it_must() {
     if let Some(seed) = crate::env::text(ONE) {
         let seed = seed.parse().unwrap();
         let wrong = wrong_with(seed);
-        let folder = tempfile::tempdir().unwrap();
-        drop(play(seed, &scenario(), folder.path()));
-        let (script, journal) = (Script::of(seed), journal(folder.path()));
+        let journal = play(seed, &scenario()).journal().unwrap_or_default();
+        let script = Script::of(seed);
         assert!(wrong.is_empty(), "{script:#?}\n{journal}\nseed {seed}:\n  {}", wrong.join("\n  "));
         return;
     }
@@ -129,8 +122,7 @@ fn dies_everywhere(variant: &'static str, death: impl Fn(u64) -> Death, points: 
     for point in 1..points {
         for folder_lost in [false, true] {
             let script = Script { death: Some(death(point)), folder_lost, ..Script::calm(7, variant) };
-            let folder = tempfile::tempdir().unwrap();
-            let outcome = play_script(7, script, &scenario, folder.path());
+            let outcome = play_script(7, script, &scenario);
             let wrong = check(&outcome);
             assert!(wrong.is_empty(), "{variant} dies at {point}, folder lost: {folder_lost}: {wrong:?}");
             died += u64::from(outcome.ran.is_none());
@@ -155,17 +147,39 @@ fn a_sweep_finishes_a_run_that_dies_in_any_request() {
     dies_everywhere("hung", Death::InRequest, 160);
 }
 
+#[test]
+fn a_sweep_that_cannot_read_the_journal_obeys_the_records_on_the_cluster() {
+    let _beside_others = ALONE.read().unwrap_or_else(PoisonError::into_inner);
+    for variant in ["hung", "off", "patched"] {
+        let (death, journal_unreadable) = (Some(before_detection(variant)), true);
+        let script = Script { death, journal_unreadable, ..Script::calm(7, variant) };
+        let outcome = play_script(7, script, &scenario());
+        assert!(outcome.faulty, "{variant}: the run is to die with its fault in");
+        let swept = outcome.swept.as_ref().unwrap().as_ref().unwrap();
+        assert!(swept.warnings.iter().any(|line| line.contains("input/output error")), "{variant}: {swept:#?}");
+        assert_eq!(outcome.world.lock().unwrap().leftovers(), [""; 0], "{variant}: {swept:#?}");
+    }
+}
+
+/// A death while the system has yet to notice the fault, in a run with seed 7.
+fn before_detection(variant: &'static str) -> Death {
+    let text = play_script(7, Script::calm(7, variant), &scenario()).journal().unwrap();
+    let records = Journal::parse(&text).unwrap().records;
+    let detects = |event: &Event| matches!(event, Event::PhaseStarted { phase: Phase::Detect, .. });
+    let at = records.iter().position(|record| detects(&record.event)).unwrap();
+    Death::AfterRecord(at as u64 + 1)
+}
+
 /// Sweeps a run that died with its fault in by a sweep that ends early, and by another one. How the first one ended.
-fn swept_twice(variant: &'static str, first_sweep: SweepTrouble, folder_lost: bool) -> Option<Vec<String>> {
+fn swept_twice(
+    variant: &'static str,
+    death: Death,
+    first_sweep: SweepTrouble,
+    folder_lost: bool,
+) -> Option<Vec<String>> {
     let text = format!("{variant}, {first_sweep:?}, folder lost: {folder_lost}");
-    let script = Script {
-        death: Some(Death::AfterRecord(34)),
-        first_sweep: Some(first_sweep),
-        folder_lost,
-        ..Script::calm(7, variant)
-    };
-    let folder = tempfile::tempdir().unwrap();
-    let outcome = play_script(7, script, &scenario(), folder.path());
+    let script = Script { death: Some(death), first_sweep: Some(first_sweep), folder_lost, ..Script::calm(7, variant) };
+    let outcome = play_script(7, script, &scenario());
     assert!(outcome.ran.is_none() && outcome.faulty, "{text}: the run is to die with its fault in");
     let wrong = check(&outcome);
     assert!(wrong.is_empty(), "{text}: {wrong:?}");
@@ -183,9 +197,10 @@ fn a_sweep_that_dies_in_any_request_is_finished_by_the_next_one() {
     let _beside_others = ALONE.read().unwrap_or_else(PoisonError::into_inner);
     let mut died = 0;
     for variant in ["hung", "off"] {
+        let death = before_detection(variant);
         for folder_lost in [false, true] {
             let points = (1..).take_while(|point| {
-                *point < 500 && swept_twice(variant, SweepTrouble::Dies(*point), folder_lost).is_none()
+                *point < 500 && swept_twice(variant, death, SweepTrouble::Dies(*point), folder_lost).is_none()
             });
             died += points.count();
         }
@@ -196,11 +211,11 @@ fn a_sweep_that_dies_in_any_request_is_finished_by_the_next_one() {
 #[test]
 fn an_interrupted_sweep_says_what_is_left() {
     let _beside_others = ALONE.read().unwrap_or_else(PoisonError::into_inner);
-    let mut early = 0;
+    let (mut early, death) = (0, before_detection("hung"));
     for after in (0..40).map(|step| Duration::from_millis(step * 50)) {
         for times in [vec![after], vec![after, after + Duration::from_millis(1)]] {
             for folder_lost in [false, true] {
-                let said = swept_twice("hung", SweepTrouble::Interrupted(times.clone()), folder_lost).unwrap();
+                let said = swept_twice("hung", death, SweepTrouble::Interrupted(times.clone()), folder_lost).unwrap();
                 early += u32::from(said.iter().any(|line| line.contains("interrupted")));
             }
         }
@@ -209,7 +224,7 @@ fn an_interrupted_sweep_says_what_is_left() {
 }
 
 /// What is said of a dirty end.
-const NOT_SEEN: &str = "was not seen to leave the cluster as it was";
+const NOT_SEEN: &str = "was not proven to leave the cluster unchanged";
 
 /// A run that ends dirty keeps away the runs of machines that have not its files, until somebody accepts that.
 #[test]
@@ -217,23 +232,40 @@ fn a_dirty_end_is_known_on_every_machine() {
     let _beside_others = ALONE.read().unwrap_or_else(PoisonError::into_inner);
     for folder_lost in [false, true] {
         let script = Script { leaves_a_change: true, folder_lost, ..Script::calm(7, "patched") };
-        let folder = tempfile::tempdir().unwrap();
-        let outcome = play_script(7, script, &scenario(), folder.path());
+        let outcome = play_script(7, script, &scenario());
         assert!(matches!(&outcome.ran, Some(Ok(ran)) if !ran.clean), "{:?}", outcome.ran);
         let swept = outcome.swept.as_ref().unwrap().as_ref().unwrap();
         let said = swept.left.join("\n");
-        assert!(said.contains(if folder_lost { NOT_SEEN } else { "not as before" }), "{said}");
+        assert!(said.contains(if folder_lost { NOT_SEEN } else { "differs from the snapshot" }), "{said}");
         assert_eq!(outcome.world.lock().unwrap().dirty_ends.len(), 1);
-        let elsewhere = folder.path().join("another machine");
-        let refused = next_run(&outcome, &elsewhere, false).unwrap_err();
+        let elsewhere = Path::new("/another-machine/runs");
+        let refused = next_run(&outcome, elsewhere, false).unwrap_err();
         let RunError::Environment { message, hint, dirty } = &refused;
         assert!(message.contains(NOT_SEEN) && !dirty, "{refused:?}");
         assert!(hint.as_ref().unwrap().contains("--accept-current-state"), "{refused:?}");
-        let ran = next_run(&outcome, &elsewhere, true).unwrap();
+        let ran = next_run(&outcome, elsewhere, true).unwrap();
         assert!(ran.clean, "{ran:?}");
-        let journal = std::fs::read_to_string(ran.folder.join("events.jsonl")).unwrap();
+        let disk = outcome.world.lock().unwrap().disk.clone();
+        let journal = String::from_utf8_lossy(disk.bytes(&ran.folder.join(JOURNAL)).unwrap()).into_owned();
         assert!(journal.contains("state_accepted") && journal.contains("its files are on"), "{journal}");
         assert!(outcome.world.lock().unwrap().dirty_ends.is_empty());
+    }
+}
+
+#[test]
+fn an_interrupted_sweep_names_the_dirty_ends_of_other_machines() {
+    let _beside_others = ALONE.read().unwrap_or_else(PoisonError::into_inner);
+    for times in [vec![Duration::ZERO], vec![Duration::ZERO, Duration::from_millis(1)]] {
+        let script = Script {
+            leaves_a_change: true,
+            folder_lost: true,
+            first_sweep: Some(SweepTrouble::Interrupted(times.clone())),
+            ..Script::calm(7, "patched")
+        };
+        let outcome = play_script(7, script, &scenario());
+        let (swept, _) = outcome.first_sweep.unwrap();
+        let said = swept.unwrap().left.join("\n");
+        assert!(said.contains("interrupted") && said.contains(NOT_SEEN), "{times:?}: {said}");
     }
 }
 
@@ -246,8 +278,7 @@ fn a_run_without_trouble_passes() {
         if script != Script::calm(seed, script.variant) {
             continue;
         }
-        let folder = tempfile::tempdir().unwrap();
-        let outcome = play(seed, &scenario, folder.path());
+        let outcome = play(seed, &scenario);
         let Some(Ok(ran)) = &outcome.ran else { continue };
         let verdict = verdict_of(&outcome).unwrap();
         assert!(ran.clean && verdict.exit_code == ExitCode::Pass, "seed {seed}: {}: {verdict:#?}", verdict.headline);
@@ -271,7 +302,6 @@ fn a_simulated_run_has_the_phases_of_a_real_one() {
     let _beside_others = ALONE.read().unwrap_or_else(PoisonError::into_inner);
     let saved = Path::new(env!("CARGO_MANIFEST_DIR")).join("../core/tests/saved/v2-killed/events.jsonl");
     let real = std::fs::read_to_string(saved).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let outcome = play_script(7, Script::calm(7, "killed"), &scenario(), folder.path());
+    let outcome = play_script(7, Script::calm(7, "killed"), &scenario());
     assert_eq!(phases(&outcome.journal().unwrap()), phases(&real));
 }

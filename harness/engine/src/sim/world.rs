@@ -1,10 +1,11 @@
 //! What is true in the simulated cluster, at each moment.
 
 use super::rng::Rng;
-use super::script::{Death, Script, SweepTrouble, UndoTrouble};
-use super::store::Synced;
+use super::script::{AlertTrouble, Death, Script, SweepTrouble, UndoTrouble};
+use super::store::Disk;
 use crate::cluster::ObjectKey;
 use crate::port::DirtyEnd;
+use firedrill_core::alert::AlertState;
 use firedrill_core::event::Undo;
 use firedrill_core::plan::Target;
 use firedrill_core::sample::SeriesId;
@@ -13,6 +14,11 @@ use std::time::Duration;
 
 /// The process that sweeps first, after the run's own, which is 1.
 pub(crate) const FIRST_SWEEP: u32 = 2;
+
+/// For how long the service fails until its alert fires.
+const ALERT_FOR: Duration = Duration::from_secs(4);
+/// How long an alert still fires once the service is back.
+const ALERT_RESOLVES: Duration = Duration::from_secs(3);
 
 /// What a fault can break.
 #[derive(Clone, Debug)]
@@ -69,10 +75,16 @@ pub(crate) struct World {
     sweep_requests: u64,
     /// Whether a record could not be written.
     pub(crate) journal_broke: bool,
-    /// What is on disk of each file.
-    pub(super) synced: Synced,
+    /// The disks of all machines.
+    pub(super) disk: Disk,
     /// Faults that were put in for real.
     pub(crate) injected: BTreeSet<String>,
+    /// Undos that were accepted, in words.
+    pub(crate) undone: BTreeSet<String>,
+    /// Targets that were broken before their undo was on the cluster.
+    pub(crate) unrecorded: Vec<String>,
+    /// When each target was broken, and until when.
+    pub(crate) broken_times: Vec<(String, Duration, Option<Duration>)>,
 }
 
 impl World {
@@ -99,8 +111,11 @@ impl World {
             requests: 0,
             sweep_requests: 0,
             journal_broke: false,
-            synced: Synced::new(),
+            disk: Disk::default(),
             injected: BTreeSet::new(),
+            undone: BTreeSet::new(),
+            unrecorded: Vec::new(),
+            broken_times: Vec::new(),
         }
     }
 
@@ -130,6 +145,7 @@ impl World {
         let victim = Victim { target: target.clone(), broken_since: Some(now), heals_at };
         self.victims.insert(target.to_string(), victim);
         self.injected.insert(target.to_string());
+        self.broken_times.push((target.to_string(), now, None));
         if self.broken() > self.spare() && self.lost_at.is_none() {
             self.lost_at = Some(now);
             if !self.script.service_unharmed {
@@ -156,6 +172,9 @@ impl World {
         victim.heals_at = None;
         if victim.broken_since.take().is_none() {
             return;
+        }
+        if let Some((_, _, until)) = self.broken_times.iter_mut().rev().find(|(broken, ..)| broken == name) {
+            *until = Some(at);
         }
         let broken = self.broken();
         if broken == 0 {
@@ -261,6 +280,66 @@ impl World {
     /// A number from a range that is not empty.
     pub(crate) fn within(&mut self, range: std::ops::Range<u64>) -> u64 {
         self.rng.within(range)
+    }
+
+    /// Whether another writer gets in front of the next update.
+    pub(crate) fn update_conflicts(&mut self) -> bool {
+        let percent = self.script.conflicts_percent;
+        percent > 0 && self.rng.percent(percent)
+    }
+
+    /// Whether watches are lost now.
+    pub(crate) fn watch_is_lost(&self) -> bool {
+        self.script.watch_lost.is_some_and(|(from, length)| (from..from + length).contains(&self.now))
+    }
+
+    /// Everything that was ever broken, and whether it still is.
+    pub(crate) fn victims(&self) -> impl Iterator<Item = (&String, bool)> {
+        self.victims.iter().map(|(name, victim)| (name, victim.broken_since.is_some()))
+    }
+
+    /// How long the service must fail until the alert fires; `None` where it never does.
+    fn alert_for(&self) -> Option<Duration> {
+        match self.script.alert_trouble {
+            AlertTrouble::Never => None,
+            AlertTrouble::Late(delay) => Some(ALERT_FOR + delay),
+            AlertTrouble::None | AlertTrouble::Early(..) => Some(ALERT_FOR),
+        }
+    }
+
+    /// The alert on the service's failure.
+    pub(crate) fn alert(&self) -> AlertState {
+        let now = self.now;
+        if let AlertTrouble::Early(from, length) = self.script.alert_trouble
+            && (from..from + length).contains(&now)
+        {
+            return AlertState::Firing;
+        }
+        for outage in self.outages() {
+            let fires_at = self.alert_for().map(|wait| outage.from + wait);
+            let until = outage.until.unwrap_or(Duration::MAX);
+            let fires = fires_at.is_some_and(|at| at <= now && at <= until);
+            if fires && now < until.saturating_add(ALERT_RESOLVES) {
+                return AlertState::Firing;
+            }
+            if now < until {
+                return AlertState::Pending;
+            }
+        }
+        AlertState::Inactive
+    }
+
+    /// When the alert first began to fire, at or after a moment.
+    pub(crate) fn alert_fires_since(&self, since: Duration) -> Option<Duration> {
+        let early = match self.script.alert_trouble {
+            AlertTrouble::Early(from, _) => Some(from),
+            _ => None,
+        };
+        let due = self.outages.iter().filter_map(|outage| {
+            let at = outage.from + self.alert_for()?;
+            outage.until.is_none_or(|until| at <= until).then_some(at)
+        });
+        due.chain(early).filter(|at| *at >= since).min()
     }
 
     /// Everything that a run left, a name each.

@@ -9,15 +9,26 @@ use kube::core::{ApiResource, GroupVersionKind};
 
 const HEALTHY: &str = "Cluster in healthy state";
 
-/// What is missing until a release works; empty where it does.
-pub(super) async fn missing(cluster: &Cluster, release: &Release) -> Result<Vec<String>, ClusterError> {
+/// What is missing until a release works.
+#[derive(Debug, Default)]
+pub(super) struct Health {
+    /// A line each; empty where it works.
+    pub(super) missing: Vec<String>,
+    /// Whether what its Deployments depend on serves: its stateful sets are complete, and each database has an instance.
+    pub(super) has_dependencies: bool,
+}
+
+/// Looks at a release.
+pub(super) async fn of_release(cluster: &Cluster, release: &Release) -> Result<Health, ClusterError> {
     let namespace = release.namespace.as_str();
     let all = ListParams::default();
     let deployments: Api<Deployment> = Api::namespaced(cluster.client(), namespace);
     let found = cluster.ask("the stack's deployments", deployments.list(&all)).await?;
-    let mut missing: Vec<_> = found.iter().filter_map(of_deployment).collect();
+    let deployments: Vec<_> = found.iter().filter_map(of_deployment).collect();
     let sets: Api<StatefulSet> = Api::namespaced(cluster.client(), namespace);
-    missing.extend(cluster.ask("the stack's stateful sets", sets.list(&all)).await?.iter().filter_map(of_set));
+    let sets = cluster.ask("the stack's stateful sets", sets.list(&all)).await?;
+    let mut missing: Vec<_> = sets.iter().filter_map(of_set).collect();
+    let mut has_dependencies = missing.is_empty();
     if release.has_cnpg() {
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("postgresql.cnpg.io", "v1", "Cluster"));
         let clusters: Api<DynamicObject> = Api::namespaced_with(cluster.client(), namespace, &resource);
@@ -25,8 +36,10 @@ pub(super) async fn missing(cluster: &Cluster, release: &Release) -> Result<Vec<
         if found.items.is_empty() {
             missing.push(format!("no database cluster in {namespace}"));
         }
+        has_dependencies &= !found.items.is_empty() && found.iter().all(|database| instances(database) > 0);
         missing.extend(found.iter().filter_map(of_database));
     }
+    missing.splice(0..0, deployments);
     // Before its workloads are complete nobody answers.
     let is_complete = missing.is_empty();
     for ready in release.ready.iter().filter(|_| is_complete) {
@@ -34,7 +47,7 @@ pub(super) async fn missing(cluster: &Cluster, release: &Release) -> Result<Vec<
             missing.extend(answers(cluster, namespace, service, path).await?);
         }
     }
-    Ok(missing)
+    Ok(Health { missing, has_dependencies })
 }
 
 /// Asks a Service for a path, by way of the API server.
@@ -84,12 +97,17 @@ fn of_set(set: &StatefulSet) -> Option<String> {
 fn of_database(database: &DynamicObject) -> Option<String> {
     let name = database.metadata.name.as_deref();
     let wanted = database.data["spec"]["instances"].as_i64().unwrap_or(1);
-    let ready = database.data["status"]["readyInstances"].as_i64().unwrap_or(0);
+    let ready = instances(database);
     let phase = database.data["status"]["phase"].as_str().unwrap_or("no phase yet");
     if phase != HEALTHY {
         return Some(format!("{}: {phase}", name.unwrap_or_default()));
     }
     (ready < wanted).then(|| line(name, ready, wanted))
+}
+
+/// How many instances of a database are ready.
+fn instances(database: &DynamicObject) -> i64 {
+    database.data["status"]["readyInstances"].as_i64().unwrap_or(0)
 }
 
 fn line(name: Option<&str>, ready: impl Into<i64>, wanted: impl Into<i64>) -> String {
@@ -99,6 +117,7 @@ fn line(name: Option<&str>, ready: impl Into<i64>, wanted: impl Into<i64>) -> St
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fake_api::FakeApi;
     use serde_json::json;
 
     #[test]
@@ -126,5 +145,29 @@ mod tests {
         assert_eq!(of_set(&set(2, "b", 3)).unwrap(), "nats 2 of 3");
         assert_eq!(of_set(&set(3, "a", 1)).unwrap(), "nats 3 of 3");
         assert_eq!(of_set(&set(3, "a", 3)), None);
+    }
+
+    #[tokio::test]
+    async fn servers_can_start_once_their_database_has_an_instance() {
+        let (api, folder) = (FakeApi::start().await, tempfile::tempdir().unwrap());
+        let stack = include_str!("../../../../fixtures/stack/ironflow/stack.toml");
+        let stack = firedrill_core::stack::parse("ironflow", ("stack.toml", stack)).unwrap();
+        let release = &stack.releases(&stack.default_layout())[0];
+        let cluster = Cluster::connect("test", &api.kubeconfig(folder.path()), "x").await.unwrap();
+        let put = |path: &str, spec: serde_json::Value, status: serde_json::Value| {
+            let path = format!("/apis/{path}").replace("NAMESPACE", &release.namespace);
+            api.put(&path, json!({"metadata": {"generation": 1}, "spec": spec, "status": status}));
+        };
+        let workload = json!({"replicas": 1, "selector": {}, "serviceName": "x", "template": {}});
+        put("apps/v1/namespaces/NAMESPACE/deployments/server", workload.clone(), json!({"observedGeneration": 1}));
+        for (sets_ready, instances, expected) in [(0, 1, false), (1, 0, false), (1, 1, true)] {
+            let status = json!({"observedGeneration": 1, "replicas": 1, "readyReplicas": sets_ready});
+            put("apps/v1/namespaces/NAMESPACE/statefulsets/nats", workload.clone(), status);
+            let status = json!({"phase": "Creating a new replica", "readyInstances": instances});
+            put("postgresql.cnpg.io/v1/namespaces/NAMESPACE/clusters/pg", json!({"instances": 2}), status);
+            let health = of_release(&cluster, release).await.unwrap();
+            assert_eq!(health.has_dependencies, expected, "{sets_ready} {instances}: {health:?}");
+            assert!(health.missing.contains(&"server 0 of 1".to_owned()), "{health:?}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::health::of_deployment;
 use super::{ANNOTATION_DIGEST, APPLY_LIMIT, StackError, StackOptions, note, record};
-use crate::cluster::{Cluster, ClusterError, MANAGED_BY, Waiting, wait_and_tell};
+use crate::cluster::{Cluster, ClusterError, MANAGED_BY, Waiting};
 use crate::process::{Progress, Tool};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::Api;
@@ -37,14 +37,15 @@ pub(super) async fn ready(
 ) -> Result<(), StackError> {
     let Some(monitoring) = &options.stack.monitoring else { return Ok(()) };
     let mut told = |missing: String| progress(format!("waiting for monitoring: {missing}"));
-    wait_and_tell("monitoring to be there", READY_LIMIT, &mut told, || async {
-        let mut missing = Vec::new();
-        for place in &monitoring.deployments {
-            missing.extend(missing_of(cluster, &place.namespace, &place.name).await?);
-        }
-        Ok(if missing.is_empty() { Waiting::Done(()) } else { Waiting::Not(missing.join(", ")) })
-    })
-    .await?;
+    cluster
+        .wait_and_tell("monitoring to be there", READY_LIMIT, &mut told, || async {
+            let mut missing = Vec::new();
+            for place in &monitoring.deployments {
+                missing.extend(missing_of(cluster, &place.namespace, &place.name).await?);
+            }
+            Ok(if missing.is_empty() { Waiting::Done(()) } else { Waiting::Not(missing.join(", ")) })
+        })
+        .await?;
     record(cluster, &monitoring.namespace, digest, None).await?;
     Ok(())
 }

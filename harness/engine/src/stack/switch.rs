@@ -37,19 +37,17 @@ pub(super) async fn make_room(
             Claim::Other(layout) => others.push((namespace, layout)),
             Claim::Unknown => {
                 return Err(StackError::InTheWay {
-                    why: format!(
-                        "namespace {namespace} is there, and nothing says that firedrill installed what is in it"
-                    ),
+                    why: format!("namespace {namespace} exists, but firedrill did not install its contents"),
                 });
             }
         }
     }
     let Some((_, layout)) = others.first() else { return Ok(()) };
     if !cluster.is_own() {
-        let why = format!("the stack is there in the {layout} layout, in a cluster that firedrill did not make");
+        let why = format!("the {layout} layout is installed in a cluster that firedrill did not make");
         return Err(StackError::InTheWay { why });
     }
-    progress(format!("taking the {layout} layout away, with its volumes"));
+    progress(format!("deleting the {layout} layout with its volumes"));
     for (namespace, _) in &others {
         cluster.begin_to_delete_namespace(namespace).await?;
         end_pods(cluster, namespace).await?;

@@ -84,7 +84,7 @@ pub(super) async fn replace_crashed(
 /// Makes one pod anew, and waits until as many of its controller's are ready as were before and all is redundant.
 async fn one(cluster: &Cluster, pod: &Pod, variant: &Variant, clock: Clock) -> Result<(), String> {
     let (name, namespace) = (pod.name_any(), pod.namespace().unwrap_or_default());
-    let owner = controller(pod).ok_or("no controller would make it again")?;
+    let owner = controller(pod).ok_or("no controller would recreate it")?;
     let baseline = observe::Baseline::take(cluster, variant).await.map_err(|error| error.to_string())?;
     // With the new pod, also where the old one was not ready: a run must not begin before it is.
     let wanted = serving(&pods(cluster, &namespace).await?, &owner, &pod.uid().unwrap_or_default()) + 1;

@@ -5,13 +5,13 @@ use crate::clock::Clock;
 use crate::cluster;
 use crate::lease;
 use crate::port::{
-    Annotated, Cluster, ClusterError, DigestKey, DirtyEnd, Found, FoundDirtyEnd, Inventory, Lease, LeaseError,
-    Leftover, ObjectKey, Progress, RunMark, Writers,
+    Annotated, Cluster, ClusterError, DigestKey, DirtyEnd, FoundRecords, Inventory, Lease, LeaseError, Leftover,
+    ObjectKey, Progress, RunMark, Writers,
 };
 use crate::record::{self, Records, annotations, dirty_end, writers};
 use crate::redact::Redactor;
 use async_trait::async_trait;
-use firedrill_core::event::{ClusterInfo, ContainerRestarts, Event, Undo};
+use firedrill_core::event::{ClusterInfo, ContainerRestarts, Event, PageCache, Undo};
 use firedrill_core::scenario::{Scenario, Variant};
 use kube::client::Body;
 use std::sync::Arc;
@@ -67,6 +67,10 @@ impl Cluster for RealCluster {
         self.cluster.info().await
     }
 
+    fn page_cache(&self) -> Option<PageCache> {
+        self.cluster.machines.page_cache()
+    }
+
     async fn uid(&self) -> Result<String, ClusterError> {
         self.cluster.uid().await
     }
@@ -109,7 +113,7 @@ impl Cluster for RealCluster {
         self.records("", mark).delete(id).await
     }
 
-    async fn records(&self, uid: &str) -> Result<Vec<Found>, ClusterError> {
+    async fn records(&self, uid: &str) -> Result<FoundRecords, ClusterError> {
         record::find(&self.cluster, uid).await
     }
 
@@ -119,10 +123,6 @@ impl Cluster for RealCluster {
 
     async fn delete_dirty_end(&self, run_id: &str) -> Result<(), ClusterError> {
         dirty_end::delete(&self.cluster, run_id).await
-    }
-
-    async fn dirty_ends(&self, uid: &str) -> Result<Vec<FoundDirtyEnd>, ClusterError> {
-        dirty_end::find(&self.cluster, uid).await
     }
 
     async fn record_writers(&self) -> Writers {

@@ -24,11 +24,16 @@ pub use store::Files;
 /// holds this program.
 pub fn ports(cluster: &Cluster, stack: Option<&Arc<Stack>>, chart: Option<&Path>, image: &str) -> Ports {
     let clock = Clock::start();
+    let cluster = &cluster.clone().by_clock(clock);
     let chart = chart.unwrap_or(Path::new("")).to_owned();
     let faults = faults::RealFaults { cluster: cluster.clone(), clock, image: image.to_owned(), chart: chart.clone() };
     let probes = probes::RealProbes { cluster: cluster.clone(), clock, image: image.to_owned() };
-    let shell =
-        shell::Bash { cluster: cluster.clone(), chart, chart_at: stack.and_then(|stack| stack.runbooks.chart.clone()) };
+    let shell = shell::Bash {
+        cluster: cluster.clone(),
+        chart,
+        chart_at: stack.and_then(|stack| stack.runbooks.chart.clone()),
+        provided: tokio::sync::OnceCell::new(),
+    };
     Ports {
         clock,
         cluster: Arc::new(cluster::RealCluster { cluster: cluster.clone(), clock }),

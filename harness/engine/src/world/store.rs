@@ -2,9 +2,9 @@
 
 use crate::files;
 use crate::port::{Appender, Store};
-use std::fs::File;
-use std::io;
-use std::path::Path;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 
 /// Files of this machine, for its user alone.
 #[derive(Clone, Copy, Debug, Default)]
@@ -17,6 +17,26 @@ impl Store for Files {
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn Appender>> {
         Ok(Box::new(files::create_new(path)?))
+    }
+
+    fn replace(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        files::replace(path, content)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn Read + Send>> {
+        Ok(Box::new(File::open(path)?))
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        path.exists()
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
+        fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect()
     }
 }
 

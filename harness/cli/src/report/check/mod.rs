@@ -62,7 +62,7 @@ mod tests {
                 kind,
                 span: start..start + piece.len(),
                 message: "does not work".to_owned(),
-                hint: Some("mend it".to_owned()),
+                hint: Some("fix it".to_owned()),
                 corrected,
             }
         };
@@ -91,7 +91,7 @@ mod tests {
         for shown in [
             "× does not work",
             "dir with space/book.txt:1:25",
-            "help: mend it",
+            "help: fix it",
             "instead: kubectl get pods -n b",
             "stands in: helm",
         ] {

@@ -18,7 +18,7 @@ pub(crate) fn sarif(checked: &[(Document, Report)]) -> serde_json::Result<String
     let rule = |id: &str, about: &str| json!({"id": id, "shortDescription": {"text": about}});
     let mut rules: Vec<Value> = FindingKind::ALL.iter().map(|kind| rule(kind.name(), kind.about())).collect();
     rules.push(rule(UNCHECKED, "it could not be checked, so it is neither right nor wrong"));
-    rules.push(rule(NOT_READ, "it is not surely a command, so it was not read"));
+    rules.push(rule(NOT_READ, "it may not be a command, so it was not checked"));
     let results: Vec<Value> = checked.iter().flat_map(|(document, report)| results(document, report)).collect();
     let driver = json!({"name": "firedrill", "version": env!("CARGO_PKG_VERSION"), "rules": rules});
     pretty(&json!({

@@ -31,7 +31,7 @@ pub(crate) fn text(checked: &[(Document, Report)]) -> String {
             &corrected(document, report),
         );
         section(&mut out, "not checked: neither right nor wrong", &unchecked(document, report));
-        section(&mut out, "not read: these lines are not surely commands", &not_read(document, report));
+        section(&mut out, "not checked: these lines may not be commands", &not_read(document, report));
     }
     let _ = write!(out, "{}", sum(checked));
     out

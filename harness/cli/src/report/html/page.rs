@@ -166,7 +166,7 @@ pub(super) fn page(verdict: &Verdict, journal: &Journal, start: &RunStarted, ste
             part("injection", "Did the fault really happen?", &verdict.injection),
             part("recovery", "Did the service recover in time?", &verdict.recovery),
             part("data", "Were acknowledged writes kept?", &verdict.data),
-            part("cleanup", "Is the cluster as before?", &verdict.cleanup),
+            part("cleanup", "Does the cluster match its state before the run?", &verdict.cleanup),
         ],
         zero: match (verdict.moments.contains_key(&Moment::Effect), verdict.moments.contains_key(&Moment::Inject)) {
             (true, _) => "the moment at which the effect was proven",
@@ -176,7 +176,7 @@ pub(super) fn page(verdict: &Verdict, journal: &Journal, start: &RunStarted, ste
         moments: moments(verdict, axis),
         objectives: objectives(verdict),
         no_objectives: if variant.is_some_and(|variant| variant.recovery.stays_broken()) {
-            "That it stays broken is what is judged here, not how soon it recovers: no objective applies."
+            "Negative test: the stack must still be broken at the deadline, so no objective applies."
         } else {
             "This variant has none."
         },

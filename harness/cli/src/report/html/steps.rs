@@ -56,7 +56,7 @@ impl StepRun {
         match &self.fate {
             Fate::Ended(end) => step_end(end),
             Fate::Open => "the run ended before it did".to_owned(),
-            Fate::Skipped(because) => format!("passed over: {because}"),
+            Fate::Skipped(because) => format!("skipped: {because}"),
         }
     }
 
@@ -118,7 +118,7 @@ pub(super) fn steps(journal: &Journal) -> Vec<StepRun> {
                 command: visible(command),
                 from: record.at,
                 until: Some(record.at),
-                fate: Fate::Skipped(format!("left to people: {}", visible(because))),
+                fate: Fate::Skipped(format!("manual: {}", visible(because))),
                 stdout: String::new(),
                 stderr: String::new(),
             }),

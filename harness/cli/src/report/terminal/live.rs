@@ -152,22 +152,22 @@ impl Lines {
                 self.step(*step, *correction, end, stderr, record.at)
             }
             Event::StepSkipped { step, section, because } => {
-                let said = format!("step {step} passed over ({}): {}", one_line(section), one_line(because));
+                let said = format!("step {step} skipped ({}): {}", one_line(section), one_line(because));
                 self.under(&paint.dim("–"), &said, None)
             }
             Event::StepLeftToPeople { step, section: _, line: _, command, because } => {
-                let said = format!("step {step} is a person's ({}): {}", one_line(because), one_line(command));
+                let said = format!("step {step} is manual ({}): {}", one_line(because), one_line(command));
                 self.under(&paint.dim("–"), &said, None)
             }
             // The phase that ended says it.
             Event::Observed(_) | Event::NotRedundant { missing: _, unseen: _ } => String::new(),
             Event::Lost { what } => self.warn(&one_line(what)),
             Event::Suspended { length, awake_at: _ } => self.warn(&format!(
-                "this machine was suspended for {:.1} s: what is measured proves nothing",
+                "this machine was suspended for {:.1} s: its measurements prove nothing",
                 length.as_secs_f64()
             )),
             Event::Ledger(ledger) => match &ledger.error {
-                Some(error) => self.warn(&format!("the writes in {} cannot be looked for: {error}", ledger.store)),
+                Some(error) => self.warn(&format!("the writes in {} cannot be read back: {error}", ledger.store)),
                 None if ledger.lost > 0 => self.warn(&format!(
                     "{} of {} acknowledged writes lost in {}",
                     ledger.lost, ledger.acknowledged, ledger.store
@@ -192,7 +192,7 @@ impl Lines {
                     text.push_str(&self.stuck(&format!("still faulty: {faulty}")));
                 }
                 for difference in differences {
-                    text.push_str(&self.warn(&format!("not as before: {difference}")));
+                    text.push_str(&self.warn(&format!("still differs: {difference}")));
                 }
                 text
             }
@@ -207,13 +207,13 @@ impl Lines {
             }
             Event::StateAccepted { run, differences } => {
                 let what = one_line(&first_of(differences, DIFFERENCES_SHOWN_MAX));
-                self.warn(&format!("the cluster is taken as run {} left it: {what}", one_line(run)))
+                self.warn(&format!("the cluster is accepted as run {} left it: {what}", one_line(run)))
             }
             Event::Note { text } => self.under("·", &one_line(text), None),
             Event::Interrupted { count } => self.warn(match count {
                 1 => "interrupted: undoing everything; interrupt again to skip the settling",
-                2 => "interrupted again: skipping the settling; a third time leaves at once",
-                _ => "interrupted for good: leaving",
+                2 => "interrupted again: skipping the settling; a third time exits at once",
+                _ => "interrupted a third time: exiting",
             }),
             Event::RunEnded { .. } => String::new(),
         }
@@ -297,7 +297,7 @@ impl Lines {
         }
         text.push_str("\n\n");
         if start.noop {
-            text.push_str(&self.warn("the fault is replaced by nothing: this run can only end as unknown"));
+            text.push_str(&self.warn("no-op run: nothing is broken, so it can only end as unknown"));
         }
         text
     }
@@ -357,7 +357,7 @@ impl Lines {
 
     fn warn(&self, said: &str) -> String {
         let paint = self.style.paint();
-        self.row(&paint.unknown("!"), &paint.unknown(&pad("look", INDENT - 4)), said, None)
+        self.row(&paint.unknown("!"), &paint.unknown(&pad("warning", INDENT - 4)), said, None)
     }
 
     fn stuck(&self, said: &str) -> String {

@@ -169,6 +169,7 @@ fn start(to: &mut Writer, scenario: &Scenario, series: &[Series]) {
         scenario: scenario.clone(),
         noop: false,
         cluster,
+        page_cache: None,
         flags: BTreeMap::new(),
     };
     to.at(0, Event::RunStarted(Box::new(start)));
@@ -333,8 +334,8 @@ fn end(to: &mut Writer, series: &[Series]) {
             residue: Vec::new(),
         },
     );
-    to.moment(Moment::Clean, END_MS + 2_900, "listing as before");
-    to.done(Phase::Clean, END_MS + 2_901, "18 objects made, 18 gone; listing as before");
+    to.moment(Moment::Clean, END_MS + 2_900, "inventory matches");
+    to.done(Phase::Clean, END_MS + 2_901, "18 objects made, 18 gone; inventory matches");
     to.at(END_MS + 2_950, Event::RunEnded { interrupted: false, samples: None });
 }
 

@@ -102,7 +102,7 @@ fn a_run_that_has_to_stay_broken_says_why_it_has_no_objectives() {
     assert!(html::<&[u8]>(&verdict, &journal, None).unwrap().contains("This variant has none."));
     let Event::RunStarted(start) = &mut journal.records[0].event else { panic!("not its start") };
     start.scenario.variants.get_mut(&verdict.variant).unwrap().recovery = Recovery::StaysBroken;
-    assert!(html::<&[u8]>(&verdict, &journal, None).unwrap().contains("That it stays broken is what is judged here"));
+    assert!(html::<&[u8]>(&verdict, &journal, None).unwrap().contains("Negative test: the stack must still be broken"));
 }
 
 fn assert_well_formed_small(page: &str) {

@@ -87,7 +87,11 @@ pub(super) fn recovered() -> Verdict {
         injection: part(Value::Pass, &["2 of 2 servers frozen, effect proven after 0.90 s"], None),
         recovery: part(Value::Pass, &["publish outage 31.42 - 31.53 s, accepted 60.0 s"], None),
         data: part(Value::Pass, &["1,204 acknowledged, 0 lost, 0 duplicated, 3 indeterminate (all found)"], None),
-        cleanup: part(Value::Pass, &["18 objects made, 18 gone; listing as before"], None),
+        cleanup: part(
+            Value::Pass,
+            &["18 objects made, 18 gone; the inventory matches the snapshot taken before the run"],
+            None,
+        ),
         objectives: vec![
             objective("publish outage", interval(31_420.0, 31_530.0), None, 60_000),
             objective("rollout", interval(27_900.0, 27_900.0), Some(120_000), 120_000),
@@ -181,7 +185,7 @@ pub(super) fn dirty() -> Verdict {
     verdict.recovery = part(Value::Fail, &["publish was still down when the run stopped waiting"], None);
     verdict.objectives[0].measured = Some(Measured::AtLeast { lower_ms: 180_000.0 });
     verdict.objectives[0].value = Value::Fail;
-    verdict.data = part(Value::Unknown, &["publish: its writes were not looked for"], None);
+    verdict.data = part(Value::Unknown, &["publish: its writes were not read back"], None);
     let still = "ironflow-nats-2 still frozen on node firedrill-a3f-worker2 (API server did not answer for 60 s)";
     verdict.cleanup = part(Value::Fail, &[still], Some("finish with: firedrill sweep --run 0192-hung-7c"));
     verdict

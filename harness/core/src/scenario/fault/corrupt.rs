@@ -2,6 +2,7 @@
 
 use super::{Declared, FaultKind};
 use crate::event::{UndoKind, unchecked_volume, unknown_volume};
+use crate::fidelity::{ByProvider, emulated};
 use crate::plan::Target;
 use crate::scenario::format::{CONTAINER, COUNT, Kind, NAMESPACE, PODS, Shape, required};
 use crate::scenario::read::Tab;
@@ -14,6 +15,9 @@ pub(super) static DECLARED: Declared = Declared {
     about: "flips a byte of every file in a directory of a volume, and kills the container, so that it starts from them",
     undone: "the files are put back, unless the runbook has deleted the volume",
     example: r#"{ pods = "app.kubernetes.io/name=nats", namespace = "ironflow", container = "nats", count = 1, directory = "/data/jetstream" }"#,
+    fidelity: ByProvider::everywhere(emulated(
+        "the files are changed through the file system; no disk returns wrong data, so checksums below the file system see nothing",
+    )),
     shape: Shape {
         keys: &[
             PODS,

@@ -1,6 +1,7 @@
 //! Pods deleted without grace.
 
 use super::{Declared, FaultKind, PODS_HEAL};
+use crate::fidelity::{ByProvider, real};
 use crate::scenario::format::{COUNT, NAMESPACE, PODS, Shape};
 use crate::scenario::read::Tab;
 use crate::scenario::{PodSelector, parts};
@@ -10,6 +11,7 @@ pub(super) static DECLARED: Declared = Declared {
     about: "deletes pods at once, without grace",
     undone: "none needed: their controller replaces them",
     example: r#"{ pods = "app.kubernetes.io/name=nats", namespace = "ironflow", count = 3 }"#,
+    fidelity: ByProvider::everywhere(real("the API server deletes the pods, as for `kubectl delete pod --force`")),
     shape: Shape { keys: &[PODS, NAMESPACE, COUNT] },
 };
 

@@ -1,6 +1,7 @@
 //! Tracked connections between pods ended.
 
 use super::{Declared, FaultKind};
+use crate::fidelity::{ByProvider, real};
 use crate::scenario::format::{Kind, NAMESPACE, PODS, Shape, of_stack, required};
 use crate::scenario::read::Tab;
 use crate::scenario::text::Rule;
@@ -11,6 +12,18 @@ pub(super) static DECLARED: Declared = Declared {
     about: "has the nodes of all these pods forget their TCP connections with the peers, until none comes back; in `then`, after a policy",
     undone: "none needed: allowed connections are made again",
     example: r#"{ pods = "app=api", namespace = "ironflow", peers = "app.kubernetes.io/name=nats", peers-namespace = "ironflow" }"#,
+    fidelity: ByProvider {
+        kind: real("the kernel of the node forgets the connections, and the policy decides about their next packets"),
+        existing: real(
+            "the kernel of the node forgets the connections; a policy engine with a table of its own, such as Cilium, does not",
+        ),
+        hetzner: real(
+            "the kernel of the node forgets the connections; a policy engine with a table of its own, such as Cilium, does not",
+        ),
+        hetzner_double: real(
+            "the kernel of the node forgets the connections, and the policy decides about their next packets",
+        ),
+    },
     shape: Shape {
         keys: &[
             PODS,
@@ -42,6 +55,6 @@ impl FaultKind for EndConnectionsFault {
     }
 
     fn left_behind(&self) -> &'static str {
-        "nothing: connections that may be made are made again"
+        "nothing: allowed connections are opened again"
     }
 }

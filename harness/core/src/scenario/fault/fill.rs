@@ -2,6 +2,7 @@
 
 use super::{Declared, FILL_TIMEOUT, FaultKind, MOUNT_PATH};
 use crate::event::{UndoKind, is_known, unchecked_volume};
+use crate::fidelity::{ByProvider, real};
 use crate::plan::Target;
 use crate::scenario::format::{CONTAINER, COUNT, Kind, NAMESPACE, PODS, Shape, default};
 use crate::scenario::read::Tab;
@@ -14,6 +15,14 @@ pub(super) static DECLARED: Declared = Declared {
     about: "fills the volume of a claim with real data until a write is refused, or until `leave-mib` is left",
     undone: "the file that fills it is removed",
     example: r#"{ pods = "app.kubernetes.io/name=nats", namespace = "ironflow", container = "nats", count = 1, path = "/data", leave-mib = 0 }"#,
+    fidelity: ByProvider {
+        kind: real("the file system refuses writes; a volume needs a size of its own (`fixtures/volumes`)"),
+        existing: real(
+            "the file system refuses writes; a volume that shares the disk of its node cannot be filled alone",
+        ),
+        hetzner: real("the file system of a block device refuses writes"),
+        hetzner_double: real("the file system of a loop device refuses writes"),
+    },
     shape: Shape {
         keys: &[
             PODS,

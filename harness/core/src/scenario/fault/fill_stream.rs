@@ -2,6 +2,7 @@
 
 use super::{Declared, FILL_TIMEOUT, Fault, FaultKind, MOUNT_PATH};
 use crate::event::{UndoKind, is_of_run};
+use crate::fidelity::{ByProvider, real};
 use crate::scenario::format::{CONTAINER, COUNT, Kind, NAMESPACE, PODS, Shape, required};
 use crate::scenario::mistake::Mistakes;
 use crate::scenario::read::{Chosen, Placed, Tab};
@@ -15,6 +16,7 @@ pub(super) static DECLARED: Declared = Declared {
     about: "fills the volumes of NATS servers, until `leave-mib` is left, with messages that are published to a stream",
     undone: "the messages are purged, and the stream gets its configuration back",
     example: r#"{ pods = "app.kubernetes.io/name=nats", namespace = "ironflow", container = "nats", count = 3, path = "/data", leave-mib = 64, stream = "EVENTS", subject = "drill.fill" }"#,
+    fidelity: ByProvider::everywhere(real("NATS stores the messages until the file system of its volume is full")),
     shape: Shape {
         keys: &[
             PODS,

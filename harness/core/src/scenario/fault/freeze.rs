@@ -2,6 +2,7 @@
 
 use super::{Declared, FaultKind};
 use crate::event::UndoKind;
+use crate::fidelity::{ByProvider, real};
 use crate::plan::Target;
 use crate::scenario::format::{CONTAINER, COUNT, Kind, M, NAMESPACE, PODS, S, Shape, optional};
 use crate::scenario::read::Tab;
@@ -15,6 +16,7 @@ pub(super) static DECLARED: Declared = Declared {
     about: "stops every process of a container; its connections stay open",
     undone: "the processes continue",
     example: r#"{ pods = "app.kubernetes.io/name=nats", namespace = "ironflow", container = "nats", count = 2, lasts = "90s" }"#,
+    fidelity: ByProvider::everywhere(real("the kernel of the node stops the processes, and their sockets stay open")),
     shape: Shape {
         keys: &[
             PODS,
@@ -56,6 +58,10 @@ impl FaultKind for FreezeFault {
 
     fn pods(&self) -> Option<&PodSelector> {
         Some(&self.pods)
+    }
+
+    fn may_hit_all(&self) -> bool {
+        self.lasts.is_some()
     }
 
     fn left_behind(&self) -> &'static str {

@@ -2,6 +2,7 @@
 
 use super::{Declared, FaultKind, Right};
 use crate::event::{UndoKind, is_known};
+use crate::fidelity::{ByProvider, real};
 use crate::scenario::format::{Kind, NAMESPACE, Shape, of_stack, optional, required};
 use crate::scenario::read::Tab;
 use crate::scenario::text::Rule;
@@ -12,6 +13,7 @@ pub(super) static DECLARED: Declared = Declared {
     about: "changes values of a Helm release by `helm upgrade --reuse-values`",
     undone: "`helm rollback`",
     example: r#"{ release = "ironflow", namespace = "ironflow", set = ["server.replicas=0"], set-json = ["server.env=[]"] }"#,
+    fidelity: ByProvider::everywhere(real("Helm upgrades the release, as an operator would")),
     shape: Shape {
         keys: &[
             of_stack("release", "release", Kind::Text(Rule::Kubernetes), "the Helm release"),

@@ -2,6 +2,7 @@
 
 use super::{DRIVER_SETTING, Declared, FaultKind, MOUNT_PATH};
 use crate::event::{UndoKind, unchecked_volume, unknown_volume};
+use crate::fidelity::{ByProvider, emulated, missing};
 use crate::plan::Target;
 use crate::scenario::format::{CONTAINER, COUNT, Kind, M, NAMESPACE, PODS, S, Shape, required};
 use crate::scenario::read::Tab;
@@ -15,6 +16,14 @@ pub(super) static DECLARED: Declared = Declared {
     about: "has the volume driver refuse to detach the volume of a claim from its node; volumes of `fixtures/volumes` alone",
     undone: "the driver detaches it again; ends by itself after `lasts`",
     example: r#"{ pods = "cnpg.io/instanceRole=primary", namespace = "ironflow", container = "postgres", count = 1, path = "/var/lib/postgresql/data", lasts = "15m" }"#,
+    fidelity: ByProvider {
+        kind: emulated("the volume driver of `fixtures/volumes` refuses to detach"),
+        existing: emulated(
+            "the volume driver of `fixtures/volumes` refuses to detach; other drivers do not have this fault",
+        ),
+        hetzner: missing("nobody can have Hetzner hold a detach"),
+        hetzner_double: emulated("the double does not end the action that detaches the volume"),
+    },
     shape: Shape {
         keys: &[
             PODS,

@@ -9,6 +9,7 @@ use super::format::{Key, Kind, Shape, required};
 use super::mistake::Mistakes;
 use super::read::{Chosen, Placed, Tab};
 use super::text::Rule;
+use crate::fidelity::{ByProvider, real};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -45,6 +46,14 @@ macro_rules! faults {
                 }
             }
 
+            /// See [`Fault::fidelity`].
+            pub(crate) fn declared_fidelity(&self) -> &'static ByProvider {
+                match self {
+                    $(Fault::$variant(_) => &$module::DECLARED.fidelity,)+
+                    Fault::Noop => &NOOP_FIDELITY,
+                }
+            }
+
             fn of_table(name: &str, tab: &Tab<'_>) -> Option<Self> {
                 match name {
                     $($name => $kind::read(tab).map(Fault::$variant),)+
@@ -56,6 +65,13 @@ macro_rules! faults {
 }
 
 crate::with_faults!(faults);
+
+static NOOP_FIDELITY: ByProvider = ByProvider::everywhere(real("nothing is broken, as in production most of the time"));
+
+/// How close each fault comes to a failure in production, by its name.
+pub(crate) fn fidelity_of_faults() -> impl Iterator<Item = (&'static str, &'static ByProvider)> {
+    DECLARED.iter().map(|(name, declared)| (*name, &declared.fidelity)).chain([("noop", &NOOP_FIDELITY)])
+}
 
 pub use fill::FILLER_FILE;
 pub use fill_stream::StreamBefore;
@@ -81,6 +97,8 @@ pub(super) struct Declared {
     pub(super) undone: &'static str,
     /// Its table with every key, as TOML.
     pub(super) example: &'static str,
+    /// How close it comes to a failure in production.
+    fidelity: ByProvider,
     /// Its keys.
     shape: Shape,
 }

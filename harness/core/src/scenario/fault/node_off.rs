@@ -2,6 +2,7 @@
 
 use super::{Declared, Fault, FaultKind, Right};
 use crate::event::{UndoKind, is_known};
+use crate::fidelity::{ByProvider, emulated, missing, real};
 use crate::scenario::format::{COUNT, Kind, NAMESPACE, PODS, PODS_ONLY, Shape, default, optional};
 use crate::scenario::mistake::Mistakes;
 use crate::scenario::read::{Chosen, Placed, Tab};
@@ -16,6 +17,16 @@ pub(super) static DECLARED: Declared = Declared {
     about: "powers off the nodes of pods, or a new node that is made for the drill; the provider of the cluster does it",
     undone: "the node is powered on, or removed where it was made for the drill",
     example: r#"{ pods = "app.kubernetes.io/name=nats", namespace = "ironflow", count = 1, node = "theirs", with = { pods = "cnpg.io/instanceRole=primary", namespace = "ironflow" } }"#,
+    fidelity: ByProvider {
+        kind: emulated(
+            "the container of the node is killed: its processes end at once, and its disk and page cache stay",
+        ),
+        existing: missing("firedrill did not make the nodes, and has no power over them"),
+        hetzner: real("Hetzner cuts the power of the server"),
+        hetzner_double: emulated(
+            "the processes of the server's container end at once; its root disk keeps what was not synced",
+        ),
+    },
     shape: Shape {
         keys: &[
             PODS,
@@ -89,7 +100,7 @@ impl FaultKind for NodeOffFault {
 
     fn left_behind(&self) -> &'static str {
         match self.new {
-            true => "a dead run leaves the node that it made: firedrill sweep takes it away",
+            true => "a dead run leaves the node that it made: firedrill sweep removes it",
             false => "a dead run leaves the node off: firedrill sweep powers it on",
         }
     }

@@ -2,6 +2,7 @@
 
 use super::{Declared, FaultKind, Right};
 use crate::event::{UndoKind, patch_refusal};
+use crate::fidelity::{ByProvider, real};
 use crate::scenario::ObjectRef;
 use crate::scenario::format::{Kind, NAMESPACE, Shape, required};
 use crate::scenario::read::Tab;
@@ -13,6 +14,7 @@ pub(super) static DECLARED: Declared = Declared {
     about: "changes fields of one object by a JSON merge patch",
     undone: "the fields are put back as they were",
     example: r#"{ api-version = "apps/v1", kind = "Deployment", name = "ironflow", namespace = "ironflow", merge = '{"spec": {"replicas": 0}}' }"#,
+    fidelity: ByProvider::everywhere(real("the API server changes the object, as for `kubectl patch`")),
     shape: Shape {
         keys: &[
             required("api-version", Kind::Text(Rule::ApiVersion), "the object's API version, such as `apps/v1`"),

@@ -1,6 +1,7 @@
 //! A signal to the first process of a container.
 
 use super::{Declared, FaultKind, PODS_HEAL};
+use crate::fidelity::{ByProvider, real};
 use crate::scenario::format::{CONTAINER, COUNT, Kind, NAMESPACE, PODS, Shape, required};
 use crate::scenario::read::Tab;
 use crate::scenario::{PodSelector, parts};
@@ -10,6 +11,7 @@ pub(super) static DECLARED: Declared = Declared {
     about: "sends a signal to the first process of a container, from outside its PID namespace",
     undone: "none needed: the kubelet restarts the container",
     example: r#"{ pods = "app.kubernetes.io/name=nats", namespace = "ironflow", container = "nats", count = 1, signal = "KILL" }"#,
+    fidelity: ByProvider::everywhere(real("the kernel of the node delivers the signal to the process")),
     shape: Shape {
         keys: &[
             PODS,
@@ -74,6 +76,10 @@ impl FaultKind for SignalFault {
 
     fn pods(&self) -> Option<&PodSelector> {
         Some(&self.pods)
+    }
+
+    fn may_hit_all(&self) -> bool {
+        true
     }
 
     fn left_behind(&self) -> &'static str {

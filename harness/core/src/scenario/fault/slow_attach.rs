@@ -2,6 +2,7 @@
 
 use super::{DRIVER_SETTING, Declared, Fault, FaultKind, MOUNT_PATH};
 use crate::event::{UndoKind, unchecked_volume, unknown_volume};
+use crate::fidelity::{ByProvider, emulated, missing};
 use crate::plan::Target;
 use crate::scenario::format::{CONTAINER, COUNT, Kind, M, NAMESPACE, PODS, S, Shape, required};
 use crate::scenario::mistake::Mistakes;
@@ -16,6 +17,14 @@ pub(super) static DECLARED: Declared = Declared {
     about: "has each attach of the volume of a claim take at least `takes`; volumes of `fixtures/volumes` alone",
     undone: "the driver attaches it at once again; ends by itself after `lasts`",
     example: r#"{ pods = "cnpg.io/instanceRole=primary", namespace = "ironflow", container = "postgres", count = 1, path = "/var/lib/postgresql/data", takes = "60s", lasts = "15m" }"#,
+    fidelity: ByProvider {
+        kind: emulated("the volume driver of `fixtures/volumes` waits before it attaches"),
+        existing: emulated(
+            "the volume driver of `fixtures/volumes` waits before it attaches; other drivers do not have this fault",
+        ),
+        hetzner: missing("nobody can have Hetzner attach a volume later"),
+        hetzner_double: emulated("the double waits before it ends the action that attaches the volume"),
+    },
     shape: Shape {
         keys: &[
             PODS,

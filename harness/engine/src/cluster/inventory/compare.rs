@@ -1,6 +1,7 @@
 //! What differs between two inventories of a cluster.
 
 use super::content::{Compared, compared};
+use super::readiness::Readiness;
 use super::secrets::{RELEASE_API_VERSION, is_deployed};
 use super::{Entry, Inventory};
 use crate::cluster::ObjectKey;
@@ -38,8 +39,10 @@ pub(super) fn diff(before: &Inventory, after: &Inventory) -> Vec<String> {
             // A release that was put right is no harm; what its objects say is compared on its own.
             Some(new) if key.api_version == RELEASE_API_VERSION && is_deployed(&new.state) => {}
             // A workload that lacked pods before may have all of them by now.
-            Some(new) if completed(&old.state, &new.state) && new.spec == old.spec => {}
-            Some(new) if new.state != old.state => lines.push(format!("{key}: {}, was {}", new.state, old.state)),
+            Some(new) if completed(old, new) && new.spec == old.spec => {}
+            Some(new) if (&new.state, new.readiness) != (&old.state, old.readiness) => {
+                lines.push(format!("{key}: {new}, was {old}"));
+            }
             // Where a wish was not compared when the older of the two was made, there is none to compare with.
             Some(new) if new.spec != old.spec && !old.spec.is_empty() => {
                 lines.push(format!("{key}: its {} changed", of_spec(key)));
@@ -51,40 +54,17 @@ pub(super) fn diff(before: &Inventory, after: &Inventory) -> Vec<String> {
     lines
 }
 
-/// Whether a workload of which pods were missing before has more of them ready, and nothing else of its state differs.
-fn completed(old: &str, new: &str) -> bool {
-    let (Some(old), Some(new)) = (Readiness::of(old), Readiness::of(new)) else { return false };
-    old.ready < old.wanted && new.ready > old.ready && (old.wanted, old.rest) == (new.wanted, new.rest)
-}
-
-/// How much of a workload is ready, as its state says.
-struct Readiness<'a> {
-    ready: u32,
-    wanted: u32,
-    /// What else its state says.
-    rest: &'a str,
-}
-
-impl<'a> Readiness<'a> {
-    /// Of `1 of 2 ready`, or of `2 pods, 1 ready, 1 done`, where what is done is not wanted.
-    fn of(state: &'a str) -> Option<Self> {
-        if let Some((pods, rest)) = state.split_once(" pods, ") {
-            let (ready, rest) = rest.split_once(" ready").filter(|(ready, _)| !ready.contains(' '))?;
-            let done = rest.strip_prefix(", ").and_then(|rest| rest.strip_suffix(" done"));
-            let done: u32 = done.map_or(Some(0), |done| done.parse().ok())?;
-            let pods: u32 = pods.parse().ok()?;
-            return Some(Self { ready: ready.parse().ok()?, wanted: pods.saturating_sub(done), rest });
-        }
-        let (ready, wanted) = state.strip_suffix(" ready")?.split_once(" of ")?;
-        Some(Self { ready: ready.parse().ok()?, wanted: wanted.parse().ok()?, rest: "" })
-    }
+/// Whether a workload that lacked pods before has more of them ready, and nothing else of its state differs.
+fn completed(old: &Entry, new: &Entry) -> bool {
+    let (Some(before), Some(after)) = (old.readiness, new.readiness) else { return false };
+    old.state == new.state && after.has_grown_since(before)
 }
 
 /// The workloads with pods that are not ready, a line each.
 pub(super) fn incomplete(inventory: &Inventory) -> Vec<String> {
-    let lacks = |state: &str| Readiness::of(state).is_some_and(|of| of.ready < of.wanted);
-    let found = inventory.0.iter().filter(|(_, entry)| lacks(&entry.state));
-    found.map(|(key, entry)| format!("{key}: {}", entry.state)).collect()
+    let lacks = |entry: &Entry| entry.readiness.is_some_and(Readiness::is_incomplete);
+    let found = inventory.0.iter().filter(|(_, entry)| lacks(entry));
+    found.map(|(key, entry)| format!("{key}: {entry}")).collect()
 }
 
 /// Whether it was on its way out before, by itself or with its namespace.

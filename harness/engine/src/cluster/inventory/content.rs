@@ -1,8 +1,9 @@
 //! What of an object counts beside its presence, by kind, and what changes by itself and must not.
 
 use super::super::discovery::Kind;
-use super::super::{NodeState, ObjectKey};
+use super::super::{NodeState, ObjectKey, typed};
 use super::Entry;
+use super::readiness::Readiness;
 use k8s_openapi::api::core::v1::Node;
 use kube::api::DynamicObject;
 use kube::core::ObjectMeta;
@@ -80,7 +81,8 @@ pub(super) fn with_state(kind: &Kind, object: &DynamicObject) -> (ObjectKey, Ent
         Compared::Spec => digest(&wish),
         _ => digest(&node_labels(object.metadata.labels.as_ref())),
     };
-    (kind.key(&object.metadata), Entry { state: state(name, object), spec, size, ending: is_ending(&object.metadata) })
+    let (state, readiness) = (state(name, object), readiness(name, object));
+    (kind.key(&object.metadata), Entry { state, readiness, spec, size, ending: is_ending(&object.metadata) })
 }
 
 /// An object of which only its presence counts, or the number of its last change.
@@ -172,28 +174,31 @@ fn node_labels(labels: Option<&BTreeMap<String, String>>) -> Value {
 
 /// The state of an object in a few words; empty for a kind that has none here.
 pub(super) fn state(kind: &str, object: &DynamicObject) -> String {
-    let (spec, status) = (&object.data["spec"], &object.data["status"]);
-    let number = |value: &Value| value.as_i64().unwrap_or(0);
-    let phase = |name: &str| status[name].as_str().unwrap_or("no phase").to_owned();
+    let status = &object.data["status"];
+    let phase = || status["phase"].as_str().unwrap_or("no phase").to_owned();
     match kind {
         "Node" => node_state(object),
-        "Deployment" | "StatefulSet" => {
-            format!("{} of {} ready", number(&status["readyReplicas"]), spec["replicas"].as_i64().unwrap_or(1))
-        }
-        "DaemonSet" => {
-            format!("{} of {} ready", number(&status["numberReady"]), number(&status["desiredNumberScheduled"]))
-        }
-        "PersistentVolumeClaim" => phase("phase"),
-        "Cluster" if status["readyInstances"].is_i64() => {
-            format!("{}, {} of {} ready", phase("phase"), number(&status["readyInstances"]), number(&spec["instances"]))
-        }
+        "PersistentVolumeClaim" => phase(),
+        "Cluster" if status["readyInstances"].is_i64() => phase(),
         _ => String::new(),
     }
 }
 
+/// How many pods of an object are ready; `None` for a kind that has no pods.
+pub(super) fn readiness(kind: &str, object: &DynamicObject) -> Option<Readiness> {
+    let (spec, status) = (&object.data["spec"], &object.data["status"]);
+    let or = |value: &Value, absent: u32| value.as_u64().and_then(|count| u32::try_from(count).ok()).unwrap_or(absent);
+    let (ready, desired) = match kind {
+        "Deployment" | "StatefulSet" => (or(&status["readyReplicas"], 0), or(&spec["replicas"], 1)),
+        "DaemonSet" => (or(&status["numberReady"], 0), or(&status["desiredNumberScheduled"], 0)),
+        "Cluster" if status["readyInstances"].is_i64() => (or(&status["readyInstances"], 0), or(&spec["instances"], 0)),
+        _ => return None,
+    };
+    Some(Readiness::Replicas { ready, desired })
+}
+
 fn node_state(object: &DynamicObject) -> String {
-    let whole = serde_json::to_value(object).and_then(serde_json::from_value::<Node>);
-    let Ok(node) = whole.map(|node| NodeState::of(&node)) else { return "unreadable".to_owned() };
+    let Ok(node) = typed::<Node>(object).map(|node| NodeState::of(&node)) else { return "unreadable".to_owned() };
     let mut words = vec![if node.ready { "Ready".to_owned() } else { "not Ready".to_owned() }];
     if node.unschedulable {
         words.push("unschedulable".to_owned());

@@ -1,9 +1,10 @@
 //! Objects with generated names: they count by what they belong to, since their successors are as good.
 
 use super::super::discovery::Kind;
-use super::super::{ObjectKey, is_ready};
+use super::super::{ObjectKey, is_ready, typed};
 use super::Entry;
 use super::content::is_ending;
+use super::readiness::Readiness;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::DynamicObject;
@@ -60,8 +61,7 @@ pub(super) fn count_attachments(kind: &Kind, attachments: &[DynamicObject]) -> V
 pub(super) fn count_pods(kind: &Kind, pods: &[DynamicObject]) -> Vec<(ObjectKey, Entry)> {
     let mut counts: BTreeMap<ObjectKey, (u32, u32, u32)> = BTreeMap::new();
     for object in pods {
-        let whole = serde_json::to_value(object).and_then(serde_json::from_value::<Pod>);
-        let pod = whole.unwrap_or_default();
+        let pod: Pod = typed(object).unwrap_or_default();
         let mut key = kind.key(&object.metadata);
         key.name = owner_of(&object.metadata);
         let ready = is_ready(&pod);
@@ -69,9 +69,9 @@ pub(super) fn count_pods(kind: &Kind, pods: &[DynamicObject]) -> Vec<(ObjectKey,
         let count = counts.entry(key).or_default();
         *count = (count.0 + 1, count.1 + u32::from(ready), count.2 + u32::from(done));
     }
-    let entry = |(all, ready, done): (u32, u32, u32)| {
-        let done = if done == 0 { String::new() } else { format!(", {done} done") };
-        Entry { state: format!("{all} pods, {ready} ready{done}"), ..Entry::default() }
+    let entry = |(total, ready, completed)| Entry {
+        readiness: Some(Readiness::Pods { total, ready, completed }),
+        ..Entry::default()
     };
     counts.into_iter().map(|(key, count)| (key, entry(count))).collect()
 }

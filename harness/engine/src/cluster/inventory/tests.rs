@@ -108,8 +108,32 @@ fn nodes_show_readiness_and_taints() {
 fn a_database_cluster_shows_its_phase_and_a_machine_cluster_does_not() {
     let database = object(json!({"metadata": {"name": "pg"}, "spec": {"instances": 2},
         "status": {"phase": "Failing over", "readyInstances": 1}}));
-    assert_eq!(state("Cluster", &database), "Failing over, 1 of 2 ready");
-    assert_eq!(state("Cluster", &object(json!({"metadata": {"name": "m"}, "spec": {}}))), "");
+    let listed = |object: &DynamicObject| with_state(&kind("postgresql.cnpg.io", "Cluster"), object).1.to_string();
+    assert_eq!(listed(&database), "Failing over, 1 of 2 ready");
+    assert_eq!(listed(&object(json!({"metadata": {"name": "m"}, "spec": {}}))), "");
+}
+
+#[test]
+fn a_database_cluster_that_gets_an_instance_is_no_difference_unless_its_phase_changes() {
+    let database = |phase: &str, ready: u32| {
+        let status = json!({"phase": phase, "readyInstances": ready});
+        let json = json!({"metadata": {"name": "pg"}, "spec": {"instances": 2}, "status": status});
+        inventory(&[], &[(kind("postgresql.cnpg.io", "Cluster"), object(json))])
+    };
+    let before = database("Cluster in healthy state", 1);
+    assert_eq!(before.incomplete(), ["Cluster pg: Cluster in healthy state, 1 of 2 ready"]);
+    assert!(diff(&before, &database("Cluster in healthy state", 2)).is_empty());
+    assert_eq!(
+        diff(&before, &database("Failing over", 2)),
+        ["Cluster pg: Failing over, 2 of 2 ready, was Cluster in healthy state, 1 of 2 ready"]
+    );
+}
+
+#[test]
+fn counts_are_kept_as_numbers() {
+    let kept = serde_json::to_value(inventory(&[], &[deployment(3, 2, json!(null), "a")])).unwrap();
+    assert_eq!(kept[0][1]["readiness"], json!({"replicas": {"ready": 2, "desired": 3}}));
+    assert_eq!(kept[0][1]["state"], "");
 }
 
 #[test]

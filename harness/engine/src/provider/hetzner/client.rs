@@ -6,7 +6,7 @@
 
 mod action;
 mod error;
-#[allow(dead_code, reason = "the limit itself is for `doctor`; the client needs what is left of it")]
+mod forward;
 mod rate;
 #[allow(dead_code, reason = "a reply is described as far as it is understood, also where nothing asks for a field yet")]
 mod reply;
@@ -18,7 +18,7 @@ mod tests;
 
 pub(crate) use action::Action;
 pub(crate) use error::{ApiError, Code};
-#[allow(unused_imports, reason = "for `doctor`")]
+pub(crate) use forward::Reply;
 pub(crate) use rate::RateLimit;
 pub(crate) use reply::{Image, PrimaryIp, Resource, Server, ServerStatus, ServerType, Volume};
 pub(crate) use resources::{Kind, NewServer, UserData};
@@ -236,6 +236,15 @@ impl Client {
     }
 
     async fn send_once(&self, request: &Request) -> Result<Vec<u8>, ApiError> {
+        let reply = self.reply_to(request).await?;
+        if reply.status.is_success() {
+            return Ok(reply.body);
+        }
+        Err(Refusal::of(request.shown(), reply.status.as_u16(), &reply.body))
+    }
+
+    /// Sends a request once. Returns the reply, whatever its status is.
+    async fn reply_to(&self, request: &Request) -> Result<Reply, ApiError> {
         let mut sent = self.http.request(request.method.clone(), self.endpoint.url(&request.path));
         if let Some(body) = &request.body {
             let json = HeaderValue::from_static("application/json");
@@ -247,7 +256,7 @@ impl Client {
         };
         let mut reply = sent.send().await.map_err(failed)?;
         self.gauge.read(reply.headers());
-        let status = reply.status();
+        let (status, headers) = (reply.status(), reply.headers().clone());
         let mut body = Vec::new();
         while let Some(piece) = reply.chunk().await.map_err(failed)? {
             if body.len() + piece.len() > REPLY_BYTES_MAX {
@@ -256,10 +265,7 @@ impl Client {
             }
             body.extend_from_slice(&piece);
         }
-        if status.is_success() {
-            return Ok(body);
-        }
-        Err(Refusal::of(request.shown(), status.as_u16(), &body))
+        Ok(Reply { status, headers, body })
     }
 
     fn unreachable(&self, request: &Request, why: String, maybe_done: bool) -> ApiError {

@@ -7,6 +7,8 @@ use thiserror::Error;
 /// The labels of a resource.
 pub(crate) type Labels = BTreeMap<String, String>;
 
+/// What the keys of firedrill's labels begin with.
+pub(crate) const PREFIX: &str = "firedrill.dev/";
 /// The cluster of a resource. A resource is ours only if this label has a value that begins with [`NAME_PREFIX`].
 pub(crate) const CLUSTER: &str = "firedrill.dev/cluster";
 /// The run that created the resource.

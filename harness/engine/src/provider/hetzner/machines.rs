@@ -1,17 +1,20 @@
 //! What acts on the machines of an opened cluster: its servers, by Hetzner's API.
 
 use super::super::volumes::FixtureDriver;
-use super::super::{Capabilities, ExternalEndpoint, ExternalNeed, MachineError, Machines, Support, Volumes, ports};
+use super::super::{
+    Capabilities, ExternalEndpoint, ExternalNeed, MachineError, Machines, StepEnvironment, Support, Volumes, ports,
+};
 use super::account::Account;
-use super::client::Server;
+use super::client::{Limits, Server};
 use super::firewall::NODE_PORTS;
 use super::power::{self, PowerError, ServerRef};
 use super::record::Record;
 use super::remove::Scope;
-use super::{cost, create, nodes};
+use super::{cost, create, nodes, step_proxy};
 use crate::clock::Clock;
 use crate::cluster::{Cluster, RunMark};
 use async_trait::async_trait;
+use firedrill_core::event::PageCache;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -92,6 +95,10 @@ impl Machines for HetznerMachines {
         )))
     }
 
+    fn page_cache(&self) -> Option<PageCache> {
+        Some(PageCache::Lost)
+    }
+
     fn power_on_command(&self, node: &str) -> Option<String> {
         Some(format!("hcloud server poweron {node}"))
     }
@@ -126,6 +133,13 @@ impl Machines for HetznerMachines {
 
     async fn check_external(&self, cluster: &Cluster, needs: &[ExternalNeed]) -> Result<(), MachineError> {
         ports::check(&cluster.name, NODE_PORTS.count(), needs.len())
+    }
+
+    async fn step_environment(&self) -> Result<StepEnvironment, MachineError> {
+        let Account { endpoint, token, .. } = &*self.account;
+        let mark = self.record.mark_of_run(&self.record.run);
+        let started = step_proxy::start(endpoint, token, &mark, Limits::default()).await;
+        started.map_err(|error| MachineError::StepEnvironment(error.to_string()))
     }
 
     fn volumes(&self) -> Option<&dyn Volumes> {

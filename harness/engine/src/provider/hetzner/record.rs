@@ -60,9 +60,14 @@ impl Record {
     /// # Errors
     /// If one cannot be a label.
     pub(crate) fn labels_of_run(&self, run: &str) -> Result<Labels, ProviderError> {
+        self.mark_of_run(run).labels().map_err(other)
+    }
+
+    /// The mark of a resource that this run makes.
+    pub(crate) fn mark_of_run(&self, run: &str) -> Mark {
         let Settings { name, owner, .. } = &self.settings;
         let (cluster, run, owner) = (name.clone(), run.to_owned(), owner.clone());
-        Mark { cluster, run, owner, expires_unix_s: self.expires_unix_s }.labels().map_err(other)
+        Mark { cluster, run, owner, expires_unix_s: self.expires_unix_s }
     }
 
     /// Has its secrets taken out of all texts.

@@ -6,6 +6,7 @@ use super::nodes;
 use super::power::Containers;
 use crate::cluster::{Cluster, RunMark};
 use async_trait::async_trait;
+use firedrill_core::event::PageCache;
 use std::collections::BTreeMap;
 
 pub(super) struct KindMachines {
@@ -37,6 +38,10 @@ impl Machines for KindMachines {
 
     async fn is_on(&self, node: &str) -> Result<bool, MachineError> {
         self.containers.is_on(node).await
+    }
+
+    fn page_cache(&self) -> Option<PageCache> {
+        Some(PageCache::Kept)
     }
 
     fn power_on_command(&self, node: &str) -> Option<String> {

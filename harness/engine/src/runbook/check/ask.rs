@@ -1,7 +1,8 @@
-//! Questions to the real programs, each asked once.
+//! Questions to the real programs, each asked once. The API server itself answers those that it can ([`super::api`]).
 
-use super::judge::{Judge, Judged, Stage};
-use super::spawn::{Ended, spawn};
+use super::api::ApiAnswers;
+use super::judge::{AllowedCall, Judge, Stage};
+use super::spawn::{ProgramOutput, spawn};
 use crate::cluster::{Cluster, ClusterError};
 use firedrill_core::shell::{After, Pipeline, Sink};
 use std::collections::BTreeMap;
@@ -42,7 +43,7 @@ impl Answer {
         let line = lines.iter().find(is_error).or(lines.last()).copied().unwrap_or_default();
         let line = ["error: ", "Error: ", "ERROR:  "].iter().find_map(|word| line.strip_prefix(word)).unwrap_or(line);
         match (line.trim(), self.code) {
-            ("", Some(code)) => format!("exit code {code} without a word"),
+            ("", Some(code)) => format!("exit code {code} without output"),
             ("", None) => format!("no answer within {} s", LIMIT.as_secs()),
             (line, _) => line.to_owned(),
         }
@@ -73,16 +74,21 @@ pub(super) struct Asker {
     directory: PathBuf,
     /// Where runbooks name the chart, in that directory.
     chart: Option<String>,
-    answers: BTreeMap<Judged, Answer>,
+    answers: BTreeMap<AllowedCall, Answer>,
+    /// How reads of runbooks ended.
+    reads: BTreeMap<AllowedCall, ProgramOutput>,
+    /// What answers questions to kubectl without it.
+    api: Option<ApiAnswers>,
     /// What was run, for tests.
     #[cfg(test)]
-    pub(super) log: Vec<Judged>,
+    pub(super) log: Vec<AllowedCall>,
 }
 
 impl Asker {
     /// Programs see this cluster alone and run in `directory`.
     pub(super) fn new(cluster: &Cluster, directory: &Path, chart: Option<String>) -> Self {
-        Self::with(cluster.kubectl_env(), directory, chart)
+        let api = Some(ApiAnswers::of(cluster));
+        Self { api, ..Self::with(cluster.kubectl_env(), directory, chart) }
     }
 
     /// The same with these variables. Programs are found in its PATH, of which they then see nothing: kubectl and helm run
@@ -102,6 +108,8 @@ impl Asker {
             directory: directory.to_owned(),
             chart,
             answers: BTreeMap::new(),
+            reads: BTreeMap::new(),
+            api: None,
             #[cfg(test)]
             log: Vec::new(),
         }
@@ -127,8 +135,8 @@ impl Asker {
     /// Why a path outside of the chart is not looked at.
     pub(super) fn outside_of_chart(&self) -> String {
         match &self.chart {
-            Some(chart) => format!("only `{chart}/` stands where commands run"),
-            None => "no file stands where commands run".to_owned(),
+            Some(chart) => format!("only `{chart}/` is in the folder that commands run in"),
+            None => "no file is in the folder that commands run in".to_owned(),
         }
     }
 
@@ -162,11 +170,18 @@ impl Asker {
     ///
     /// # Errors
     /// Where the API server does not answer it.
-    pub(super) async fn run(&mut self, judged: &Judged) -> Result<Answer, Trouble> {
+    pub(super) async fn run(&mut self, judged: &AllowedCall) -> Result<Answer, Trouble> {
         if let Some(known) = self.answers.get(judged) {
             return Ok(known.clone());
         }
-        let answer = self.run_with(judged, Vec::new()).await?;
+        let direct = match &mut self.api {
+            Some(api) if judged.name() == "kubectl" => Box::pin(api.answer(judged.argv(), LIMIT)).await,
+            _ => None,
+        };
+        let answer = match direct {
+            Some(answer) => answer,
+            None => self.run_with(judged, Vec::new()).await?,
+        };
         self.answers.insert(judged.clone(), answer.clone());
         Ok(answer)
     }
@@ -175,7 +190,7 @@ impl Asker {
     ///
     /// # Errors
     /// Where the API server does not answer it.
-    pub(super) async fn run_with(&mut self, judged: &Judged, input: Vec<u8>) -> Result<Answer, Trouble> {
+    pub(super) async fn run_with(&mut self, judged: &AllowedCall, input: Vec<u8>) -> Result<Answer, Trouble> {
         match tokio::time::timeout(LIMIT, self.spawn(judged, input)).await {
             Ok(ended) => {
                 let ended = ended?;
@@ -215,7 +230,10 @@ impl Asker {
             let mut piped = Vec::new();
             for (command, stage) in pipeline.commands.iter().zip(stages) {
                 let ended = match stage {
-                    Stage::Echo(text) => Ended { stdout: text.clone().into_bytes(), ..Ended::default() },
+                    Stage::Echo(text) => {
+                        ProgramOutput { stdout: text.clone().into_bytes(), ..ProgramOutput::default() }
+                    }
+                    Stage::Run(judged) if judged.asks_cluster() && piped.is_empty() => self.read(judged).await?,
                     Stage::Run(judged) => self.spawn(judged, std::mem::take(&mut piped)).await?,
                 };
                 code = if ended.code == 0 { code } else { ended.code };
@@ -233,14 +251,24 @@ impl Asker {
         Ok(Answer { code: Some(code), stdout: text(stdout), stderr: text(stderr) })
     }
 
-    async fn spawn(&mut self, judged: &Judged, input: Vec<u8>) -> Result<Ended, Trouble> {
+    /// Runs a read of a runbook, once: many runbooks begin with the same.
+    async fn read(&mut self, judged: &AllowedCall) -> Result<ProgramOutput, Trouble> {
+        if let Some(known) = self.reads.get(judged) {
+            return Ok(known.clone());
+        }
+        let ended = self.spawn(judged, Vec::new()).await?;
+        self.reads.insert(judged.clone(), ended.clone());
+        Ok(ended)
+    }
+
+    async fn spawn(&mut self, judged: &AllowedCall, input: Vec<u8>) -> Result<ProgramOutput, Trouble> {
         #[cfg(test)]
         self.log.push(judged.clone());
         let name = judged.name();
         let not_run = |error: std::io::Error| ClusterError::Other(format!("{name} cannot be run: {error}"));
         let ended = Box::pin(spawn(judged, &self.variables, &self.directory, input)).await.map_err(not_run)?;
         if ended.is_cut {
-            return Err(Trouble::Refused(format!("`{name}` writes more than is read of it")));
+            return Err(Trouble::Refused(format!("`{name}` writes more output than is read")));
         }
         let said = String::from_utf8_lossy(&ended.stderr);
         let lost = said.lines().find(|line| UNREACHABLE.iter().any(|said| line.contains(said)));

@@ -71,7 +71,7 @@ impl Call {
 /// What nothing is put in the place of, in these words.
 pub(super) fn open_word(words: &[&Word]) -> Option<String> {
     words.iter().find_map(|word| match placeholders(&word.text).first() {
-        Some((_, name)) => Some(format!("`<{name}>` stands for something that is not known here")),
+        Some((_, name)) => Some(format!("`<{name}>` stands for an unknown value")),
         None if !word.is_literal => Some(format!("`{}` is known only where it runs", word.text)),
         None => None,
     })
@@ -207,16 +207,23 @@ fn take_next(flag: &mut Given, rest: &[Word], at: &mut usize) {
 }
 
 /// Has the program read the call's flags, behind its `--help`: then it does nothing else. Each is written in one form, and
-/// one that would take the `--help` back is not among them.
+/// one that would take the `--help` back is not among them. Flags that its help lists and that it can only accept are not
+/// put to it.
 async fn flags(asker: &mut Asker, call: &Call, found: &mut Found) -> Result<(), Trouble> {
     let mut given: Vec<&Given> = Vec::new();
     for flag in &call.given {
         let dashes = if flag.asked.chars().count() == 1 { "-" } else { "--" };
         if !judge::is_flag(&flag.asked) {
             unknown(call, flag, &format!("{dashes}{}", flag.asked), found);
-        } else if flag.value.as_ref().is_none_or(|value| open_word(&[value]).is_none()) {
+        } else if flag.value.as_ref().is_none_or(|value| open_word(&[value]).is_none())
+            && !(flag.is_known
+                && call.help.surely_reads(&flag.name, flag.value.as_ref().map(|word| word.text.as_str())))
+        {
             given.push(flag);
         }
+    }
+    if given.is_empty() {
+        return Ok(());
     }
     for _ in 0..=UNKNOWN_MAX.max(given.len()) {
         // Of a flag that its help does not list, only the name is asked for.

@@ -14,6 +14,8 @@ pub(super) struct Help {
     pub(super) flags: BTreeMap<String, bool>,
     /// Long names of one-letter flags.
     letters: BTreeMap<String, String>,
+    /// Long names of flags that take any text, so that no value of them is a mistake.
+    texts: BTreeSet<String>,
     /// Subcommands, where it has them.
     pub(super) commands: BTreeSet<String>,
     /// Whether a subcommand may follow.
@@ -43,6 +45,7 @@ impl Help {
             let globals = Self::parse(program, &asker.ask(&["kubectl", "options"]).await?.stdout);
             help.flags.extend(globals.flags);
             help.letters.extend(globals.letters);
+            help.texts.extend(globals.texts);
         }
         help.has_commands |= path.is_empty();
         help.folds = program == "kubectl";
@@ -89,9 +92,23 @@ impl Help {
                 kind.is_some_and(|kind| !kind.split("  ").next().unwrap_or_default().contains("[="))
             }
         };
+        // kubectl quotes the default of a text alone; helm names the type.
+        let is_text = after.starts_with("='") || ["string", "stringArray"].iter().any(|kind| is_of_type(after, kind));
+        if is_text {
+            self.texts.insert(name.to_owned());
+        }
         self.flags.insert(name.to_owned(), takes_value);
         if let Some(letter) = letter {
             self.letters.insert(letter.to_owned(), name.to_owned());
+        }
+    }
+
+    /// Whether a flag with this value, or without one, is surely read: a text, or a switch that is set.
+    pub(super) fn surely_reads(&self, name: &str, value: Option<&str>) -> bool {
+        match (self.flags.get(name), value) {
+            (Some(_), Some(_)) => self.texts.contains(name),
+            (Some(takes_value), None) => !takes_value,
+            (None, _) => false,
         }
     }
 
@@ -100,6 +117,11 @@ impl Help {
         let long = self.letters.get(name).map_or(name, String::as_str);
         self.flags.get(long).map(|takes| (long.to_owned(), *takes))
     }
+}
+
+/// Whether the type that helm names behind a flag is this one.
+fn is_of_type(after: &str, kind: &str) -> bool {
+    after.strip_prefix(' ').and_then(|rest| rest.strip_prefix(kind)).is_some_and(|rest| rest.starts_with("  "))
 }
 
 #[cfg(test)]
@@ -117,5 +139,29 @@ mod tests {
         let help = Help::parse("helm", helm);
         assert_eq!(["a", "revision", "wait", "n"].map(|name| help.flag(name).unwrap().1), [false, true, false, true]);
         assert!(!help.has_commands && help.depth == 2);
+    }
+
+    #[test]
+    fn only_what_no_program_can_refuse_is_surely_read() {
+        let kubectl = "Options:\n    -l, --selector='':\n\tx\n\n    --tail=-1:\n\tx\n\n    --wait=true:\n\tx\n\n    --env=[]:\n\tx\n";
+        let helm = "Flags:\n      --set stringArray   set\n      --devel string   x\n  -o, --output format   x\n      --revision int    get\n      --debug   x\n      --keys strings   x\n";
+        let (kubectl, helm) = (Help::parse("kubectl", kubectl), Help::parse("helm", helm));
+        for (help, name, value, is_sure) in [
+            (&kubectl, "selector", Some("a b"), true),
+            (&kubectl, "selector", None, false),
+            (&kubectl, "tail", Some("5"), false),
+            (&kubectl, "env", Some("a"), false),
+            (&kubectl, "wait", None, true),
+            (&kubectl, "wait", Some("maybe"), false),
+            (&kubectl, "other", None, false),
+            (&helm, "set", Some("a=b"), true),
+            (&helm, "devel", Some("a"), true),
+            (&helm, "debug", None, true),
+            (&helm, "output", Some("x"), false),
+            (&helm, "revision", Some("x"), false),
+            (&helm, "keys", Some("x"), false),
+        ] {
+            assert_eq!(help.surely_reads(name, value), is_sure, "--{name} {value:?}");
+        }
     }
 }

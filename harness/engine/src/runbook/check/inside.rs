@@ -21,12 +21,12 @@ pub(super) async fn check(
     found: &mut Found,
 ) -> Result<Way, Trouble> {
     let Some(program) = call.inner.first() else {
-        found.skip(call.span.clone(), "no command stands behind `--`");
+        found.skip(call.span.clone(), "there is no command after `--`");
         return Ok(Way::Left);
     };
     let Some(pod) = &subject.pod else {
         if found.is_empty() {
-            found.skip(program.span.clone(), "there is no pod to ask whether it has this program");
+            found.skip(program.span.clone(), "there is no pod in which to look for this program");
         }
         return Ok(Way::Left);
     };
@@ -42,7 +42,7 @@ pub(super) async fn check(
     let answer = asker.ask(&question).await?;
     if !answer.ok() {
         if !answer.lacks_program() && !matches!(answer.code, Some(1 | 127)) {
-            found.skip(program.span.clone(), format!("whether the container has it is not known: {}", answer.why()));
+            found.skip(program.span.clone(), format!("the container could not be searched for it: {}", answer.why()));
             return Ok(Way::Left);
         }
         // Without a shell only the program itself can tell, where it is safe to run.
@@ -50,7 +50,7 @@ pub(super) async fn check(
         if !is_missing {
             if asker.judge().read(&call.words()).is_err() || open_word(&call.inner.iter().collect::<Vec<_>>()).is_some()
             {
-                found.skip(program.span.clone(), "the container has no shell to ask whether it has this program");
+                found.skip(program.span.clone(), "the container has no shell with which to look for this program");
                 return Ok(Way::Left);
             }
             let question: Vec<&str> =

@@ -83,20 +83,17 @@ pub(super) async fn check(
         return try_it(asker, &call, found).await;
     }
     if ["watch", "watch-only", "follow"].iter().any(|name| call.has(name)) {
-        found.skip(call.span.clone(), "it never ends by itself: what it names was looked at");
+        found.skip(call.span.clone(), "it never ends by itself; only the objects that it names were checked");
         return Ok(Way::Left);
     }
     match asker.judge().read(&call.words()) {
         Ok(_) => Ok(Way::Read),
         Err(_) if TRIED.contains(&call.path[0].as_str()) => {
-            found.skip(call.span.clone(), "what it reads is not among the files that stand where commands run");
+            found.skip(call.span.clone(), "the file that it reads is not in the folder that commands run in");
             Ok(Way::Left)
         }
         Err(_) if verb.starts_with("rollout ") || verb == "edit" => {
-            found.skip(
-                call.span.clone(),
-                format!("`kubectl {verb}` cannot be tried without being done; what it acts on is there"),
-            );
+            found.skip(call.span.clone(), format!("`kubectl {verb}` has no dry run; its target exists"));
             Ok(Way::Left)
         }
         Err(reason) => {
@@ -144,15 +141,9 @@ async fn try_it(asker: &mut Asker, call: &call::Call, found: &mut Found) -> Resu
         let kind = if chart::is_unchangeable(&why) { FindingKind::Unchangeable } else { FindingKind::Fails };
         found.add(kind, call.span.clone(), why, None);
     } else if call.path[0] == "run" {
-        found.skip(
-            call.span.clone(),
-            "the pod would be admitted; whether its image can be had and what it shows is not known",
-        );
+        found.skip(call.span.clone(), "the pod would be admitted; its image and its output were not checked");
     } else if call.path[0] == "delete" && !call.has("wait") && call.args.first().is_some_and(is_claim) {
-        found.skip(
-            call.span.clone(),
-            "it would be marked as deleted; how long a pod that uses it holds it is not known",
-        );
+        found.skip(call.span.clone(), "it would be marked for deletion; a pod that uses it may delay that");
     }
     Ok(Way::Tried)
 }

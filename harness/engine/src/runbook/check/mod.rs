@@ -4,6 +4,7 @@
 //! server-side dry runs, and commands in containers. No shell is involved: whatever is run passes the gate of `judge`
 //! and is started with exactly the arguments that were judged (`spawn`).
 
+mod api;
 mod ask;
 mod call;
 mod chart;

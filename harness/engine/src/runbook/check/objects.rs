@@ -1,5 +1,6 @@
 //! Namespaces, objects, labels and containers that a call of kubectl names.
 
+use super::api::LABELS;
 use super::ask::{Asker, Trouble};
 use super::call::{Call, open_word};
 use super::found::Found;
@@ -212,12 +213,11 @@ async fn matches(asker: &mut Asker, kind: &str, labels: &str, place: &[&str]) ->
 
 /// Labels that were probably meant: others with the same value, or the part of the selector that does match.
 async fn likely(asker: &mut Asker, kind: &str, labels: &str, place: &[&str]) -> Result<Option<String>, Trouble> {
-    let template = "jsonpath={range .items[*]}{.metadata.labels}{\"\\n\"}{end}";
-    let listed = asker.ask(&kubectl(&["get", kind, "-o", template], place)).await?.stdout;
+    let listed = asker.ask(&kubectl(&["get", kind, "-o", LABELS], place)).await?.stdout;
     let all: Vec<BTreeMap<String, String>> =
         listed.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     if all.is_empty() {
-        return Ok(Some(format!("there is no {kind} at all")));
+        return Ok(Some(format!("there is no {kind}")));
     }
     for term in labels.split(',') {
         let Some((key, value)) = term.split_once('=').map(|(key, value)| (key, value.trim_start_matches('='))) else {

@@ -1,6 +1,6 @@
 //! Runs what was judged: exactly that program with exactly those arguments, without a shell.
 
-use super::judge::Judged;
+use super::judge::AllowedCall;
 use crate::process::Group;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use std::ffi::OsString;
@@ -17,7 +17,7 @@ const FILTER_MAX_BYTES: u64 = 2 << 30;
 
 /// How a program ended.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Ended {
+pub(super) struct ProgramOutput {
     pub(super) code: i32,
     pub(super) stdout: Vec<u8>,
     pub(super) stderr: Vec<u8>,
@@ -27,11 +27,11 @@ pub(super) struct Ended {
 
 /// Runs a program to its end. Dropped before, all that it started is killed.
 pub(super) async fn spawn(
-    judged: &Judged,
+    judged: &AllowedCall,
     variables: &[(OsString, OsString)],
     directory: &Path,
     input: Vec<u8>,
-) -> std::io::Result<Ended> {
+) -> std::io::Result<ProgramOutput> {
     let missing = || std::io::Error::new(std::io::ErrorKind::NotFound, "it is not in the PATH");
     let mut command = Command::new(judged.program().ok_or_else(missing)?);
     command.args(judged.argv()).env_clear().current_dir(directory);
@@ -61,7 +61,7 @@ pub(super) async fn spawn(
     let status = child.wait().await?;
     group.leave();
     let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
-    Ok(Ended { code, is_cut: stdout.1 || stderr.1, stdout: stdout.0, stderr: stderr.0 })
+    Ok(ProgramOutput { code, is_cut: stdout.1 || stderr.1, stdout: stdout.0, stderr: stderr.0 })
 }
 
 async fn keep(stream: Option<impl AsyncRead + Unpin>) -> std::io::Result<(Vec<u8>, bool)> {

@@ -90,7 +90,7 @@ pub(super) async fn check(
         known.check(asker, statement, span, found).await?;
     }
     if statements.is_empty() {
-        found.skip(call.inner[0].span.clone(), "it waits for what a person types; its login was tried");
+        found.skip(call.inner[0].span.clone(), "it waits for input; only its login was tried");
     }
     *database = Some(known);
     Ok(Way::Tried)
@@ -118,7 +118,7 @@ impl Database {
         for statement in text.split(';').map(str::trim).filter(|statement| !statement.is_empty()) {
             let verb = statement.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
             if !PREPARED.contains(&verb.as_str()) || statement.matches('\'').count() % 2 == 1 {
-                found.skip(span.clone(), format!("`{verb}` cannot be tried without being done"));
+                found.skip(span.clone(), format!("`{verb}` has no dry run"));
                 continue;
             }
             let mut question = self.exec.clone();

@@ -1,9 +1,12 @@
 //! Whole checks with kubectl, helm, shells and filters replaced by recorders, and the lists held against this project's own
 //! runbooks.
 
+mod hostile;
+
 use super::*;
 use firedrill_core::document::read;
 use firedrill_core::scenario::bind_targets;
+use hostile::hostile;
 use proptest::prelude::*;
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
@@ -232,123 +235,6 @@ fn object(argv: &[String]) -> Option<&'static str> {
 async fn check(recorders: &mut Recorders, file: &str, text: &str) -> Report {
     let document = read(file, text);
     recorders.checker.check(&document, None, &Layout::default()).await.unwrap()
-}
-
-fn hostile() -> impl Strategy<Value = String> {
-    let begins = prop::sample::select(vec![
-        "kubectl get pods -n a",
-        "kubectl delete pod b",
-        "kubectl exec b --",
-        "kubectl exec -i b -- nc",
-        "kubectl logs b",
-        "kubectl run t --image=c",
-        "kubectl evil",
-        "kubectl create evil",
-        "kubectl create configmap c",
-        "kubectl patch pod b",
-        "kubectl apply",
-        "kubectl set env deploy/b",
-        "helm upgrade b deploy/helm/ironflow",
-        "helm get values b",
-        "helm evil",
-        "kubectl exec b -- wget -qO- http://localhost:8222/healthz",
-        "kubectl exec b -- psql -d d",
-        "echo a",
-        "sort",
-        "",
-        "kubectl describe pods/b",
-        "kubectl rollout undo deploy/b",
-        "kubectl auth can-i get pods",
-        "kubectl",
-        "helm",
-    ]);
-    let pieces = prop::sample::select(vec![
-        " --help",
-        " --help=false",
-        " -h",
-        " -h=false",
-        " --dry-run=none",
-        " --dry_run=none",
-        " --dry-run",
-        " --kubeconfig=/x",
-        " --kube_config /x",
-        " --as=r",
-        " -n",
-        " a",
-        " -it",
-        " -in",
-        " -o",
-        " -ojson",
-        " -o=go-template-file=/x",
-        " -f",
-        " -f -",
-        " -f http://x/y",
-        " -k /x",
-        " --raw=/x",
-        " --",
-        " -",
-        " --output=x",
-        " --outp=x",
-        " -uo",
-        " /etc/passwd",
-        " ../x",
-        " oci://x/y",
-        " --post-renderer=x",
-        " --set a={{x}}",
-        " --set a=b",
-        " --set-file a=/x",
-        " -c",
-        " 'SELECT 1; DROP TABLE x'",
-        " 'a b'",
-        "'",
-        "\"",
-        " $'x\\x27'",
-        " ${x:=y}",
-        " \"${x@P}\"",
-        " $(touch x)",
-        " `touch x`",
-        " {a,b}",
-        "\u{a0}",
-        " #",
-        " | sort",
-        " | sort -o x",
-        " | sort -uo x",
-        " | grep -f /x a",
-        " | grep -e b",
-        " | jq .",
-        " | jq -f x",
-        " | jq env",
-        " | tail -f",
-        " | tail -5",
-        " | xargs rm",
-        " | sh",
-        " | bash -c 'rm x'",
-        " | tee x",
-        " | awk 1",
-        " | uniq a b",
-        " | wc -l",
-        " && rm x",
-        " ; touch x",
-        " || echo b",
-        " & touch x",
-        " > x",
-        " >> x",
-        " 2>&1",
-        " >/dev/null",
-        " <x",
-        " <<EOF",
-        "\n",
-        " \\\n",
-        " -l a=b",
-        " -z h 1",
-        " -O /x",
-        " --post-data=x",
-        " pods/--as=x",
-        " deploy/--server=x",
-        " --profile=cpu",
-        " -- sh -c x",
-    ]);
-    (begins, prop::collection::vec(pieces, 0..5)).prop_map(|(begin, pieces)| format!("{begin}{}", pieces.concat()))
 }
 
 proptest! {

@@ -19,7 +19,7 @@ pub(super) async fn with_side_effects(asker: &mut Asker, kinds: &[&str]) -> Resu
         let answer = asker.ask(&["kubectl", "get", resource, "-o", "json"]).await?;
         match serde_json::from_str::<Value>(&answer.stdout) {
             Ok(listed) if answer.ok() => acting.extend(acting_of(&listed)),
-            _ => return Ok(Some(format!("which webhooks a dry run would call is not known: {}", answer.why()))),
+            _ => return Ok(Some(format!("the webhooks of a dry run cannot be listed: {}", answer.why()))),
         }
     }
     if acting.is_empty() {
@@ -29,7 +29,7 @@ pub(super) async fn with_side_effects(asker: &mut Asker, kinds: &[&str]) -> Resu
     Ok(acting
         .into_iter()
         .find(|(_, rules)| kinds.iter().any(|kind| watches(rules, kind, &known)))
-        .map(|(name, _)| format!("the webhook `{name}` does not declare that it leaves a dry run alone")))
+        .map(|(name, _)| format!("the webhook `{name}` does not declare that it has no side effects in a dry run")))
 }
 
 /// Webhooks that do not promise to leave a dry run alone, with their rules.

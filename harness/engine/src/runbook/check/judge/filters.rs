@@ -151,7 +151,7 @@ pub(super) fn judge(words: &[String]) -> Result<(&'static str, Vec<String>), Str
     for arg in args {
         plain(arg)?;
     }
-    let unlisted = || format!("`{name}` with these arguments is not on the list of what only reads");
+    let unlisted = || format!("`{name}` with these arguments is not on the list of read-only commands");
     match name.as_str() {
         "jq" => jq(args).map(|args| ("jq", args)).ok_or_else(unlisted),
         // `-I`: no module of the folder in which it runs is taken for one of its own.
@@ -285,7 +285,7 @@ pub(super) fn echo(args: &[String]) -> Result<String, String> {
         _ => (args, "\n"),
     };
     match args.first().filter(|first| first.starts_with('-') && first.len() > 1) {
-        Some(flag) => Err(format!("`echo {flag}` is not on the list of what only reads")),
+        Some(flag) => Err(format!("`echo {flag}` is not on the list of read-only commands")),
         None => Ok(args.join(" ") + end),
     }
 }

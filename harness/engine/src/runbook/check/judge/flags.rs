@@ -63,7 +63,7 @@ pub(super) fn leaf(
         }
         let longer = format!("{path} ");
         if !leaves.iter().copied().flatten().any(|leaf| leaf.path.starts_with(&longer)) {
-            return Err(format!("`{path}` is not on the list of what only reads"));
+            return Err(format!("`{path}` is not on the list of read-only commands"));
         }
     }
 }
@@ -152,7 +152,7 @@ fn one(words: &[String], at: usize, rows: &[&[Row]], folds: bool, parsed: &mut P
 }
 
 fn unlisted(flag: &str) -> String {
-    format!("`{flag}` is not on the list of flags that only read")
+    format!("`{flag}` is not on the list of read-only flags")
 }
 
 fn keep(row: &Row, value: Option<String>, parsed: &mut Parsed) -> Result<(), String> {

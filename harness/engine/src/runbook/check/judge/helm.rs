@@ -108,6 +108,6 @@ pub(super) fn show(judge: &Judge, words: &[String]) -> Result<Vec<String>, Strin
     let (leaf, parsed) = parsed(judge, words, &[TEMPLATE])?;
     match parsed.args.get(1).map(String::as_str) {
         Some(SHOW) => Ok(parsed.argv(leaf.path, &[])),
-        _ => Err("a template of somebody else's".to_owned()),
+        _ => Err("a template of another chart".to_owned()),
     }
 }

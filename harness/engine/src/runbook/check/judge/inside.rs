@@ -26,7 +26,7 @@ pub(super) fn judge(judge: &Judge, inner: &[String], is_ours: bool) -> Result<()
         plain(word)?;
     }
     let Some((program, args)) = words.split_first() else {
-        return Err("no command stands behind `--`".to_owned());
+        return Err("there is no command after `--`".to_owned());
     };
     if is_ours && own(judge, &words) {
         return Ok(());
@@ -47,11 +47,11 @@ pub(super) fn judge(judge: &Judge, inner: &[String], is_ours: bool) -> Result<()
         "pg_isready" => options(args, "q", "hpUdt").is_some_and(|(given, rest)| {
             rest.is_empty() && given.iter().all(|(letter, value)| *letter == 'q' || is_login(judge, *letter, value))
         }),
-        _ => return Err(format!("`{program}` in a container is not on the list of what only reads")),
+        _ => return Err(format!("`{program}` in a container is not on the list of read-only commands")),
     };
     match is_read {
         true => Ok(()),
-        false => Err(format!("`{program}` with these arguments is not on the list of what only reads")),
+        false => Err(format!("`{program}` with these arguments is not on the list of read-only commands")),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The gate: says of a program with its arguments whether it may be run, because it changes nothing.
 //!
-//! Everything that a check runs goes through here, whoever composed it: only this module can make a [`Judged`], and only a
-//! [`Judged`] can be run. Programs get the arguments as they were judged, and no shell reads them. What is on no list is not
+//! Everything that a check runs goes through here, whoever composed it: only this module can make a [`AllowedCall`], and only a
+//! [`AllowedCall`] can be run. Programs get the arguments as they were judged, and no shell reads them. What is on no list is not
 //! run: lists name subcommands, flags and what their values may be.
 
 mod filters;
@@ -20,13 +20,13 @@ use std::path::{Path, PathBuf};
 
 /// A program with the arguments that it may be run with.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Judged {
+pub(super) struct AllowedCall {
     name: &'static str,
     program: Option<PathBuf>,
     argv: Vec<String>,
 }
 
-impl Judged {
+impl AllowedCall {
     /// What it is called in a runbook.
     pub(super) fn name(&self) -> &'static str {
         self.name
@@ -54,7 +54,7 @@ pub(super) enum Stage {
     /// What `echo` prints.
     Echo(String),
     /// A program.
-    Run(Judged),
+    Run(AllowedCall),
 }
 
 /// What the judgement stands on.
@@ -86,8 +86,8 @@ impl Judge {
         name.chars().all(is_name).then(|| BUILTINS.contains(&name) || find(&self.path, name).is_some())
     }
 
-    fn judged(&self, name: &'static str, argv: Vec<String>) -> Judged {
-        Judged { name, program: self.programs.get(name).cloned(), argv }
+    fn judged(&self, name: &'static str, argv: Vec<String>) -> AllowedCall {
+        AllowedCall { name, program: self.programs.get(name).cloned(), argv }
     }
 
     /// A part of a runbook's command that only reads.
@@ -102,7 +102,7 @@ impl Judge {
     }
 
     /// A question that this program composes, with a stranger's names in it.
-    pub(super) fn question(&self, words: &[String]) -> Result<Judged, String> {
+    pub(super) fn question(&self, words: &[String]) -> Result<AllowedCall, String> {
         match words.split_first().map(|(program, args)| (program.as_str(), args)) {
             Some(("kubectl", args)) => Ok(self.judged("kubectl", kubectl::read(self, args, true)?)),
             Some(("helm", args)) if args.first().is_some_and(|verb| verb == "template") => {
@@ -114,7 +114,7 @@ impl Judge {
     }
 
     /// A change of a runbook's that the API server is asked to only try.
-    pub(super) fn dry_run(&self, words: &[String]) -> Result<Judged, String> {
+    pub(super) fn dry_run(&self, words: &[String]) -> Result<AllowedCall, String> {
         match words.split_first().map(|(program, args)| (program.as_str(), args)) {
             Some(("kubectl", args)) => Ok(self.judged("kubectl", kubectl::dry_run(args)?)),
             Some(("helm", args)) => Ok(self.judged("helm", helm::dry_run(self, args)?)),
@@ -123,7 +123,7 @@ impl Judge {
     }
 
     /// Manifests that the API server is asked to only try.
-    pub(super) fn apply(&self, args: &[String]) -> Result<Judged, String> {
+    pub(super) fn apply(&self, args: &[String]) -> Result<AllowedCall, String> {
         Ok(self.judged("kubectl", kubectl::apply(args)?))
     }
 
@@ -134,7 +134,7 @@ impl Judge {
         program: &str,
         path: &[String],
         given: &[(String, Option<String>)],
-    ) -> Result<Judged, String> {
+    ) -> Result<AllowedCall, String> {
         let name = match program {
             "kubectl" => "kubectl",
             "helm" => "helm",
@@ -172,7 +172,7 @@ impl Judge {
     fn is_chart(&self, path: &str) -> Result<(), String> {
         match Some(self.within(path)?) == self.chart {
             true => Ok(()),
-            false => Err(format!("`{path}` is not the chart that stands where commands run")),
+            false => Err(format!("`{path}` is not the chart in the folder that commands run in")),
         }
     }
 
@@ -181,7 +181,7 @@ impl Judge {
         let leaves = path.split('/').any(|part| part == "..");
         let absolute = path.starts_with('/') && !path.starts_with(&format!("{}/", self.directory.display()));
         if path.is_empty() || path.starts_with('-') || !path.chars().all(is_plain) || leaves || absolute {
-            return Err(format!("`{path}` leads out of where commands run"));
+            return Err(format!("`{path}` is outside of the folder that commands run in"));
         }
         self.directory.join(path).canonicalize().map_err(|_| format!("there is no `{path}`"))
     }

@@ -1,6 +1,6 @@
-//! Bugs that the simulator's tests plant, to show that its seeds find them. None is there in a program that is not a test.
+//! Bugs that the simulator's tests plant, to show that its seeds find them. A program that is not a test has none.
 
-/// A bug in this module.
+/// A bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bug {
     /// An undo of a fault counts as done and is not carried out.
@@ -29,11 +29,23 @@ pub(crate) enum Bug {
     FaultNotLookedAt,
     /// The cluster counts as before without a look.
     ClusterNotCompared,
+    /// An alert that fired before the fault counts as one that the fault caused.
+    EarlierAlertCounts,
+    /// A runbook that starts at an alert starts without it.
+    AlertNotAwaited,
+    /// The run ends before its alerts had their time to fire and to be resolved.
+    AlertsNotSettled,
+    /// An undo that the API server refuses because of a conflict counts as done.
+    ConflictCountsAsDone,
+    /// An act follows though its undo record was refused because of a conflict.
+    RecordConflictIgnored,
+    /// What changed while a watch was lost is not reported after the next list.
+    RelistIgnored,
 }
 
 /// All of them.
 #[cfg(test)]
-pub(crate) const ALL: [Bug; 13] = [
+pub(crate) const ALL: [Bug; 19] = [
     Bug::UndoSkipped,
     Bug::UndoNotRecorded,
     Bug::RecordNotWritten,
@@ -47,6 +59,12 @@ pub(crate) const ALL: [Bug; 13] = [
     Bug::LedgerNotRead,
     Bug::FaultNotLookedAt,
     Bug::ClusterNotCompared,
+    Bug::EarlierAlertCounts,
+    Bug::AlertNotAwaited,
+    Bug::AlertsNotSettled,
+    Bug::ConflictCountsAsDone,
+    Bug::RecordConflictIgnored,
+    Bug::RelistIgnored,
 ];
 
 #[cfg(test)]
@@ -62,12 +80,12 @@ pub(crate) fn plant(bug: Option<Bug>) {
 
 /// Whether that bug is planted.
 #[cfg(test)]
-pub(super) fn has(bug: Bug) -> bool {
+pub(crate) fn has(bug: Bug) -> bool {
     PLANTED.get() == Some(bug)
 }
 
 /// Whether that bug is planted.
 #[cfg(not(test))]
-pub(super) const fn has(_bug: Bug) -> bool {
+pub(crate) const fn has(_bug: Bug) -> bool {
     false
 }
