@@ -186,7 +186,7 @@ impl Removal<'_> {
 
     /// Tries to delete every resource once, and lists what is left.
     async fn round(&mut self) -> Result<Vec<ListedResource>, ApiError> {
-        self.why = None;
+        let mut has_failed = false;
         self.note_held().await?;
         for kind in Kind::ALL {
             let found = resources(self.client, self.scope, kind).await?;
@@ -201,12 +201,16 @@ impl Removal<'_> {
             for (found, outcome) in found.iter().zip(outcomes) {
                 if let Err(error) = outcome {
                     tracing::info!(%kind, found.name, %error, "a deletion failed and will be retried");
-                    self.why = Some(error);
+                    // It stays until a whole round has succeeded: the limit may pass in the middle of one.
+                    (self.why, has_failed) = (Some(error), true);
                 }
             }
             if self.is_denied() {
                 break;
             }
+        }
+        if !has_failed {
+            self.why = None;
         }
         find(self.client, self.scope).await
     }

@@ -6,7 +6,7 @@ use super::*;
 /// More requests than a cluster takes.
 const REQUESTS_MAX: usize = 200;
 /// How long a request is repeated that fails on purpose.
-const SHORT: Duration = Duration::from_millis(1500);
+const SHORT: Duration = Duration::from_millis(500);
 
 /// Runs something until it ends, or the program dies.
 async fn until_death<T>(world: &World, work: impl Future<Output = T>) -> Option<T> {
