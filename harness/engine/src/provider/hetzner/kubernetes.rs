@@ -77,8 +77,9 @@ async fn wait_for_api_server(cluster: &Cluster, made: &Made, progress: Progress<
         let request = http::Request::get("/readyz").body(Vec::new()).map_err(|e| ClusterError::Other(e.to_string()))?;
         Ok(match cluster.ask("whether the API server is ready", cluster.client().request_text(request)).await {
             Ok(_) => Waiting::Done(()),
-            Err(ClusterError::Unreachable { .. }) => Waiting::Not("the API server does not answer yet".to_owned()),
-            Err(error) => Waiting::Not(format!("the API server is not ready: {error}")),
+            Err(error) if error.is_unreachable() => Waiting::Not("the API server does not answer yet".to_owned()),
+            // It lists each of its checks, which change many times a second.
+            Err(_) => Waiting::Not("the API server answers, and is not ready yet".to_owned()),
         })
     })
     .await;
