@@ -301,6 +301,10 @@ pub(crate) struct ReportArgs {
 /// `sweep`
 #[derive(Debug, Args)]
 pub(crate) struct SweepArgs {
+    /// Instead, delete the clusters whose lifetime has passed, of all providers that rent machines: for a nightly job. What firedrill did
+    /// not make is never touched.
+    #[arg(long, conflicts_with_all = ["run", "dry_run", "trust_annotations"])]
+    pub(crate) expired: bool,
     /// Sweep only this run [default: every dead run]
     #[arg(long, value_name = "RUN")]
     pub(crate) run: Option<String>,

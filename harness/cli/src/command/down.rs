@@ -56,7 +56,7 @@ pub(crate) async fn take_down(names: &[String], force: bool, printer: &mut Print
                 refuse_in_use(name).await?;
             }
             say(format!("taking {name} away"));
-            provider::delete(name).await.map_err(|error| match error {
+            provider::delete(name, say).await.map_err(|error| match error {
                 ProviderError::NotFound { .. } | ProviderError::NotOurs { .. } => CliError::input(error),
                 error => failed(error),
             })?;

@@ -24,6 +24,16 @@ pub(crate) async fn list(args: &ListArgs, printer: &mut Printer) -> Result<ExitC
             let found = provider::find().await.map_err(CliError::environment)?;
             for cluster in &found {
                 printer.line(&one_line(&cluster.to_string()));
+                // What it costs is asked of the provider that has found it.
+                let cost = match provider::named(cluster.provider) {
+                    Ok(provider) => provider.cost(&cluster.name).await,
+                    Err(error) => Err(error),
+                };
+                match cost {
+                    Ok(None) => {}
+                    Ok(Some(cost)) => printer.line(&format!("  {}", one_line(&cost))),
+                    Err(error) => printer.line(&format!("  its cost is not known: {}", one_line(&error.to_string()))),
+                }
             }
             if found.is_empty() {
                 printer.line("no firedrill cluster is running");

@@ -1,6 +1,7 @@
 //! One file a command.
 
 pub(crate) mod agent;
+mod cloud;
 pub(crate) mod common;
 pub(crate) mod doctor;
 pub(crate) mod down;

@@ -72,7 +72,12 @@ pub(crate) async fn plan(args: &PlanArgs, printer: &mut Printer) -> Result<ExitC
         Output::Json => {
             printer.line(&report::json::pretty(&plan).map_err(CliError::environment)?);
         }
-        Output::Text => printer.line(&text(&drill, &cluster, &plan)),
+        Output::Text => {
+            printer.line(&text(&drill, &cluster, &plan));
+            if let Some(note) = cluster.machines.cost_note().await.map_err(CliError::environment)? {
+                printer.line(&format!("  costs: {}", one_line(&note)));
+            }
+        }
     }
     Ok(ExitCode::Pass)
 }

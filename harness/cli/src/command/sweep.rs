@@ -2,11 +2,13 @@
 
 use super::common::open_cluster;
 use super::run::CtrlC;
+use super::up::shown;
 use crate::args::SweepArgs;
 use crate::error::CliError;
 use crate::printer::Printer;
 use crate::report::text::one_line;
 use firedrill_core::exit::ExitCode;
+use firedrill_engine::provider;
 use firedrill_engine::run::{self, SweepOptions};
 use firedrill_engine::world;
 
@@ -15,6 +17,9 @@ use firedrill_engine::world;
 /// # Errors
 /// Where the cluster does not answer or is in use, or something is still left behind afterwards.
 pub(crate) async fn sweep(args: &SweepArgs, printer: &mut Printer) -> Result<ExitCode, CliError> {
+    if args.expired {
+        return expired(printer).await;
+    }
     let cluster = open_cluster(&args.cluster).await?;
     let interrupted = CtrlC::listen();
     let options = SweepOptions {
@@ -66,6 +71,22 @@ pub(crate) async fn sweep(args: &SweepArgs, printer: &mut Printer) -> Result<Exi
     }
     if swept.done.is_empty() && swept.planned.is_empty() {
         printer.line(&format!("nothing to sweep on {}", cluster.name));
+    }
+    Ok(ExitCode::Pass)
+}
+
+/// Deletes the clusters whose lifetime has passed.
+async fn expired(printer: &mut Printer) -> Result<ExitCode, CliError> {
+    let swept = shown(printer, async |say| {
+        let swept = provider::sweep_expired(say).await;
+        swept.map_err(|error| CliError::dirty(format!("what has expired may still be there: {error}")))
+    });
+    let swept = swept.await?;
+    for line in &swept {
+        printer.line(&format!("  ✓ {}", one_line(line)));
+    }
+    if swept.is_empty() {
+        printer.line("no cluster has expired");
     }
     Ok(ExitCode::Pass)
 }

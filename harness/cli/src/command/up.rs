@@ -1,5 +1,6 @@
 //! `firedrill up`: a cluster with the stack on it.
 
+use super::cloud::CloudArgs;
 use super::common::each;
 use super::run::CtrlC;
 use super::stack_file::Definition;
@@ -55,12 +56,16 @@ pub(crate) struct UpArgs {
 /// What a cluster and the stack on it are made from.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct StackArgs {
-    /// The provider of a new cluster.
-    #[arg(long, value_name = "PROVIDER", default_value = provider::makers()[0], value_parser = provider::makers())]
-    pub(crate) provider: String,
-    /// The image of new nodes; the provider's own default without it.
-    #[arg(long, value_name = "IMAGE", env = "FIREDRILL_NODE_IMAGE")]
+    /// The provider of a new cluster. With it, clusters of other providers are not used; without it a new cluster is of kind.
+    #[arg(long, value_name = "PROVIDER", value_parser = provider::makers())]
+    pub(crate) provider: Option<String>,
+    /// The image of new nodes: for kind a node image, FIREDRILL_NODE_IMAGE or kind's own without it; for hetzner the name of an image,
+    /// debian-13 without it.
+    #[arg(long, value_name = "IMAGE")]
     pub(crate) node_image: Option<String>,
+    /// What rented machines need.
+    #[command(flatten)]
+    pub(crate) cloud: CloudArgs,
     /// The folder of the stack's chart; the one that its definition names without it.
     #[arg(long, value_name = "DIR")]
     pub(crate) chart: Option<PathBuf>,
@@ -108,6 +113,11 @@ struct Wanted {
 }
 
 impl StackArgs {
+    /// The provider of a new cluster.
+    fn provider_name(&self) -> &str {
+        self.provider.as_deref().unwrap_or(provider::makers()[0])
+    }
+
     fn driver(&self) -> Option<VolumesDriver> {
         let manifest = self.volumes_manifest.clone();
         self.volumes_image.clone().map(|image| VolumesDriver { image, manifest })
@@ -283,7 +293,13 @@ async fn cluster_for(
     args: &StackArgs,
     say: Progress<'_>,
 ) -> Result<Cluster, CliError> {
-    let found = provider::find().await.map_err(failed)?;
+    let mut found = provider::find().await.map_err(failed)?;
+    let made_by_other = |found: &FoundCluster| args.provider.as_ref().is_some_and(|wanted| wanted != found.provider);
+    if let Some(other) = found.iter().find(|found| Some(found.name.as_str()) == name && made_by_other(found)) {
+        let error = CliError::input(format!("cluster {} is of provider {}", other.name, other.provider));
+        return Err(error.with_hint("leave --provider out, or give another name"));
+    }
+    found.retain(|found| !made_by_other(found));
     let existing = match (name, found.as_slice()) {
         (Some(name), all) => all.iter().find(|cluster| cluster.name == name),
         (None, []) => None,
@@ -296,15 +312,17 @@ async fn cluster_for(
         }
     };
     let (node_image, volumes) = (args.node_image.clone(), args.driver());
-    let options = |name: String| ClusterOptions { name, workers, node_image, volumes };
+    let cloud = args.cloud.options();
+    let options = |name: String| ClusterOptions { name, workers, node_image, volumes, cloud };
     if let Some(FoundCluster { name, provider, .. }) = existing {
         say(format!("using cluster {name}"));
         let provider = provider::named(provider).map_err(failed)?;
         let ready = provider.ensure_ready(&options(name.clone()), say).await;
         return ready.map_err(|error| half_made(name, error));
     }
-    let provider = provider::named(&args.provider).map_err(failed)?;
+    let provider = provider::named(args.provider_name()).map_err(failed)?;
     let options = options(name.map_or_else(provider::random_name, str::to_owned));
+    provider.check(&options).map_err(failed)?;
     match provider.create(&options, say).await {
         Ok(cluster) => Ok(cluster),
         Err(error) => {
@@ -324,6 +342,7 @@ fn is_own_name(name: &str) -> Result<(), CliError> {
 
 fn half_made(name: &str, error: ProviderError) -> CliError {
     match error {
+        ProviderError::Option { .. } => failed(error),
         ProviderError::Process(firedrill_engine::process::ProcessError::NotStarted { .. }) => failed(error),
         error => CliError::environment(error).with_hint(format!("take away what is there: firedrill down {name}")),
     }
@@ -331,6 +350,9 @@ fn half_made(name: &str, error: ProviderError) -> CliError {
 
 /// A provider's error with the hint that always helps.
 pub(crate) fn failed(error: ProviderError) -> CliError {
+    if let ProviderError::Option { message, hint } = error {
+        return CliError::input(message).with_hint(hint);
+    }
     CliError::environment(error).with_hint("firedrill doctor says what is missing")
 }
 

@@ -61,7 +61,7 @@ impl Provider for Existing {
         Err(ProviderError::NotOurs { name: context.to_owned(), why })
     }
 
-    async fn delete(&self, name: &str) -> Result<(), ProviderError> {
+    async fn delete(&self, name: &str, _progress: Progress<'_>) -> Result<(), ProviderError> {
         Err(ProviderError::NotFound { name: name.to_owned() })
     }
 }

@@ -7,10 +7,10 @@ mod config;
 mod inspect;
 mod machines;
 mod nodes;
-mod ports;
 mod power;
 mod volumes;
 
+use super::cache::{self, folder_of, forget};
 use super::settle::{self, nodes_ready};
 use super::{ClusterOptions, FoundCluster, NAME_PREFIX, Provider, ProviderError};
 use crate::cluster::{Cluster, wait_for};
@@ -21,7 +21,6 @@ use async_trait::async_trait;
 use inspect::{KindCluster, find_named};
 use machines::KindMachines;
 use power::Containers;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,8 +60,8 @@ impl Provider for Kind {
         progress(format!("making cluster {} with kind", options.name));
         let mut kind = Tool::new("kind", CREATE_LIMIT).args(["create", "cluster", "--config", "-"]);
         kind = kind.args(["--name", &options.name]).arg("--kubeconfig").arg(&kubeconfig);
-        if let Some(image) = &options.node_image {
-            kind = kind.args(["--image", image]);
+        if let Some(image) = node_image(options) {
+            kind = kind.args(["--image", &image]);
         }
         let mut steps = |line: &str| {
             // Without a terminal kind prints a step once when it begins and once, with a tick, when it is done.
@@ -115,7 +114,7 @@ impl Provider for Kind {
         open(name).await
     }
 
-    async fn delete(&self, name: &str) -> Result<(), ProviderError> {
+    async fn delete(&self, name: &str, _progress: Progress<'_>) -> Result<(), ProviderError> {
         let found = find_named(name).await?;
         let kubeconfig = kubeconfig_of(name)?;
         volumes::empty(&found).await;
@@ -149,7 +148,7 @@ async fn open(name: &str) -> Result<Cluster, ProviderError> {
 
 async fn finish(options: &ClusterOptions, progress: Progress<'_>) -> Result<Cluster, ProviderError> {
     let (name, driver) = (options.name.as_str(), options.volumes.as_ref());
-    let image = options.node_image.as_deref().unwrap_or("default");
+    let image = node_image(options).unwrap_or_else(|| "default".to_owned());
     start_registry(progress).await?;
     let found = find_named(name).await?;
     name_registry(&found).await?;
@@ -162,7 +161,7 @@ async fn finish(options: &ClusterOptions, progress: Progress<'_>) -> Result<Clus
         volumes::ready(&cluster, &found, progress).await?;
     }
     cluster.ensure_system_namespace().await?;
-    let mark = [("provider", NAME), ("name", name), ("nodeImage", image)];
+    let mark = [("provider", NAME), ("name", name), ("nodeImage", &image)];
     cluster.allow(mark.map(|(key, value)| (key.to_owned(), value.to_owned())).into()).await?;
     Ok(cluster)
 }
@@ -196,41 +195,21 @@ async fn name_registry(cluster: &KindCluster) -> Result<(), ProviderError> {
     Ok(())
 }
 
+/// The image of new nodes, from the user or the environment. Other providers have images of other names.
+fn node_image(options: &ClusterOptions) -> Option<String> {
+    options.node_image.clone().or_else(|| crate::env::text(&crate::env::of_image("node")))
+}
+
 /// Where a cluster's kubeconfig is.
 fn kubeconfig_of(name: &str) -> Result<PathBuf, ProviderError> {
     Ok(folder_of(name)?.join("kubeconfig"))
-}
-
-/// Where everything of a cluster is that is kept on this machine; the folder is made.
-fn folder_of(name: &str) -> Result<PathBuf, ProviderError> {
-    let cache = crate::env::cache_dir();
-    let cache = cache.ok_or_else(|| ProviderError::Other("neither XDG_CACHE_HOME nor HOME is set".to_owned()))?;
-    let folder = cache.join("clusters").join(name);
-    files::create_dir_all(&folder).map_err(|source| ProviderError::File { path: folder.clone(), source })?;
-    Ok(folder)
 }
 
 /// Removes everything of a cluster that is kept on this machine.
 fn forget_all(name: &str) -> Result<(), ProviderError> {
     forget(&kubeconfig_of(name)?)?;
     volumes::remove_folder(name)?;
-    let folder = folder_of(name)?;
-    match std::fs::remove_dir(&folder) {
-        // What somebody else put there stays.
-        Err(source) if source.kind() != ErrorKind::DirectoryNotEmpty => {
-            Err(ProviderError::File { path: folder, source })
-        }
-        _ => Ok(()),
-    }
-}
-
-fn forget(kubeconfig: &Path) -> Result<(), ProviderError> {
-    match std::fs::remove_file(kubeconfig) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(ProviderError::File { path: kubeconfig.to_owned(), source: error })
-        }
-        _ => Ok(()),
-    }
+    cache::remove_folder(name)
 }
 
 /// Whether a kubeconfig is there and is of the cluster whose API server has this port now.

@@ -39,6 +39,15 @@ pub trait Machines: Send + Sync {
         Err(lacks(&self.capabilities(), Capability::NodePower))
     }
 
+    /// What the cluster's machines cost while they exist, and what bounds it if this program dies, in one line; `None` where they cost
+    /// nothing.
+    ///
+    /// # Errors
+    /// Where the provider does not say.
+    async fn cost_note(&self) -> Result<Option<String>, MachineError> {
+        Ok(None)
+    }
+
     /// What becomes of a node's page cache when the node is powered off; `None` if that is not known.
     fn page_cache(&self) -> Option<PageCache> {
         None
@@ -150,6 +159,14 @@ pub enum MachineError {
         /// What it said.
         #[source]
         source: ProcessError,
+    },
+    /// The provider's API did not do its part for a node.
+    #[error("node {node}: {why}")]
+    Refused {
+        /// The node.
+        node: String,
+        /// What it said.
+        why: String,
     },
     /// The cluster has no machine of that name.
     #[error("node {node}: the cluster has no machine of that name")]

@@ -3,16 +3,19 @@
 //! A provider is one folder here and one line in [`all`]. It makes, finds, opens and deletes clusters ([`Provider`]). A cluster that it
 //! opened holds what acts on its machines ([`Machines`]). Nothing outside this folder knows which provider it has.
 
+mod cache;
 mod capability;
 mod drain;
 mod endpoint;
 mod existing;
 #[cfg(test)]
 pub(crate) mod fake;
-#[allow(dead_code, unused_imports, reason = "the provider itself, which uses these modules, is still missing")]
 mod hetzner;
 mod kind;
 mod machines;
+mod new_node;
+mod options;
+mod ports;
 mod settle;
 mod step_environment;
 mod volumes;
@@ -20,6 +23,7 @@ mod volumes;
 pub use capability::{Capabilities, Capability, Support, Unavailable};
 pub use endpoint::{ExternalEndpoint, ExternalNeed, Route};
 pub use machines::{MachineError, Machines, replacement_of};
+pub use options::{CloudOptions, ClusterOptions, VolumesDriver};
 pub use step_environment::{ChangeEnd, ChangeLog, ChangeRequest, StepEnvironment};
 pub use volumes::{FileSystemFindings, VolumeFault, VolumeSetting, Volumes};
 
@@ -37,7 +41,7 @@ pub const NAME_PREFIX: &str = "firedrill-";
 
 /// Every provider. A new one is one line here.
 pub fn all() -> Vec<Arc<dyn Provider>> {
-    vec![Arc::new(kind::Kind), Arc::new(existing::Existing)]
+    vec![Arc::new(kind::Kind), Arc::new(hetzner::Hetzner::of_environment()), Arc::new(existing::Existing)]
 }
 
 /// Makes, finds, opens and deletes clusters.
@@ -48,6 +52,14 @@ pub trait Provider: Send + Sync {
 
     /// Whether it makes clusters; one that does not opens those of others.
     fn makes_clusters(&self) -> bool;
+
+    /// Checks the options of a new cluster, before anything is made and without a request.
+    ///
+    /// # Errors
+    /// [`ProviderError::Option`] where one is missing, not valid, or not known to this provider.
+    fn check(&self, options: &ClusterOptions) -> Result<(), ProviderError> {
+        options.cloud.refuse(self.name())
+    }
 
     /// Makes a cluster and marks it as one that drills may break.
     ///
@@ -84,29 +96,24 @@ pub trait Provider: Send + Sync {
     ///
     /// # Errors
     /// Where there is no such cluster, firedrill did not make it, or it is still there afterwards.
-    async fn delete(&self, name: &str) -> Result<(), ProviderError>;
-}
+    async fn delete(&self, name: &str, progress: Progress<'_>) -> Result<(), ProviderError>;
 
-/// A cluster to be made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClusterOptions {
-    /// Its name, which begins with [`NAME_PREFIX`].
-    pub name: String,
-    /// Nodes beside the control plane.
-    pub workers: u32,
-    /// The image of every node; the provider's default where it is not given.
-    pub node_image: Option<String>,
-    /// The driver of volumes with a size, where there is to be one.
-    pub volumes: Option<VolumesDriver>,
-}
+    /// What a cluster costs, in one line; `None` where it costs nothing.
+    ///
+    /// # Errors
+    /// Where the provider does not say.
+    async fn cost(&self, _name: &str) -> Result<Option<String>, ProviderError> {
+        Ok(None)
+    }
 
-/// The driver of volumes with a size (`fixtures/volumes`).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VolumesDriver {
-    /// Its image.
-    pub image: String,
-    /// Its manifest, in which `firedrill.local/volumes` stands for the image.
-    pub manifest: PathBuf,
+    /// Deletes the clusters of everybody whose lifetime has passed, as far as the provider's clusters have one. Returns a line for
+    /// each thing that was deleted.
+    ///
+    /// # Errors
+    /// Where something that has expired is still there, or the provider does not say.
+    async fn sweep_expired(&self, _progress: Progress<'_>) -> Result<Vec<String>, ProviderError> {
+        Ok(Vec::new())
+    }
 }
 
 /// A cluster that firedrill made, as its provider shows it.
@@ -120,15 +127,24 @@ pub struct FoundCluster {
     pub nodes: usize,
     /// Whether they are on, in a word or two.
     pub state: String,
-    /// When it was made (RFC 3339).
+    /// When it was made (RFC 3339); empty where that is not known.
     pub created: String,
+    /// When its lifetime ends (RFC 3339), where it has one.
+    pub expires: Option<String>,
 }
 
 impl fmt::Display for FoundCluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let made = self.created.get(..16).unwrap_or(&self.created).replace('T', " ");
+        let minute = |time: &str| time.get(..16).unwrap_or(time).replace('T', " ");
         let Self { name, provider, nodes, state, .. } = self;
-        write!(f, "{name:<18} {provider}  {nodes} nodes  {state:<20} made {made} UTC")
+        write!(f, "{name:<18} {provider}  {nodes} nodes  {state:<20}")?;
+        if !self.created.is_empty() {
+            write!(f, " made {} UTC", minute(&self.created))?;
+        }
+        match &self.expires {
+            Some(expires) => write!(f, ", expires {} UTC", minute(expires)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -181,8 +197,32 @@ pub async fn open_existing(kubeconfig: &Path, context: &str) -> Result<Cluster, 
 ///
 /// # Errors
 /// Where there is no such cluster, firedrill did not make it, or it is still there afterwards.
-pub async fn delete(name: &str) -> Result<(), ProviderError> {
-    provider_of(name).await?.delete(name).await
+pub async fn delete(name: &str, progress: Progress<'_>) -> Result<(), ProviderError> {
+    provider_of(name).await?.delete(name, progress).await
+}
+
+/// What a cluster that firedrill made costs; see [`Provider::cost`].
+///
+/// # Errors
+/// Where there is no such cluster, or its provider does not say.
+pub async fn cost(name: &str) -> Result<Option<String>, ProviderError> {
+    provider_of(name).await?.cost(name).await
+}
+
+/// Deletes all clusters whose lifetime has passed; see [`Provider::sweep_expired`]. Every provider is asked, whatever the one before
+/// says.
+///
+/// # Errors
+/// Those of all providers, in one.
+pub async fn sweep_expired(progress: Progress<'_>) -> Result<Vec<String>, ProviderError> {
+    let (mut deleted, mut errors) = (Vec::new(), Vec::new());
+    for provider in all() {
+        match provider.sweep_expired(progress).await {
+            Ok(lines) => deleted.extend(lines),
+            Err(error) => errors.push(error.to_string()),
+        }
+    }
+    if errors.is_empty() { Ok(deleted) } else { Err(ProviderError::Other(errors.join("; "))) }
 }
 
 /// The provider of a cluster that firedrill made.
@@ -194,6 +234,11 @@ async fn provider_of(name: &str) -> Result<Arc<dyn Provider>, ProviderError> {
         }
     }
     Err(ProviderError::NotFound { name: name.to_owned() })
+}
+
+/// The providers that know [`CloudOptions`], for hints.
+fn knowing() -> &'static str {
+    hetzner::NAME
 }
 
 /// What `doctor` finds of Hetzner's API.
@@ -240,6 +285,14 @@ pub enum ProviderError {
         /// Those that there are.
         known: String,
     },
+    /// An option of a new cluster is missing, not valid, or not known to the provider. Nothing was made.
+    #[error("{message}")]
+    Option {
+        /// What is wrong.
+        message: String,
+        /// What to do about it.
+        hint: String,
+    },
     /// The provider opens clusters of others.
     #[error("provider {provider} makes no clusters")]
     MakesNone {
@@ -281,14 +334,14 @@ mod tests {
     #[test]
     fn the_registry_knows_its_providers_by_name() {
         let names: Vec<_> = all().iter().map(|provider| provider.name()).collect();
-        assert_eq!(names, ["kind", "existing"]);
-        assert_eq!(makers(), ["kind"]);
+        assert_eq!(names, ["kind", "hetzner", "existing"]);
+        assert_eq!(makers(), ["kind", "hetzner"]);
         for name in names {
             assert_eq!(named(name).unwrap().name(), name);
         }
         let error = named("docker").err().unwrap().to_string();
-        assert_eq!(error, "there is no provider `docker` (providers: kind, existing)");
-        assert!(is_own("kind") && !is_own(EXISTING) && !is_own("docker"));
+        assert_eq!(error, "there is no provider `docker` (providers: kind, hetzner, existing)");
+        assert!(is_own("kind") && is_own("hetzner") && !is_own(EXISTING) && !is_own("docker"));
     }
 
     /// A fact about one provider outside of this folder would run its commands for another one.
@@ -337,8 +390,11 @@ mod tests {
             nodes: 2,
             state: "1 of 2 nodes off".to_owned(),
             created: "2026-11-22T19:00:00Z".to_owned(),
+            expires: None,
         };
         let line = "firedrill-a3f      kind  2 nodes  1 of 2 nodes off     made 2026-11-22 19:00 UTC";
         assert_eq!(cluster.to_string(), line);
+        let expires = Some("2026-11-23T03:00:00Z".to_owned());
+        assert_eq!(FoundCluster { expires, ..cluster }.to_string(), format!("{line}, expires 2026-11-23 03:00 UTC"));
     }
 }

@@ -8,6 +8,7 @@ mod action;
 mod error;
 mod forward;
 mod rate;
+#[allow(dead_code, reason = "a reply is described as far as it is understood, also where nothing asks for a field yet")]
 mod reply;
 mod resources;
 #[cfg(test)]
@@ -116,8 +117,14 @@ impl Client {
     }
 
     /// The rate limit of the last reply.
+    #[allow(dead_code, reason = "for `doctor`")]
     pub(crate) fn rate_limit(&self) -> Option<RateLimit> {
         self.gauge.last()
+    }
+
+    /// The wait before a request is repeated for the first time.
+    pub(crate) fn retry_wait(&self) -> Duration {
+        self.limits.retry_wait
     }
 
     /// Sends a GET request.

@@ -13,7 +13,7 @@ mod secrets;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use secrets::{BootstrapToken, ClusterSecrets, SecretsError};
+pub(crate) use secrets::{BootstrapToken, ClusterSecrets};
 
 use super::client::UserData;
 use serde_json::{Value, json};

@@ -18,14 +18,21 @@ use thiserror::Error;
 
 /// Timeout of one action, such as deleting a server or detaching a volume.
 const ACTION_TIMEOUT: Duration = Duration::from_secs(120);
-/// The wait between two rounds of deletion.
-const ROUND_WAIT: Duration = Duration::from_secs(3);
+/// The wait between two rounds of deletion, in waits before a request is repeated: 3 s.
+const ROUND_WAITS: u32 = 3;
 
 /// Selects resources.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
     /// All resources of one cluster, including those whose other labels were changed.
     Cluster(String),
+    /// The resources of one cluster that one `up` made. Another one of the same name is left alone.
+    Run {
+        /// The cluster.
+        cluster: String,
+        /// The run in the labels.
+        run: String,
+    },
     /// All of firedrill's resources that have expired.
     Expired {
         /// The current time, in seconds since the epoch.
@@ -36,7 +43,7 @@ pub(crate) enum Scope {
 impl Scope {
     pub(super) fn selector(&self) -> String {
         match self {
-            Scope::Cluster(name) => labels::selector_of(name),
+            Scope::Cluster(cluster) | Scope::Run { cluster, .. } => labels::selector_of(cluster),
             Scope::Expired { .. } => labels::selector_of_all(),
         }
     }
@@ -44,8 +51,9 @@ impl Scope {
     pub(super) fn covers(&self, claim: &Claim) -> bool {
         match (self, claim) {
             (Scope::Cluster(name), claim) => claim.cluster() == Some(name),
+            (Scope::Run { cluster, run }, Claim::Ours(mark)) => mark.cluster == *cluster && mark.run == *run,
             (Scope::Expired { now_unix_s }, Claim::Ours(mark)) => mark.is_expired(*now_unix_s),
-            (Scope::Expired { .. }, Claim::Damaged { .. } | Claim::Strangers) => false,
+            (_, Claim::Damaged { .. } | Claim::Strangers) => false,
         }
     }
 }
@@ -104,7 +112,7 @@ pub(crate) async fn remove(
     progress: Progress<'_>,
 ) -> Result<RemovalReport, RemoveError> {
     let mut removal = Removal { client, scope, progress, seen: BTreeSet::new(), held: BTreeSet::new(), why: None };
-    if let Ok(outcome) = tokio::time::timeout(limit, removal.run(ROUND_WAIT)).await {
+    if let Ok(outcome) = tokio::time::timeout(limit, removal.run(client.retry_wait() * ROUND_WAITS)).await {
         return outcome;
     }
     // What lists show now, not what was planned.
@@ -171,14 +179,14 @@ impl Removal<'_> {
     }
 
     /// Reports success after listing found nothing.
-    async fn done(&self) -> Result<RemovalReport, RemoveError> {
+    async fn done(&mut self) -> Result<RemovalReport, RemoveError> {
         let kept = self.kept().await.map_err(RemoveError::Unknown)?;
         Ok(RemovalReport { deleted: self.seen.iter().cloned().collect(), kept })
     }
 
     /// Tries to delete every resource once, and lists what is left.
     async fn round(&mut self) -> Result<Vec<ListedResource>, ApiError> {
-        self.why = None;
+        let mut has_failed = false;
         self.note_held().await?;
         for kind in Kind::ALL {
             let found = resources(self.client, self.scope, kind).await?;
@@ -193,12 +201,16 @@ impl Removal<'_> {
             for (found, outcome) in found.iter().zip(outcomes) {
                 if let Err(error) = outcome {
                     tracing::info!(%kind, found.name, %error, "a deletion failed and will be retried");
-                    self.why = Some(error);
+                    // It stays until a whole round has succeeded: the limit may pass in the middle of one.
+                    (self.why, has_failed) = (Some(error), true);
                 }
             }
             if self.is_denied() {
                 break;
             }
+        }
+        if !has_failed {
+            self.why = None;
         }
         find(self.client, self.scope).await
     }
@@ -212,7 +224,7 @@ impl Removal<'_> {
     }
 
     /// Volumes and Primary IPs of our servers that still exist. They lack our label, or listing would have found them.
-    async fn kept(&self) -> Result<Vec<ListedResource>, ApiError> {
+    async fn kept(&mut self) -> Result<Vec<ListedResource>, ApiError> {
         let mut kept = Vec::new();
         for &(kind, id) in &self.held {
             match self.client.resource(kind, id).await {

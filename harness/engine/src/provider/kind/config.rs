@@ -53,7 +53,7 @@ mod tests {
     #[test]
     fn the_configuration_is_kinds() {
         let name = "firedrill-a3f".to_owned();
-        let options = ClusterOptions { name, workers: 2, node_image: None, volumes: None };
+        let options = ClusterOptions { name, workers: 2, node_image: None, volumes: None, cloud: Default::default() };
         insta::assert_snapshot!(yaml(&options, Some(Path::new("/cache/a b"))), @r#"
         kind: Cluster
         apiVersion: kind.x-k8s.io/v1alpha4

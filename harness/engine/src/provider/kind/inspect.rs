@@ -76,7 +76,8 @@ impl KindCluster {
     /// What every provider says of a cluster.
     pub(super) fn summary(&self) -> FoundCluster {
         let created = self.nodes.iter().map(|node| node.created.clone()).min().unwrap_or_default();
-        FoundCluster { name: self.name.clone(), provider: NAME, nodes: self.nodes.len(), state: self.state(), created }
+        let (name, nodes, state) = (self.name.clone(), self.nodes.len(), self.state());
+        FoundCluster { name, provider: NAME, nodes, state, created, expires: None }
     }
 
     /// Whether firedrill has made it: its name says so, and a node has firedrill's mark, however early its making was cut off. Clusters

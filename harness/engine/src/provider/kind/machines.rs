@@ -1,9 +1,9 @@
 //! What acts on the machines of a kind cluster: its node containers, and the ports that the engine publishes.
 
 use super::super::volumes::FixtureDriver;
-use super::super::{Capabilities, ExternalEndpoint, ExternalNeed, MachineError, Machines, Support, Volumes};
+use super::super::{Capabilities, ExternalEndpoint, ExternalNeed, MachineError, Machines, Support, Volumes, ports};
+use super::nodes;
 use super::power::Containers;
-use super::{nodes, ports};
 use crate::cluster::{Cluster, RunMark};
 use async_trait::async_trait;
 use firedrill_core::event::PageCache;
@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 
 pub(super) struct KindMachines {
     containers: Containers,
-    /// Ports of this machine's loopback address that lead to node ports of the cluster, by node port.
+    /// Ports of this machine's loopback address that lead to node ports of the cluster, by node port. No address of a node is kept: a
+    /// node that was powered off may come back with another one, and the engine's published ports follow the container.
     outside_ports: BTreeMap<u16, u16>,
 }
 
@@ -72,7 +73,7 @@ impl Machines for KindMachines {
             return Ok(Vec::new());
         }
         let taken = cluster.node_ports_taken().await?;
-        ports::choose(&cluster.name, &self.outside_ports, &taken, needs)
+        ports::choose((&cluster.name, "127.0.0.1"), &self.outside_ports, &taken, needs)
     }
 
     async fn check_external(&self, cluster: &Cluster, needs: &[ExternalNeed]) -> Result<(), MachineError> {

@@ -5,14 +5,11 @@
 
 use super::super::MachineError;
 use super::super::drain::drain_and_delete;
-use super::power::{Containers, Machine};
-use crate::cluster::{Cluster, ClusterError, LABEL_RUN, RunMark, Waiting, wait_for};
+use super::super::new_node::{MadeBy, forget_request, may_remove, object_of, wait_and_label};
+use super::power::Containers;
+use crate::cluster::{Cluster, LABEL_RUN, RunMark, Waiting, wait_for};
 use crate::process::{ProcessError, Tool};
-use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
-use k8s_openapi::api::core::v1::Node;
-use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use serde::Deserialize;
-use serde_json::json;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -66,16 +63,7 @@ pub(super) async fn add(
     joined?;
     forget_request(cluster, id).await?;
 
-    let nodes: Api<Node> = Api::all(cluster.client());
-    wait_for(&format!("node {name} to be ready"), READY_LIMIT, || async {
-        let ready = cluster.nodes().await?.iter().any(|node| node.name == name && node.ready);
-        Ok(if ready { Waiting::Done(()) } else { Waiting::Not("not ready".to_owned()) })
-    })
-    .await?;
-    let patch = json!({"metadata": {"labels": {LABEL_RUN: mark.run_id}}});
-    let marked = nodes.patch_metadata(name, &PatchParams::default(), &Patch::Merge(&patch)).await;
-    marked.map_err(ClusterError::api("label a node"))?;
-    Ok(())
+    wait_and_label(cluster, mark, name, READY_LIMIT).await
 }
 
 /// Removes a node that a run made: its pods end in order where they do so in time, then the object and the container go. Repeating
@@ -92,10 +80,10 @@ pub(super) async fn remove(
     run_id: &str,
     node: &str,
 ) -> Result<(), MachineError> {
-    let nodes: Api<Node> = Api::all(cluster.client());
-    let object = nodes.get_opt(node).await.map_err(ClusterError::api("read a node"))?;
+    let object = object_of(cluster, node).await?;
     let machine = containers.find_machine(node).await?;
-    may_remove(run_id, node, machine.as_ref(), object.as_ref())?;
+    let made_by = machine.as_ref().map(|machine| MadeBy { run: machine.run.as_deref(), what: "container" });
+    may_remove(run_id, node, made_by, object.as_ref())?;
     if let Some(object) = object {
         drain_and_delete(cluster, node, object).await?;
     }
@@ -105,24 +93,12 @@ pub(super) async fn remove(
     Ok(())
 }
 
-/// Whether what has a node's name was made by this run. Where both are there, the container decides: a new node has its label last.
-fn may_remove(run_id: &str, node: &str, machine: Option<&Machine>, object: Option<&Node>) -> Result<(), MachineError> {
-    let not = |what| Err(MachineError::NotOfRun { what, node: node.to_owned(), run: run_id.to_owned() });
-    let label = object.and_then(|object| object.metadata.labels.as_ref()?.get(LABEL_RUN)).map(String::as_str);
-    match (machine, object) {
-        (Some(machine), _) if machine.run.as_deref() != Some(run_id) => not("container"),
-        (None, Some(_)) if label != Some(run_id) => not("node"),
-        _ => Ok(()),
-    }
-}
-
 /// Whether neither the node nor its container is there.
 ///
 /// # Errors
 /// Where that cannot be told.
 pub(super) async fn is_gone(containers: &Containers, cluster: &Cluster, node: &str) -> Result<bool, MachineError> {
-    let nodes: Api<Node> = Api::all(cluster.client());
-    let object = nodes.get_opt(node).await.map_err(ClusterError::api("read a node"))?;
+    let object = object_of(cluster, node).await?;
     let machine = containers.find_machine(node).await?;
     Ok(object.is_none() && machine.is_none())
 }
@@ -226,19 +202,6 @@ async fn copy(from: &str, path: &str, to: &str, into: &str) -> Result<(), Proces
     Ok(())
 }
 
-/// Takes away the request by which the kubelet got its certificate: Kubernetes keeps it for an hour.
-async fn forget_request(cluster: &Cluster, token_id: &str) -> Result<(), ClusterError> {
-    let requests: Api<CertificateSigningRequest> = Api::all(cluster.client());
-    let listed = requests.list(&ListParams::default()).await.map_err(ClusterError::api("list certificate requests"))?;
-    let by = format!("system:bootstrap:{token_id}");
-    for request in listed.items.into_iter().filter(|request| request.spec.username.as_deref() == Some(&by)) {
-        let name = request.metadata.name.unwrap_or_default();
-        let deleted = requests.delete(&name, &DeleteParams::default()).await;
-        deleted.map_err(ClusterError::api("delete a certificate request"))?;
-    }
-    Ok(())
-}
-
 async fn inspect(name: &str) -> Result<Container, MachineError> {
     let text = docker(CALL_LIMIT, ["container", "inspect", name]).await?;
     let read: Result<[Container; 1], _> = serde_json::from_str(&text);
@@ -255,6 +218,7 @@ async fn docker(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn a_node_joins_as_another_one_did() {
@@ -286,33 +250,5 @@ mod tests {
         assert_eq!(like.address(), None);
         let line = run_arguments(&like, "w-replacement", "r2").join(" ");
         insta::assert_snapshot!(line, @"run --detach --tty --privileged --cgroupns=private --init=false --volume=/var --restart=on-failure:1 --name=w-replacement --hostname=w-replacement --network=kind --label=io.x-k8s.kind.role=worker --label=firedrill.dev/run=r2 --env=A=b --security-opt=seccomp=unconfined --tmpfs=/run --volume=/lib/modules:/lib/modules:ro node:v1");
-    }
-
-    #[test]
-    fn only_a_node_that_this_run_made_is_removed() {
-        let machine = |run: Option<&str>| {
-            let (id, node) = ("a1".to_owned(), "w-new".to_owned());
-            Some(Machine { id, node, run: run.map(str::to_owned), on: true })
-        };
-        let node = |run: Option<&str>| -> Option<Node> {
-            let labels = run.map(|run| json!({LABEL_RUN: run})).unwrap_or_default();
-            Some(serde_json::from_value(json!({"metadata": {"name": "w-new", "labels": labels}})).unwrap())
-        };
-        let may = |machine: Option<Machine>, node: Option<Node>| {
-            may_remove("r1", "w-new", machine.as_ref(), node.as_ref()).map_err(|error| error.to_string())
-        };
-        assert_eq!(may(None, None), Ok(()), "it was never made, or is removed already");
-        assert_eq!(may(machine(Some("r1")), None), Ok(()), "it did not join");
-        assert_eq!(may(machine(Some("r1")), node(None)), Ok(()), "it joined and was not labelled yet");
-        assert_eq!(may(None, node(Some("r1"))), Ok(()), "its container is removed already");
-        let refused = "container w-new is not removed: it does not carry the label firedrill.dev/run=r1";
-        assert_eq!(may(machine(None), node(None)), Err(refused.to_owned()), "a node of the cluster's own");
-        assert_eq!(
-            may(machine(None), node(Some("r1"))),
-            Err(refused.to_owned()),
-            "whoever labels a node names no container"
-        );
-        assert_eq!(may(machine(Some("r2")), None), Err(refused.to_owned()), "another run's");
-        assert!(may(None, node(None)).is_err() && may(None, node(Some("r2"))).is_err());
     }
 }

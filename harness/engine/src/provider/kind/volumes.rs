@@ -1,9 +1,9 @@
 //! Volumes with a size on a cluster whose nodes are containers of this machine: the folder that they share, and the driver.
 
+use super::super::cache::folder_of;
 use super::super::volumes::{DRIVER, NAMESPACE};
 use super::super::{ProviderError, VolumesDriver};
 use super::config::SHARED_FOLDER;
-use super::folder_of;
 use super::inspect::KindCluster;
 use crate::cluster::{Cluster, MANAGED_BY, Waiting, wait_for};
 use crate::process::{Progress, Tool};

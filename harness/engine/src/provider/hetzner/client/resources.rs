@@ -9,7 +9,7 @@ use super::reply::{Resource, Server, Volume};
 use super::{Action, Client};
 use hcloud::models::{
     CreateFirewallRequest, CreatePlacementgroupRequest, CreateServerRequest, CreateServerRequestFirewalls,
-    CreateServerRequestPublicNet, CreateVolumeRequest, Rule, SetRulesRequest, create_placementgroup_request,
+    CreateServerRequestPublicNet, Rule, SetRulesRequest, create_placementgroup_request,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -107,6 +107,7 @@ impl UserData {
     }
 
     /// The text itself, which is secret.
+    #[cfg(test)]
     pub(crate) fn reveal(&self) -> &str {
         &self.0
     }
@@ -174,23 +175,6 @@ impl Client {
     /// If the API refuses it, for example for lack of capacity ([`Code::ResourceUnavailable`], [`Code::PlacementError`]).
     pub(crate) async fn create_server(&self, server: &NewServer) -> Result<Creation<Server>, ApiError> {
         self.create(Kind::Server, &server.name, &server.labels, &server.request()).await
-    }
-
-    /// Creates a volume without a file system.
-    ///
-    /// # Errors
-    /// If the API refuses it.
-    pub(crate) async fn create_volume(
-        &self,
-        name: &str,
-        size_gb: i32,
-        location: &str,
-        labels: &Labels,
-    ) -> Result<Creation<Volume>, ApiError> {
-        let mut request = CreateVolumeRequest::new(name.to_owned(), size_gb);
-        request.location = Some(location.to_owned());
-        request.labels = Some(labels.clone().into_iter().collect());
-        self.create(Kind::Volume, name, labels, &request).await
     }
 
     /// Creates a firewall with these rules.

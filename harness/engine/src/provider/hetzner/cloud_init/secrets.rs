@@ -194,6 +194,11 @@ impl ClusterSecrets {
         config.to_string()
     }
 
+    /// The same secrets with another bootstrap token.
+    pub(crate) fn with_bootstrap_token(&self, token: BootstrapToken) -> Self {
+        Self { bootstrap_token: token, ..self.clone() }
+    }
+
     /// All secrets with their labels, for the redactor.
     pub(crate) fn reveal(&self) -> Vec<(&'static str, &str)> {
         let mut all: Vec<_> =

@@ -1,9 +1,6 @@
-//! Ports of this machine's loopback address that lead into a kind cluster.
-//!
-//! No address of a node is kept: a node that was powered off may come back with another one. The engine publishes a node's ports
-//! on the loopback address and follows the container.
+//! Node ports of a cluster that are reached from outside, and the choice of free ones for a run's Services.
 
-use super::super::{ExternalEndpoint, ExternalNeed, MachineError, Route};
+use super::{ExternalEndpoint, ExternalNeed, MachineError, Route};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Whether a cluster has as many ports as Services are wanted from outside.
@@ -17,9 +14,10 @@ pub(super) fn check(cluster: &str, ports: usize, wanted: usize) -> Result<(), Ma
     }
 }
 
-/// Chooses a free port for each Service, so that what is about to be made can be written down first.
+/// Chooses a free port for each Service, so that what is about to be made can be written down first. `outside_ports` are ports of the
+/// host by node port.
 pub(super) fn choose(
-    cluster: &str,
+    (cluster, host): (&str, &str),
     outside_ports: &BTreeMap<u16, u16>,
     taken: &BTreeSet<u16>,
     needs: &[ExternalNeed],
@@ -33,7 +31,7 @@ pub(super) fn choose(
     }
     let endpoint = |(need, (node_port, host_port)): (&ExternalNeed, (&u16, &u16))| ExternalEndpoint {
         service: need.service.clone(),
-        host: "127.0.0.1".to_owned(),
+        host: host.to_owned(),
         port: *host_port,
         route: Route::New { node_port: *node_port },
     };
@@ -54,11 +52,12 @@ mod tests {
     fn endpoints_take_free_ports_alone() {
         let outside = BTreeMap::from([(31_900, 40_001), (31_901, 40_002), (31_902, 40_003)]);
         let two = [need(4222), need(80)];
-        let endpoints = choose("c", &outside, &BTreeSet::from([31_900]), &two).unwrap();
+        let endpoints = choose(("c", "127.0.0.1"), &outside, &BTreeSet::from([31_900]), &two).unwrap();
         let shown: Vec<_> = endpoints.iter().map(|e| (e.host.as_str(), e.port, e.route.clone())).collect();
         let new = |node_port| Route::New { node_port };
         assert_eq!(shown, [("127.0.0.1", 40_002, new(31_901)), ("127.0.0.1", 40_003, new(31_902))]);
-        let error = choose("c", &outside, &BTreeSet::from([31_900, 31_902]), &two).unwrap_err().to_string();
+        let error =
+            choose(("c", "127.0.0.1"), &outside, &BTreeSet::from([31_900, 31_902]), &two).unwrap_err().to_string();
         assert_eq!(error, "2 outside ports are needed; 1 of 3 of cluster c are free");
     }
 
