@@ -152,7 +152,7 @@ mod tests {
             }
             let name = path.strip_prefix(harness).unwrap().to_string_lossy().into_owned();
             let is_test = name.contains("/tests")
-                || name.ends_with("_tests.rs")
+                || name.contains("_tests")
                 || name.ends_with("/fake.rs")
                 || name.starts_with("engine/src/sim/");
             if !name.ends_with(".rs") || is_test || ELSEWHERE.contains(&name.as_str()) {

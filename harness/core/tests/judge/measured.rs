@@ -155,7 +155,11 @@ fn other_objectives_can_be_put_to_a_saved_run() {
     other.variants.get_mut("hung").unwrap().recovery = Recovery::StaysBroken;
     let verdict = run.judge_with(Some(&other)).unwrap();
     assert_eq!(verdict.exit_code, ExitCode::Failed, "what was run stays what it was");
-    assert!(verdict.findings.iter().any(|finding| finding.text.contains("from another file")), "{:?}", verdict.findings);
+    assert!(
+        verdict.findings.iter().any(|finding| finding.text.contains("from another file")),
+        "{:?}",
+        verdict.findings
+    );
     other.name = "another".to_owned();
     assert!(run.judge_with(Some(&other)).is_err(), "another scenario's variant of that name is another drill");
     other.name.clone_from(&run.start.scenario.name);

@@ -4,7 +4,7 @@
 //! input and stands in a Secret that only the driver's controller mounts.
 
 #[cfg(test)]
-mod real;
+mod real_tests;
 
 use super::cloud_init::ClusterSpec;
 use super::endpoint::Endpoint;
