@@ -21,8 +21,13 @@ async fn run(folder: &TempDir, endpoint: &str, token: Option<&str>, args: &[&str
     // No cluster of kind, and no program but this one.
     fs::write(bin.join("docker"), "#!/bin/sh\nexit 0\n").unwrap();
     fs::set_permissions(bin.join("docker"), fs::Permissions::from_mode(0o755)).unwrap();
+    run_in(folder, &format!("{}:/usr/bin:/bin", bin.display()), endpoint, token, args).await
+}
+
+/// Runs the program with that `PATH`.
+async fn run_in(folder: &TempDir, path: &str, endpoint: &str, token: Option<&str>, args: &[&str]) -> Output {
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_firedrill"));
-    command.env_clear().env("PATH", format!("{}:/usr/bin:/bin", bin.display()));
+    command.env_clear().env("PATH", path);
     command.env("XDG_CACHE_HOME", folder.path().join("cache")).env("HOME", folder.path());
     command.env("HCLOUD_ENDPOINT", endpoint);
     if let Some(token) = token {
@@ -61,6 +66,17 @@ async fn groups(double: &Double) -> Vec<String> {
     let all = send(double, "GET", "/placement_groups", &json!({})).await;
     let name = |group: &Value| group["name"].as_str().unwrap().to_owned();
     all["placement_groups"].as_array().unwrap().iter().map(name).collect()
+}
+
+#[tokio::test]
+async fn a_user_of_hetzner_needs_no_container_engine() {
+    let (double, endpoint) = double().await;
+    let folder = tempfile::tempdir().unwrap();
+    for args in [&["list"][..], &["down", "--all"]] {
+        let done = run_in(&folder, "/nonexistent", &endpoint, Some(TOKEN), args).await;
+        assert_eq!(done.status.code(), Some(0), "{args:?}: {}", text(&done));
+    }
+    drop(double);
 }
 
 #[tokio::test]

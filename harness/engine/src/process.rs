@@ -28,6 +28,8 @@ pub enum ProcessError {
         program: String,
         /// Why.
         reason: String,
+        /// Whether there is no such program on the `PATH`.
+        is_missing: bool,
     },
     /// It ended with another code than 0.
     #[error("`{command}` failed ({status}){}", indented(tail))]
@@ -122,10 +124,11 @@ impl Tool {
     /// # Errors
     /// Where it cannot be started, fails, or is not done within its limit.
     pub async fn run_watched(mut self, line: &mut (dyn FnMut(&str) + Send)) -> Result<String, ProcessError> {
-        let mut child = self
-            .command
-            .spawn()
-            .map_err(|error| ProcessError::NotStarted { program: self.program.clone(), reason: error.to_string() })?;
+        let mut child = self.command.spawn().map_err(|error| ProcessError::NotStarted {
+            program: self.program.clone(),
+            reason: error.to_string(),
+            is_missing: error.kind() == std::io::ErrorKind::NotFound,
+        })?;
         let group = Group::of(&child);
         let mut tail = Tail::default();
         let outcome = tokio::time::timeout(self.limit, self.attend(&mut child, line, &mut tail)).await;
@@ -139,6 +142,7 @@ impl Tool {
         let (status, stdout) = ended.map_err(|error| ProcessError::NotStarted {
             program: self.program.clone(),
             reason: format!("its output cannot be read: {error}"),
+            is_missing: false,
         })?;
         if status.success() {
             return Ok(stdout);

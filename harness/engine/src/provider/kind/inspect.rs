@@ -3,7 +3,7 @@
 use super::super::{FoundCluster, NAME_PREFIX, ProviderError};
 use super::NAME;
 use super::config::{MARK, OUTSIDE_NODE_PORTS};
-use crate::process::Tool;
+use crate::process::{ProcessError, Tool};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -114,7 +114,12 @@ pub(super) async fn find_named(name: &str) -> Result<KindCluster, ProviderError>
 
 async fn labelled(label: &str) -> Result<Vec<KindCluster>, ProviderError> {
     let filter = format!("label={label}");
-    let ids = Tool::new("docker", ENGINE_LIMIT).args(["ps", "--all", "--quiet", "--filter", &filter]).run().await?;
+    let ids = Tool::new("docker", ENGINE_LIMIT).args(["ps", "--all", "--quiet", "--filter", &filter]).run().await;
+    // kind makes its nodes with that program: without it there are none, and users of other providers need not have it.
+    if let Err(ProcessError::NotStarted { is_missing: true, .. }) = ids {
+        return Ok(Vec::new());
+    }
+    let ids = ids?;
     if ids.trim().is_empty() {
         return Ok(Vec::new());
     }
