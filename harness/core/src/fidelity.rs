@@ -215,8 +215,8 @@ pub fn page() -> String {
         - **emulated**: something else has the same effect on the service.\n\
         - **missing**: no drill there can have it. A plan that needs a missing fault is refused before anything is broken.\n\n\
         *existing* is a cluster that firedrill did not make. *Hetzner's double* is [fixtures/hetzner](../fixtures/hetzner/README.md) with its\n\
-        machines: servers are containers that boot Debian's cloud-init, volumes are disks. This version cannot make clusters of either yet:\n\
-        the two columns say what a drill there will show. Nothing in the column *Hetzner* was tried on the real service.\n\n\
+        machines: servers are containers that boot Debian's cloud-init, volumes are disks. Drills have run\n\
+        on the double ([results](results.md)). Nothing in the column *Hetzner* was tried on the real service.\n\n\
         ## Faults\n\n"
         .to_owned();
     overview(&mut page, "fault", of_faults().map(|(name, grades)| (format!("`{name}`"), *grades)));

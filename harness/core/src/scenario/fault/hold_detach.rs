@@ -22,7 +22,7 @@ pub(super) static DECLARED: Declared = Declared {
             "the volume driver of `fixtures/volumes` refuses to detach; other drivers do not have this fault",
         ),
         hetzner: missing("nobody can have Hetzner hold a detach"),
-        hetzner_double: emulated("the double does not end the action that detaches the volume"),
+        hetzner_double: emulated("the volume driver of `fixtures/volumes` refuses to detach"),
     },
     shape: Shape {
         keys: &[

@@ -23,7 +23,7 @@ pub(super) static DECLARED: Declared = Declared {
             "the volume driver of `fixtures/volumes` waits before it attaches; other drivers do not have this fault",
         ),
         hetzner: missing("nobody can have Hetzner attach a volume later"),
-        hetzner_double: emulated("the double waits before it ends the action that attaches the volume"),
+        hetzner_double: emulated("the volume driver of `fixtures/volumes` waits before it attaches"),
     },
     shape: Shape {
         keys: &[
