@@ -1,8 +1,8 @@
 //! The gate: says of a program with its arguments whether it may be run, because it changes nothing.
 //!
-//! Everything that a check runs goes through here, whoever composed it: only this module can make a [`AllowedCall`], and only a
-//! [`AllowedCall`] can be run. Programs get the arguments as they were judged, and no shell reads them. What is on no list is not
-//! run: lists name subcommands, flags and what their values may be.
+//! Every program that a check runs goes through here, no matter who composed its arguments. Only this module can make an
+//! [`AllowedCall`], and nothing else can be run. Programs get the arguments as they were judged, and no shell reads them. A program
+//! that is on no list is not run. The lists name subcommands, flags and allowed values.
 
 mod filters;
 mod flags;
