@@ -1,6 +1,7 @@
 //! Node ports of a cluster that are reached from outside, and the choice of free ones for a run's Services.
 
 use super::{ExternalEndpoint, ExternalNeed, MachineError, Route};
+use crate::cluster::Cluster;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Whether a cluster has as many ports as Services are wanted from outside.
@@ -14,9 +15,23 @@ pub(super) fn check(cluster: &str, ports: usize, wanted: usize) -> Result<(), Ma
     }
 }
 
+/// The endpoint of each Service at `host`, by a node port that no Service of the cluster has. Without needs, the cluster is not asked.
+pub(super) async fn endpoints(
+    cluster: &Cluster,
+    host: &str,
+    outside_ports: &BTreeMap<u16, u16>,
+    needs: &[ExternalNeed],
+) -> Result<Vec<ExternalEndpoint>, MachineError> {
+    if needs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let taken = cluster.node_ports_taken().await?;
+    choose((&cluster.name, host), outside_ports, &taken, needs)
+}
+
 /// Chooses a free port for each Service, so that what is about to be made can be written down first. `outside_ports` are ports of the
 /// host by node port.
-pub(super) fn choose(
+fn choose(
     (cluster, host): (&str, &str),
     outside_ports: &BTreeMap<u16, u16>,
     taken: &BTreeSet<u16>,

@@ -124,11 +124,7 @@ impl Machines for HetznerMachines {
         cluster: &Cluster,
         needs: &[ExternalNeed],
     ) -> Result<Vec<ExternalEndpoint>, MachineError> {
-        if needs.is_empty() {
-            return Ok(Vec::new());
-        }
-        let taken = cluster.node_ports_taken().await?;
-        ports::choose((&cluster.name, &self.address), &Self::outside_ports(), &taken, needs)
+        ports::endpoints(cluster, &self.address, &Self::outside_ports(), needs).await
     }
 
     async fn check_external(&self, cluster: &Cluster, needs: &[ExternalNeed]) -> Result<(), MachineError> {

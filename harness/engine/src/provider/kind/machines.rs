@@ -69,11 +69,7 @@ impl Machines for KindMachines {
         cluster: &Cluster,
         needs: &[ExternalNeed],
     ) -> Result<Vec<ExternalEndpoint>, MachineError> {
-        if needs.is_empty() {
-            return Ok(Vec::new());
-        }
-        let taken = cluster.node_ports_taken().await?;
-        ports::choose((&cluster.name, "127.0.0.1"), &self.outside_ports, &taken, needs)
+        ports::endpoints(cluster, "127.0.0.1", &self.outside_ports, needs).await
     }
 
     async fn check_external(&self, cluster: &Cluster, needs: &[ExternalNeed]) -> Result<(), MachineError> {
